@@ -1,0 +1,203 @@
+"""`mnistnet train`, `mnistnet trials`, `mnistnet summary`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnistnet.errors import MissingError, UsageError
+from mnistnet.training.recipe import RECIPES, Recipe, recipe_named
+
+if TYPE_CHECKING:
+    from mnistnet.pipeline.train import TrainResult
+    from mnistnet.training.loop import Progress
+
+_Command = Any  # what click's decorators pass on
+
+
+def _recipe_flags(command: _Command) -> _Command:
+    """Give a command `--recipe`, and a flag for each of a recipe's fields."""
+    for f in reversed(dataclasses.fields(Recipe)):
+        if f.name in ("name", "seed"):
+            continue
+        choices = f.metadata.get("choices")
+        kind = click.Choice(choices) if choices else type(f.default)
+        flag = "--" + f.name.replace("_", "-")
+        command = click.option(flag, f.name, type=kind, help=f.metadata["help"])(command)
+    known = ", ".join(RECIPES)
+    text = f"{known}, or a recipe.json; the flags below override its fields"
+    return click.option("--recipe", "recipe_name", default="fast", show_default=True, help=text)(
+        command
+    )
+
+
+_data = click.option(
+    "--data", type=click.Path(path_type=Path), help="a data set: a folder of IDX files, or an .npz"
+)
+_runs = click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="the folder of all runs",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="end with one JSON object")
+
+
+@click.command()
+@_recipe_flags
+@click.option("--seed", type=int, help=Recipe.__dataclass_fields__["seed"].metadata["help"])
+@_data
+@_runs
+@click.option("--name", help="of the run; without one it gets a fresh one")
+@click.option("--overwrite", is_flag=True, help="replace a run of that name")
+@click.option("--resume", is_flag=True, help="go on with an interrupted run, named by --name")
+@_json
+def train(
+    recipe_name: str,
+    data: Path | None,
+    runs: Path,
+    name: str | None,
+    overwrite: bool,
+    resume: bool,
+    as_json: bool,
+    **overrides: Any,
+) -> None:
+    """Train the network, and write weights, measurements and pictures to runs/<name>/."""
+    started = time.perf_counter()
+    changes = {k: v for k, v in overrides.items() if v is not None}
+    recipe = recipe_named(recipe_name).replacing(**changes)
+    if resume and (not name or overwrite or changes or recipe_name != "fast"):
+        raise UsageError("--resume takes --name alone: a resumed run keeps its recipe")
+    pipeline = _import_training()
+    import_s = time.perf_counter() - started
+    click.echo(pipeline.summary_table())
+    with _Bar() as bar:
+        places = {"data": data, "runs": runs, "name": name, "on_progress": bar.show}
+        if resume:
+            result = pipeline.resume(**places)
+        else:
+            result = pipeline.train(recipe, overwrite=overwrite, **places)
+    _print_result(result, import_s)
+    if as_json:
+        click.echo(json.dumps(_as_json(result, time.perf_counter() - started)))
+
+
+@click.command()
+@_recipe_flags
+@click.option(
+    "--seeds", type=click.IntRange(1, 10_000), default=10, show_default=True, help="how many"
+)
+@_data
+@_runs
+@_json
+def trials(
+    recipe_name: str, seeds: int, data: Path | None, runs: Path, as_json: bool, **overrides: Any
+) -> None:
+    """Train with several seeds and give the mean with its interval; interrupted, it goes on."""
+    from mnistnet.evaluation import mean_interval
+    from mnistnet.training.trials import trials_file
+
+    changes = {k: v for k, v in overrides.items() if v is not None}
+    recipe = recipe_named(recipe_name).replacing(**changes)
+    pipeline = _import_training()
+    accuracies: list[float] = []
+    for trial in pipeline.trials(recipe, seeds, data=data, runs=runs):
+        accuracies.append(trial.accuracy)
+        click.echo(
+            f"Seed: {trial.seed}, Accuracy: {trial.accuracy:.2%}, Training: {trial.train_s:.1f} s"
+        )
+    summary: dict[str, Any] = {"recipe": recipe.name, "n": len(accuracies)}
+    summary |= {"judged_on": "validation" if recipe.validation else "test"}
+    summary |= {
+        "mean": sum(accuracies) / len(accuracies),
+        "min": min(accuracies),
+        "max": max(accuracies),
+    }
+    line = f"Mean {summary['judged_on']} accuracy: {summary['mean']:.3%} (n = {len(accuracies)}"
+    if len(accuracies) > 1:
+        mean = mean_interval(accuracies)
+        summary |= {"sd": mean.sd, "low": mean.low, "high": mean.high}
+        line += f", 95% interval {mean.low:.3%}–{mean.high:.3%}, standard deviation {mean.sd:.3%}"
+    click.echo(f"{line}, min {summary['min']:.2%}, max {summary['max']:.2%})")
+    click.echo(f"Each seed's line: {trials_file(runs, recipe)}")
+    if as_json:
+        click.echo(json.dumps(summary))
+
+
+@click.command()
+def summary() -> None:
+    """Print the network layer by layer: shapes, parameters, multiply-adds."""
+    click.echo(_import_training().summary_table())
+
+
+def _import_training() -> Any:
+    """Import what training needs, or say how to install it."""
+    try:
+        from mnistnet.pipeline import train as pipeline
+        from mnistnet.training import loop  # noqa: F401 – torch is loaded here, and timed as import
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("mnistnet"):
+            raise
+        raise MissingError(
+            f"{error.name} is not installed; training needs: pip install 'mnistnet[train]'"
+        ) from None
+    return pipeline
+
+
+class _Bar:
+    """A live bar on a terminal, the course's progress lines everywhere."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        self._tqdm = tqdm
+        self._bar = tqdm(
+            total=1.0,
+            disable=None,
+            leave=False,
+            bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
+        )
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, progress: Progress) -> None:
+        """Print a line, and move the bar to where the run stands."""
+        epoch = f"Epoch: {progress.epoch}, " if progress.epochs > 1 else ""
+        so_far = f"Loss: {progress.loss:.4f}, Accuracy: {progress.accuracy:.2%}"
+        self._tqdm.write(f"{epoch}Batch: {progress.batch}, {so_far}")
+        self._bar.n = progress.fraction
+        self._bar.set_postfix_str(f"{progress.images_per_s:,.0f} images/s")
+
+
+def _print_result(result: TrainResult, import_s: float) -> None:
+    from mnistnet.evaluation import wilson_interval
+
+    low, high = wilson_interval(result.correct, result.judged)
+    phases = {"import": import_s, **result.phases_s}
+    times = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in phases.items())
+    click.echo(
+        f"{result.judged_on.capitalize()} accuracy: {result.accuracy:.2%}"
+        f" (95% interval {low * 100:.2f}–{high * 100:.2f})"
+    )
+    click.echo(f"Wall time: {sum(phases.values()):.1f} s ({times})")
+    click.echo(f"Results: {result.run.folder}")
+
+
+def _as_json(result: TrainResult, wall_s: float) -> dict[str, object]:
+    return {
+        "run": str(result.run.folder),
+        "seed": result.recipe.seed,
+        f"{result.judged_on}_accuracy": result.accuracy,
+        "wall_s": round(wall_s, 3),
+        "images_per_s": round(result.images_per_s, 1),
+    }

@@ -1,0 +1,17 @@
+"""Data sets of 28×28 digits: found, read, verified, split, and fetched if they must be.
+
+    >>> digits = load()                                    # or load(Path("fashion"))
+    >>> digits.train.images.shape, digits.train.labels.shape
+    ((60000, 28, 28), (60000,))
+
+Looked for, in this order: the path that is given, `$MNISTNET_DATA`, `./data/mnist`,
+`./data/MNIST/raw`, the user's cache folder, and then the public mirrors.
+"""
+
+from __future__ import annotations
+
+from mnistnet.data.places import Candidate, candidates, find, load
+from mnistnet.data.sets import DataSet, Split
+from mnistnet.data.verify import Check, verify
+
+__all__ = ["Candidate", "Check", "DataSet", "Split", "candidates", "find", "load", "verify"]

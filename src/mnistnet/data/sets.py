@@ -1,0 +1,209 @@
+"""A data set in memory, and how it is read: `read(Path("data/mnist"))`.
+
+Two layouts are understood:
+
+- a folder of four IDX files in MNIST's naming, gzipped or not, `-` or `.` before `idx`.
+  A common prefix is allowed, if the folder holds one data set only, and `test` for `t10k`:
+  both are EMNIST's (`emnist-digits-test-images-idx3-ubyte.gz`). EMNIST's images lie on their
+  side; files named `emnist-…` are turned upright, as every room expects them.
+- an `.npz` with Keras's four arrays: `x_train`, `y_train`, `x_test`, `y_test`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnistnet.data import idx, npz
+from mnistnet.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+KEYS = dict(zip(TRAIN + TEST, ("x_train", "y_train", "x_test", "y_test"), strict=True))
+FILE_NAME = re.compile(
+    r"(?P<prefix>(?!\.).*?)(?P<split>train|t10k|test)-(?P<kind>images|labels)"
+    r"[-.]idx(?P<dimensions>[13])-ubyte(\.gz)?"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images with their labels.
+
+    Attributes:
+        images: uint8 (N, 28, 28), ink bright on dark, 0–255.
+        labels: uint8 (N,), 0–9.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """What to train on and what to test on.
+
+    Attributes:
+        train: the training images.
+        test: the images that training never sees.
+        source: the folder or file that it was read from.
+    """
+
+    train: Split
+    test: Split
+    source: str
+
+    @cached_property
+    def sha256(self) -> dict[str, str]:
+        """The SHA-256 of each array as an uncompressed IDX file, by that file's name.
+
+        However it was stored, MNIST has MNIST's four. Computed when first asked for (30 ms).
+        """
+        splits = (self.train, self.test)
+        arrays = [array for split in splits for array in (split.images, split.labels)]
+        return {name: idx.sha256(array) for name, array in zip(KEYS, arrays, strict=True)}
+
+    def hold_out(self, n: int) -> DataSet:
+        """Put the last `n` training images in the test set's place, for validation.
+
+        Nothing is copied, and the test images are in neither part.
+
+        Raises:
+            DataError: `n` leaves nothing to train on, or nothing to validate on.
+        """
+        rest = len(self.train) - n
+        if not 1 <= n < len(self.train):
+            most = len(self.train) - 1
+            raise DataError(f"{self.source}: {n:,} images cannot be held out; choose 1 to {most:,}")
+        images, labels = self.train.images, self.train.labels
+        return replace(
+            self,
+            train=Split(images[:rest], labels[:rest]),
+            test=Split(images[rest:], labels[rest:]),
+        )
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of a data set's four arrays: where it is (for messages), and how to read it."""
+
+    where: str
+    read: Callable[[], NDArray[np.uint8]]
+
+
+def read(path: Path) -> DataSet:
+    """Read a data set.
+
+    Args:
+        path: a folder of IDX files, or an `.npz`.
+
+    Raises:
+        DataError: something is missing, damaged or does not fit together.
+    """
+    parts = find_parts(path)
+    for name in KEYS:
+        if name not in parts:
+            raise DataError(f"{path}: {missing(path, name)}")
+    return DataSet(
+        train=_read_split(*(parts[name] for name in TRAIN)),
+        test=_read_split(*(parts[name] for name in TEST)),
+        source=str(path),
+    )
+
+
+def find_parts(path: Path) -> dict[str, Part]:
+    """Find the arrays of a data set, by the names of MNIST's files; some may be missing.
+
+    Raises:
+        DataError: the path is neither a folder nor an `.npz`, or holds several data sets.
+    """
+    if path.is_dir():
+        return {name: _idx_part(name, file) for name, file in find_files(path).items()}
+    if not path.is_file():
+        raise DataError(f"{path}: no such folder or file; `mnistnet data` lists what there is")
+    if path.suffix != ".npz":
+        raise DataError(f"{path}: is neither a folder of IDX files nor an .npz")
+    keys = npz.keys(path)
+    return {name: _npz_part(name, path) for name, key in KEYS.items() if key in keys}
+
+
+def find_files(folder: Path) -> dict[str, Path]:
+    """Find the IDX files of the data set in a folder, by the names of MNIST's files.
+
+    Of the same file in several forms the one that reads fastest is taken: the uncompressed.
+
+    Raises:
+        DataError: the folder cannot be read, or holds several data sets.
+    """
+    sets: dict[str, dict[str, list[Path]]] = {}  # by prefix, then by MNIST's name
+    try:
+        for file in folder.iterdir():
+            if (match := FILE_NAME.fullmatch(file.name)) and file.is_file():
+                sets.setdefault(match["prefix"], {}).setdefault(_known_name(match), []).append(file)
+    except OSError as error:
+        raise idx.damaged(str(folder), error) from error
+    if len(sets) > 1 and "" not in sets:
+        names = ", ".join(sorted(sets))
+        raise DataError(f"{folder}: holds several data sets ({names}); give each its own folder")
+    files = sets.get("") or next(iter(sets.values()), {})
+    return {
+        name: min(same, key=lambda f: (f.suffix == ".gz", f.name)) for name, same in files.items()
+    }
+
+
+def missing(path: Path, name: str) -> str:
+    """Say which of the four arrays a data set lacks."""
+    return f"has no array {KEYS[name]}" if path.is_file() else f"has no file {name} (or {name}.gz)"
+
+
+def _read_split(images: Part, labels: Part) -> Split:
+    split = Split(images.read(), labels.read())
+    if len(split.images) != len(split.labels):
+        raise DataError(
+            f"{labels.where}: holds {len(split.labels):,} labels, "
+            f"but {images.where} holds {len(split.images):,} images"
+        )
+    return split
+
+
+def _known_name(match: re.Match[str]) -> str:
+    split = "train" if match["split"] == "train" else "t10k"
+    return f"{split}-{match['kind']}-idx{match['dimensions']}-ubyte"
+
+
+def _idx_part(name: str, file: Path) -> Part:
+    if "labels" in name:
+        return Part(str(file), lambda: _digits(idx.read(file, ()), str(file)))
+    if file.name.startswith("emnist-"):
+        return Part(str(file), lambda: _upright(idx.read(file, (28, 28))))
+    return Part(str(file), lambda: idx.read(file, (28, 28)))
+
+
+def _npz_part(name: str, path: Path) -> Part:
+    key, where = KEYS[name], f"{path}, {KEYS[name]}"
+    if "labels" in name:
+        return Part(where, lambda: _digits(npz.read(path, key, ()), where))
+    return Part(where, lambda: npz.read(path, key, (28, 28)))
+
+
+def _upright(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(images.transpose(0, 2, 1))
+
+
+def _digits(labels: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
+    if labels.max() > 9:
+        raise DataError(f"{where}: holds the label {labels.max()}; only the digits 0–9 are read")
+    return labels

@@ -1,0 +1,85 @@
+"""`mnistnet data verify`: is each file of a data set whole, and is it MNIST's, to the byte?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from mnistnet.data import idx, sets
+from mnistnet.data.mnist import MNIST, KnownFile
+from mnistnet.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one of the four files turned out to be.
+
+    Attributes:
+        name: the file's name in MNIST.
+        where: the file (or the archive and the array in it) that was read.
+        state: `ok`, MNIST's very bytes; `other`, whole but not MNIST's, as it should be for
+            Fashion-MNIST and its kin; `damaged`; or `missing`.
+        count: how many images or labels it holds; None where it cannot be read.
+        detail: the same in words.
+    """
+
+    name: str
+    where: str
+    state: Literal["ok", "other", "damaged", "missing"]
+    count: int | None
+    detail: str
+
+    @property
+    def usable(self) -> bool:
+        """Whether the file can be read for training or testing."""
+        return self.state in ("ok", "other")
+
+
+def verify(path: Path, *, known: Sequence[KnownFile] = MNIST) -> list[Check]:
+    """Read a data set's files to their ends and compare them with MNIST's, byte for byte.
+
+    Args:
+        path: a folder of IDX files, or an `.npz`.
+        known: the files to compare with.
+
+    Returns:
+        A check for each of the four, in MNIST's order.
+
+    Raises:
+        DataError: the path is neither a folder nor an `.npz`, or holds several data sets.
+    """
+    parts = sets.find_parts(path)
+    expected = {file.name: file.sha256 for file in known}
+    checks: list[Check] = []
+    for split in (sets.TRAIN, sets.TEST):
+        images, labels = (
+            _check(name, parts[name], expected.get(name))
+            if name in parts
+            else Check(name, str(path), "missing", None, sets.missing(path, name))
+            for name in split
+        )
+        checks += images, _compare_counts(images, labels)
+    return checks
+
+
+def _check(name: str, part: sets.Part, expected_sha256: str | None) -> Check:
+    try:
+        array = part.read()
+    except DataError as error:
+        reason = str(error).removeprefix(f"{part.where}: ")
+        return Check(name, part.where, "damaged", None, reason)
+    count = f"{len(array):,} {'images' if array.ndim > 1 else 'labels'}"
+    if idx.sha256(array) == expected_sha256:
+        return Check(name, part.where, "ok", len(array), f"MNIST's bytes, {count}")
+    return Check(name, part.where, "other", len(array), f"whole, but not MNIST's bytes, {count}")
+
+
+def _compare_counts(images: Check, labels: Check) -> Check:
+    if images.count is None or labels.count in (None, images.count):
+        return labels
+    detail = f"holds {labels.count:,} labels for {images.count:,} images"
+    return replace(labels, state="damaged", detail=detail)

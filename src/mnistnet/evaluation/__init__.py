@@ -1,0 +1,51 @@
+"""The yardstick: predictions in, figures out. NumPy only, so that judging needs no torch."""
+
+from mnistnet.evaluation.certainty import (
+    Interval,
+    McNemar,
+    MeanInterval,
+    PairedDifference,
+    mcnemar_exact,
+    mean_interval,
+    paired_difference,
+    wilson_interval,
+)
+from mnistnet.evaluation.metrics import (
+    ClassScores,
+    ReliabilityBin,
+    SelectivePoint,
+    accuracy,
+    auroc,
+    brier_score,
+    class_scores,
+    confusion_matrix,
+    expected_calibration_error,
+    negative_log_likelihood,
+    reliability_bins,
+    selective_accuracy,
+    worst_mistakes,
+)
+
+__all__ = [
+    "ClassScores",
+    "Interval",
+    "McNemar",
+    "MeanInterval",
+    "PairedDifference",
+    "ReliabilityBin",
+    "SelectivePoint",
+    "accuracy",
+    "auroc",
+    "brier_score",
+    "class_scores",
+    "confusion_matrix",
+    "expected_calibration_error",
+    "mcnemar_exact",
+    "mean_interval",
+    "negative_log_likelihood",
+    "paired_difference",
+    "reliability_bins",
+    "selective_accuracy",
+    "wilson_interval",
+    "worst_mistakes",
+]

@@ -1,0 +1,81 @@
+"""Files written whole or not at all, and the fingerprints that name their bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from mnistnet.errors import FileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Hand out a temporary path beside `path`, which takes its place when the block ends well.
+
+    The bytes are on the disk before the name is: a reader, or a power cut, sees the old file
+    or the new one, never a part. When the block fails, nothing is left behind.
+
+    Raises:
+        FileError: the folder or the disk does not take the file.
+    """
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush_to_disk(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically. Raises FileError where it cannot."""
+    with writing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON atomically: readable, keys in the order given, a newline at the end."""
+    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        FileError: it is missing, unreadable or not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path}: is not valid JSON ({error})") from error
+
+
+def sha256(content: bytes | memoryview) -> str:
+    """Give the SHA-256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def unwritable(path: Path, error: OSError) -> FileError:
+    """Put into one line why a path cannot be written."""
+    reason = error.strerror or str(error)
+    return FileError(
+        f"{path}: cannot be written ({reason}); free some space or choose another place"
+    )
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,46 @@
+"""A first layer that knows what digits are made of before training begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mnistnet.model import normalise
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mnistnet.model import MnistNet
+
+SAMPLE = 2000  # images whose patches are looked at; more change nothing
+FLAT = 0.16  # deviation, in normalised grey, below which a patch is plain paper or plain ink
+GAIN = 1.6  # deviation of the filters' output; GELU then works on both sides of its bend
+
+
+def whiten_first_layer(net: MnistNet, images: NDArray[np.uint8]) -> None:
+    """Set the first convolution to the principal components of 3×3 patches, in place.
+
+    The four strongest directions in which patches vary, each scaled to the same deviation, once
+    as they are and once negated, since GELU passes only one side. They stay trainable. After
+    Page 2018, "How to train your ResNet" and Jordan 2024, "94% on CIFAR-10 in 3.29 seconds".
+
+    Args:
+        net: a new network.
+        images: uint8 (N, 28, 28), the training images.
+    """
+    x = normalise(torch.tensor(images[:SAMPLE]))
+    patches = F.unfold(x, kernel_size=3).transpose(1, 2).reshape(-1, 9)
+    patches = patches[patches.std(1) > FLAT]
+    centred = patches - patches.mean(0)
+    variances, directions = torch.linalg.eigh(centred.T @ centred / len(centred))  # ascending
+    filters = (directions[:, -4:] / variances[-4:].sqrt()).T.flip(0) * GAIN  # (4, 9)
+    first = net.features[0]
+    assert isinstance(first, nn.Conv2d)
+    assert first.bias is not None
+    with torch.no_grad():
+        first.weight.copy_(torch.cat([filters, -filters]).view(8, 1, 3, 3))
+        first.bias.zero_()

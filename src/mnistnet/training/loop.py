@@ -1,0 +1,182 @@
+"""Do it: carry out a recipe on a training set.
+
+    net = fit(recipe_named("fast"), data.train, on_progress=print)
+
+The whole set lies in memory, pictures are augmented and normalised a batch at a time, and the
+layers run in bfloat16 where the processor has it. Every random number of an epoch comes from
+(seed, epoch), so a run that is resumed after an epoch goes on to the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from mnistnet.errors import RecipeError, TrainingError
+from mnistnet.model import MnistNet
+from mnistnet.training.augmentation import augment
+from mnistnet.training.checkpoint import load_checkpoint, save_checkpoint
+from mnistnet.training.hardware import resolve_device, resolve_precision
+from mnistnet.training.initial import whiten_first_layer
+from mnistnet.training.optimiser import make_optimiser, schedule
+from mnistnet.training.replicas import Replicas, replicating
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from mnistnet.data import Split
+    from mnistnet.training.recipe import Recipe
+
+REPORT_EVERY = 100  # batches, as in the course
+AUGMENT_BATCHES = 20  # augmented at once: few enough for the cache, many enough for all cores
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands. Loss and accuracy are running means over the epoch so far."""
+
+    epoch: int  # from 1
+    epochs: int
+    batch: int  # of this epoch, from 1
+    batches: int
+    loss: float
+    accuracy: float  # a fraction, of the augmented training images, in training mode
+    images_per_s: float  # over the epoch so far
+
+    @property
+    def fraction(self) -> float:
+        """How much of the whole run is done."""
+        return (self.epoch - 1 + self.batch / self.batches) / self.epochs
+
+
+def fit(
+    recipe: Recipe,
+    train: Split,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    checkpoint: Path | None = None,
+) -> MnistNet:
+    """Train a network.
+
+    Args:
+        recipe: what to do.
+        train: the images to train on, all of them; whoever calls has held out the validation.
+        on_progress: is told every 100 batches and at each epoch's end.
+        checkpoint: a file to write after each epoch but the last; one that exists is gone on from.
+
+    Returns:
+        The trained network on the CPU, in evaluation mode.
+
+    Raises:
+        RecipeError: the batch is larger than the data, or the device is not there.
+        TrainingError: the loss became infinite or not a number.
+        FileError: the checkpoint cannot be written.
+    """
+    if recipe.batch_size > len(train):
+        raise RecipeError(
+            f"batch_size is {recipe.batch_size}, but there are only {len(train)} training images;"
+            " lower it"
+        )
+    device = resolve_device(recipe.device)
+    threads = recipe.threads or torch.get_num_threads()
+    images = torch.tensor(train.images, device=device)  # uint8 (N, 28, 28)
+    labels = torch.tensor(train.labels, device=device).long()  # (N,)
+
+    torch.manual_seed(recipe.seed)
+    net = MnistNet(recipe.dropout)
+    whiten_first_layer(net, train.images)
+    net = _laid_out(net.to(device), torch.channels_last)
+    optimiser = make_optimiser(net, recipe)
+    done = load_checkpoint(checkpoint, recipe, net, optimiser) if checkpoint else 0
+    with replicating(
+        net,
+        threads=threads if device.type == "cpu" else 1,
+        precision=resolve_precision(recipe.precision, device),
+        label_smoothing=recipe.label_smoothing,
+    ) as replicas:
+        for epoch in range(done + 1, recipe.epochs + 1):
+            _run_epoch(recipe, epoch, replicas, optimiser, images, labels, on_progress)
+            replicas.share_statistics()
+            if checkpoint and epoch < recipe.epochs:
+                save_checkpoint(checkpoint, recipe, net, optimiser, epochs_done=epoch)
+    return _laid_out(net.to("cpu"), torch.contiguous_format).eval()
+
+
+def _laid_out(net: MnistNet, memory_format: torch.memory_format) -> MnistNet:
+    """Put a network's weights in a memory format; convolutions here run faster channels-last."""
+    net.to(memory_format=memory_format)  # type: ignore[call-overload]  # missing from torch's stub
+    return net
+
+
+def _run_epoch(
+    recipe: Recipe,
+    epoch: int,
+    replicas: Replicas,
+    optimiser: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    on_progress: Callable[[Progress], None],
+) -> None:
+    """Pass once over the images, in an order that only (seed, epoch) decides."""
+    torch.manual_seed(_epoch_seed(recipe, epoch))
+    batches = len(images) // recipe.batch_size  # the rest comes in another epoch
+    started, loss_sum, correct = time.perf_counter(), 0.0, 0
+    for batch, (x, y) in enumerate(_shuffled(images, labels, recipe), start=1):
+        schedule(optimiser, recipe, done=(epoch - 1 + (batch - 1) / batches) / recipe.epochs)
+        share = replicas.gradients(x, y)
+        optimiser.step()
+        loss_sum += share.loss.item()
+        correct += int(share.correct)
+        if batch % REPORT_EVERY and batch < batches:
+            continue
+        seen = batch * recipe.batch_size
+        if not math.isfinite(loss_sum):
+            raise TrainingError(
+                f"the loss is {share.loss.item()} in epoch {epoch} by batch {batch}:"
+                " training diverged; lower the learning rate"
+            )
+        on_progress(
+            Progress(
+                epoch=epoch,
+                epochs=recipe.epochs,
+                batch=batch,
+                batches=batches,
+                loss=loss_sum / batch,
+                accuracy=correct / seen,
+                images_per_s=seen / (time.perf_counter() - started),
+            )
+        )
+
+
+def _shuffled(images: Tensor, labels: Tensor, recipe: Recipe) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield an epoch's whole batches, augmented: uint8 (B, 28, 28) and int64 (B,)."""
+    order = torch.randperm(len(images)).to(images.device)
+    whole = len(images) - len(images) % recipe.batch_size
+    for some in torch.split(order[:whole], AUGMENT_BATCHES * recipe.batch_size):
+        varied = augment(images[some], recipe)
+        yield from zip(
+            torch.split(varied, recipe.batch_size),
+            torch.split(labels[some], recipe.batch_size),
+            strict=True,
+        )
+
+
+def first_batch(recipe: Recipe, train: Split) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Give the first pictures and labels that a run of this recipe sees, as it sees them."""
+    torch.manual_seed(_epoch_seed(recipe, 1))
+    images, labels = torch.tensor(train.images), torch.tensor(train.labels)
+    x, y = next(_shuffled(images, labels, recipe))
+    return x.numpy(), y.numpy()
+
+
+def _epoch_seed(recipe: Recipe, epoch: int) -> int:
+    return recipe.seed * 1_000_003 + epoch

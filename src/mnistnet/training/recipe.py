@@ -1,0 +1,140 @@
+"""What to do: every hyperparameter of a run, in one frozen dataclass.
+
+    >>> recipe_named("fast").replacing(epochs=3)
+
+A recipe is written as `recipe.json` beside every result, and read back from there. Command-line
+flags override its fields by name; nothing else carries a hyperparameter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnistnet.errors import RecipeError
+from mnistnet.files import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PRECISIONS = ("auto", "bfloat16", "float32")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def _bounded(default: Any, low: float, high: float, text: str) -> Any:
+    """Declare a field with its bounds (both included) and the help line of its flag."""
+    return field(default=default, metadata={"low": low, "high": high, "help": text})
+
+
+def _one_of(default: str, choices: tuple[str, ...], text: str) -> Any:
+    """Declare a field that takes one of a few words."""
+    return field(default=default, metadata={"choices": choices, "help": text})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train; the defaults are the recipe `fast`. Why these: benchmarks/LOG.md."""
+
+    name: str = field(default="fast", metadata={"help": "what the recipe is called in reports"})
+
+    # -- how long, and in what steps
+    epochs: int = _bounded(1, 1, 10_000, "passes over the training images")
+    # Large enough that two cores are busy, small enough for some 500 steps in the one epoch.
+    batch_size: int = _bounded(128, 1, 60_000, "images a step")
+
+    # -- the optimiser
+    learning_rate: float = _bounded(0.01, 0, 10, "the highest learning rate, at the warm-up's end")
+    warmup: float = _bounded(0.15, 0, 1, "fraction of all steps over which the rate rises from 0")
+    weight_decay: float = _bounded(0.01, 0, 10, "decoupled weight decay")
+    beta1: float = _bounded(0.9, 0, 0.999999, "decay of the mean of gradients, a step")
+    # A memory of 20 steps (not Adam's 1,000): a one-epoch run is only some hundred steps long.
+    beta2: float = _bounded(0.95, 0, 0.999999, "decay of the second moments, a step")
+
+    # -- against overfitting and overconfidence
+    # Without it one epoch ends a quarter of a point lower.
+    label_smoothing: float = _bounded(0.05, 0, 0.9, "share of the target spread over all classes")
+    dropout: float = _bounded(0.0, 0, 0.9, "probability of dropping a channel of the last map")
+
+    # -- augmentation: how far each picture may be varied; 0 leaves that kind out
+    rotation_deg: float = _bounded(4.0, 0, 180, "turn by up to this, either way")
+    scale: float = _bounded(0.05, 0, 0.9, "stretch width and height, each by up to this share")
+    shear: float = _bounded(0.075, 0, 2, "slant by up to this many pixels a pixel")
+    shift_px: float = _bounded(0.7, 0, 14, "shift by up to this, in both directions")
+
+    # -- how the run is carried out
+    validation: int = _bounded(0, 0, 59_999, "hold out the last N training images, report on them")
+    seed: int = _bounded(0, 0, 2**31 - 1, "of the weights, the order and the augmentation")
+    precision: str = _one_of("auto", PRECISIONS, "of the layers; auto: bfloat16 where native")
+    device: str = _one_of("auto", DEVICES, "where to train")
+    threads: int = _bounded(0, 0, 1024, "processor threads; 0: one a core")
+
+    def __post_init__(self) -> None:
+        """Refuse values of the wrong type or out of bounds, naming the field."""
+        for f in dataclasses.fields(self):
+            _check(f, getattr(self, f.name))
+
+    def replacing(self, **values: Any) -> Recipe:
+        """Give a copy with some fields changed. Raises RecipeError for unknown or bad ones."""
+        _refuse_unknown(values)
+        return dataclasses.replace(self, **values)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the fields as JSON can hold them."""
+        return dataclasses.asdict(self)
+
+    def fingerprint(self, *, without: tuple[str, ...] = ()) -> str:
+        """Name the recipe by its content: eight hexadecimal digits over all fields but some."""
+        kept = {k: v for k, v in self.as_dict().items() if k not in without}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def recipe_named(name: str) -> Recipe:
+    """Find a recipe by its name, or read it from a `recipe.json`.
+
+    Raises:
+        RecipeError: there is no such recipe or file, or the file has unknown or bad fields.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    path = Path(name)
+    if path.suffix != ".json":
+        known = ", ".join(RECIPES)
+        raise RecipeError(f"no recipe is called {name!r}; there are {known}, or a recipe.json")
+    return recipe_from(read_json(path), where=str(path))
+
+
+def recipe_from(values: Mapping[str, Any], *, where: str) -> Recipe:
+    """Make a recipe of a JSON object; fields that are left out take their defaults."""
+    if not isinstance(values, dict):
+        raise RecipeError(f"{where}: a recipe is one JSON object of fields and values")
+    try:
+        return Recipe().replacing(**values)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+
+
+def _refuse_unknown(values: Mapping[str, Any]) -> None:
+    known = [f.name for f in dataclasses.fields(Recipe)]
+    for name in values:
+        if name not in known:
+            raise RecipeError(f"a recipe has no field {name!r}; its fields are {', '.join(known)}")
+
+
+def _check(f: dataclasses.Field[Any], value: object) -> None:
+    accepted = (int, float) if isinstance(f.default, float) else type(f.default)
+    if isinstance(value, bool) or not isinstance(value, accepted):
+        raise RecipeError(f"{f.name} is {value!r}; it takes a value like {f.default!r}")
+    choices = f.metadata.get("choices")
+    if choices and value not in choices:
+        raise RecipeError(f"{f.name} is {value!r}; it is one of {', '.join(choices)}")
+    if "low" in f.metadata:
+        low, high = f.metadata["low"], f.metadata["high"]
+        if not low <= value <= high:  # NaN fails this too
+            raise RecipeError(f"{f.name} is {value}; it lies between {low:g} and {high:g}")
+
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (Recipe(),)}

@@ -1,0 +1,171 @@
+"""Where results live: `runs/<name>/`, one folder a run, made once and never half-finished.
+
+runs/fast-1/
+  recipe.json           what was done
+  metrics.jsonl         a line every 100 batches, a last one with the result
+  weights.safetensors   the trained network
+  batch.png  curves.png  confusion.png  mistakes.png
+  checkpoint.safetensors   while a run of several epochs goes on
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from mnistnet.errors import Interrupted, RunError
+from mnistnet.files import read_json, unwritable, write_bytes, write_json
+from mnistnet.training.checkpoint import epochs_done
+from mnistnet.training.recipe import Recipe, recipe_from
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and the files in it."""
+
+    folder: Path
+
+    @property
+    def recipe_file(self) -> Path:
+        """The recipe that is carried out here."""
+        return self.folder / "recipe.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """What was measured, a JSON object a line."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def weights_file(self) -> Path:
+        """The trained network; there only when training has ended."""
+        return self.folder / "weights.safetensors"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """The state after the last whole epoch, while a run goes on."""
+        return self.folder / "checkpoint.safetensors"
+
+    def recipe(self) -> Recipe:
+        """Read the run's recipe. Raises FileError or RecipeError where it is damaged."""
+        return recipe_from(read_json(self.recipe_file), where=str(self.recipe_file))
+
+    def log(self, line: dict[str, Any]) -> None:
+        """Append a line to the metrics. Raises FileError where the disk does not take it."""
+        try:
+            with self.metrics_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise unwritable(self.metrics_file, error) from error
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Read the metrics back; a last line that was cut off by a kill is left out."""
+        if not self.metrics_file.exists():
+            return []
+        lines = self.metrics_file.read_text(encoding="utf-8").split("\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+
+@contextmanager
+def new_run(root: Path, name: str | None, recipe: Recipe, *, overwrite: bool) -> Iterator[Run]:
+    """Make a run's folder; take it away again if the block fails before there is any result.
+
+    Args:
+        root: the folder of all runs.
+        name: of the run; None gives it a fresh one after the recipe.
+        recipe: written into the folder.
+        overwrite: replace a run of that name, once the new one has succeeded.
+
+    Raises:
+        RunError: the name is taken or cannot be a folder's.
+        FileError: the folder cannot be written.
+    """
+    folder, aside = _claim(root, name, recipe, overwrite=overwrite)
+    run = Run(folder)
+    try:
+        write_json(run.recipe_file, recipe.as_dict())
+        yield run
+    except Interrupted:
+        _forget(aside)  # what was measured so far is a result: it stays
+        raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if aside:
+            aside.rename(folder)
+        raise
+    _forget(aside)
+
+
+def unfinished_run(root: Path, name: str) -> Run:
+    """Find a run to go on with, its metrics cut back to its checkpoint.
+
+    Raises:
+        RunError: there is no such run, or it is complete.
+    """
+    run = Run(root / check_name(name))
+    if not run.recipe_file.is_file():
+        raise RunError(f"{run.folder}: there is no run to resume")
+    if run.weights_file.exists():
+        raise RunError(f"{run.folder}: is complete; --overwrite trains it anew")
+    done = epochs_done(run.checkpoint_file)
+    kept = [line for line in run.metrics() if line.get("epoch", 0) <= done]
+    write_bytes(run.metrics_file, "".join(json.dumps(k) + "\n" for k in kept).encode())
+    return run
+
+
+def check_name(name: str) -> str:
+    """Give a run's name back, or raise RunError if it could lead out of the folder of runs."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]{0,99}", name, flags=re.ASCII) or name.endswith("."):
+        raise RunError(f"{name!r} cannot name a run; use letters, digits, '.', '_', '+' and '-'")
+    return name
+
+
+def _claim(
+    root: Path, name: str | None, recipe: Recipe, *, overwrite: bool
+) -> tuple[Path, Path | None]:
+    """Make the folder, so that no other process has it; give also where an old one was put."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if name is None:
+            return _fresh_folder(root, check_name(recipe.name)), None
+        folder = root / check_name(name)
+        aside = _put_aside(folder) if overwrite and folder.exists() else None
+        folder.mkdir()
+    except FileExistsError:
+        hint = "choose another --name, or --overwrite, or --resume if it was interrupted"
+        raise RunError(f"{root / name if name else root}: exists already; {hint}") from None
+    except OSError as error:
+        raise unwritable(root, error) from error
+    return folder, aside
+
+
+def _fresh_folder(root: Path, stem: str) -> Path:
+    for number in count(1):
+        folder = root / f"{stem}-{number}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("count() never ends")
+
+
+def _put_aside(folder: Path) -> Path:
+    if not (folder / "recipe.json").is_file():
+        raise RunError(f"{folder}: is not a run; --overwrite only replaces runs")
+    aside = folder.with_name(f".{folder.name}.replaced")
+    shutil.rmtree(aside, ignore_errors=True)
+    return folder.rename(aside)
+
+
+def _forget(aside: Path | None) -> None:
+    if aside:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,43 @@
+"""What several tests share: the real data, and a network that has really been trained on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mnistnet import data as datasets
+from mnistnet.data import idx
+
+if TYPE_CHECKING:
+    from mnistnet.data import DataSet
+    from mnistnet.pipeline.train import TrainResult
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def mnist() -> DataSet:
+    """The 60,000 and the 10,000, from the repository."""
+    return datasets.load(ROOT / "data" / "mnist")
+
+
+@pytest.fixture(scope="session")
+def few_digits(mnist: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the first 6,000 training and 1,000 test digits: an epoch takes a second."""
+    folder = tmp_path_factory.mktemp("few")
+    for prefix, split, n in (("train", mnist.train, 6000), ("t10k", mnist.test, 1000)):
+        idx.write(folder / f"{prefix}-images-idx3-ubyte", split.images[:n])
+        idx.write(folder / f"{prefix}-labels-idx1-ubyte", split.labels[:n])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fast_run(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    """One epoch on the real data with the default recipe, as `mnistnet train` does it."""
+    from mnistnet.pipeline.train import train
+    from mnistnet.training.recipe import recipe_named
+
+    runs = tmp_path_factory.mktemp("runs")
+    return train(recipe_named("fast"), data=ROOT / "data" / "mnist", runs=runs)

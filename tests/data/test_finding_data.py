@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import functools
+import http.server
+import shutil
+import threading
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from mnistnet import data as datasets
+from mnistnet.data import places
+from mnistnet.errors import DataError
+
+MNIST_FOLDER = Path(__file__).parents[2] / "data" / "mnist"
+
+
+def put(folder: Path, place: Path) -> Path:
+    shutil.copytree(folder, place)
+    return place
+
+
+def test_places_are_tried_in_their_order(folder, elsewhere, tmp_path, monkeypatch):
+    # Each is nearer than the one before, and wins though all the others are there.
+    put(folder, tmp_path / "cache")
+    assert datasets.load().source == str(tmp_path / "cache")
+
+    put(folder, elsewhere / "data" / "MNIST" / "raw")
+    assert Path(datasets.load().source) == Path("data/MNIST/raw")
+
+    for file in folder.iterdir():  # beside `raw`, where the file system ignores case
+        (elsewhere / "data" / "mnist").mkdir(exist_ok=True)
+        shutil.copy(file, elsewhere / "data" / "mnist")
+    assert Path(datasets.load().source) == Path("data/mnist")
+
+    monkeypatch.setenv("MNISTNET_DATA", str(put(folder, tmp_path / "variable")))
+    assert datasets.load().source == str(tmp_path / "variable")
+
+    assert datasets.load(folder).source == str(folder)
+
+
+def test_a_folder_without_idx_files_is_passed_over(folder, elsewhere, tmp_path):
+    (elsewhere / "data" / "mnist").mkdir(parents=True)
+    (elsewhere / "data" / "mnist" / "README.md").write_text("fetch them yourself")
+    put(folder, tmp_path / "cache")
+
+    assert datasets.load().source == str(tmp_path / "cache")
+
+
+def test_a_folder_that_holds_a_part_of_a_data_set_is_an_error_not_passed_over(
+    folder, elsewhere, tmp_path
+):
+    put(folder, tmp_path / "cache")
+    put(folder, elsewhere / "data" / "mnist")
+    (elsewhere / "data" / "mnist" / "train-labels-idx1-ubyte.gz").unlink()
+
+    with pytest.raises(DataError, match="has no file train-labels-idx1-ubyte"):
+        datasets.load()
+
+
+def test_a_place_that_the_user_names_is_binding(folder, elsewhere, tmp_path, monkeypatch):
+    put(folder, elsewhere / "data" / "mnist")
+
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        datasets.load(tmp_path / "nowhere")
+    monkeypatch.setenv("MNISTNET_DATA", str(tmp_path / "unset"))
+    with pytest.raises(DataError, match="unset: no such folder"):
+        datasets.load()
+
+
+def test_without_data_and_mirrors_one_line_says_what_to_do(elsewhere):
+    with pytest.raises(DataError, match=r"there are no mirrors.*--data") as caught:
+        datasets.load()
+
+    assert "\n" not in str(caught.value)
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_mnist_is_downloaded_into_the_cache_and_found_there(tmp_path, monkeypatch, mnist):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = functools.partial(Quiet, directory=str(MNIST_FOLDER))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        monkeypatch.setenv(
+            "MNISTNET_MIRRORS", f"http://127.0.0.1:1/ http://127.0.0.1:{server.server_port}"
+        )
+        downloaded = datasets.load()
+        server.shutdown()
+
+    assert downloaded.sha256 == mnist.sha256
+    assert downloaded.source == str(tmp_path / "cache")
+    assert datasets.load().source == str(tmp_path / "cache")  # the server is gone
+
+
+def test_the_cache_is_the_users_own():
+    expected = Path(platformdirs.user_cache_dir("mnistnet", appauthor=False))
+
+    assert places.cache_folder() == expected / "mnist"
+
+
+def test_the_list_says_what_is_where_and_which_is_used(folder, elsewhere, tmp_path, monkeypatch):
+    put(folder, elsewhere / "data" / "mnist")
+    monkeypatch.setenv("MNISTNET_DATA", str(MNIST_FOLDER))
+    (tmp_path / "cache").mkdir()
+
+    listed = {place.name: place for place in datasets.candidates(folder)}
+
+    assert list(listed) == ["--data", "$MNISTNET_DATA", "./data/mnist", "./data/MNIST/raw", "cache"]
+    assert [place.name for place in listed.values() if place.used] == ["--data"]
+    assert listed["--data"].what == "not MNIST: 20 training and 10 test images"
+    assert listed["$MNISTNET_DATA"].what == "MNIST: 60,000 training and 10,000 test images"
+    assert listed["./data/mnist"].found
+    assert listed["./data/mnist"].path == elsewhere / "data" / "mnist"
+    assert not listed["cache"].found
+    assert "has no file" in listed["cache"].what
+
+
+def test_a_place_that_is_named_twice_is_used_once(folder, elsewhere):
+    put(folder, elsewhere / "data" / "mnist")
+
+    used = [place.name for place in datasets.candidates(Path("data/mnist")) if place.used]
+
+    assert used == ["--data"]

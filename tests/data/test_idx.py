@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import gzip
+import struct
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mnistnet.data import idx
+from mnistnet.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IMAGES = np.arange(2 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(2, 28, 28)
+HEADER = bytes.fromhex("00000803 00000002 0000001C 0000001C")
+FILE = HEADER + IMAGES.tobytes()
+FLOATS = bytes.fromhex("00000D03")
+LABELS = bytes.fromhex("00000801 00000002")
+
+
+def shaped(*sizes: int) -> bytes:
+    return struct.pack(">4I", 0x803, *sizes) + bytes(2 * 784)
+
+
+def stored(folder: Path, content: bytes) -> Path:
+    path = folder / "train-images-idx3-ubyte"
+    path.write_bytes(content)
+    return path
+
+
+def test_an_idx_file_is_a_big_endian_header_and_the_pixels_row_by_row(tmp_path):
+    idx.write(tmp_path / "images", IMAGES)
+
+    assert (tmp_path / "images").read_bytes() == FILE
+
+
+@pytest.mark.parametrize("name", ["images", "images.gz"])
+def test_what_is_written_is_read_back(tmp_path, name):
+    idx.write(tmp_path / name, IMAGES)
+
+    images = idx.read(tmp_path / name, (28, 28))
+
+    assert images.dtype == np.uint8
+    assert np.array_equal(images, IMAGES)
+
+
+def test_a_gzipped_file_is_known_by_its_bytes_not_by_its_name(tmp_path):
+    path = stored(tmp_path, gzip.compress(FILE))
+
+    assert np.array_equal(idx.read(path, (28, 28)), IMAGES)
+
+
+def test_a_gzipped_file_is_the_same_bytes_whenever_it_is_written(tmp_path):
+    idx.write(tmp_path / "images.gz", IMAGES)
+
+    assert (tmp_path / "images.gz").read_bytes()[4:8] == bytes(4)  # the time stamp
+
+
+def test_the_hash_of_an_array_is_that_of_its_file(tmp_path):
+    import hashlib
+
+    idx.write(tmp_path / "images", IMAGES)
+    upside_down = np.ascontiguousarray(IMAGES[:, ::-1])[:, ::-1]  # the same pixels, not in order
+
+    file_sha256 = hashlib.sha256((tmp_path / "images").read_bytes()).hexdigest()
+    assert idx.sha256(IMAGES) == idx.sha256(upside_down) == file_sha256
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        pytest.param(b"", "is not IDX", id="empty"),
+        pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(100), "is not IDX", id="a picture"),
+        pytest.param(FLOATS + HEADER[4:] + bytes(4 * 2 * 784), "is not IDX", id="floats"),
+        pytest.param(LABELS + bytes(2), "is not IDX", id="labels"),
+        pytest.param(HEADER[:10], "is cut short in its header", id="header only"),
+        pytest.param(FILE[:-1], "is cut short, 1,567 of 1,568 bytes", id="short"),
+        pytest.param(FILE + b"\0", "goes on after its 2 items", id="long"),
+        pytest.param(shaped(2, 32, 28), "has shape 2×32×28, not N×28×28", id="32 high"),
+        pytest.param(shaped(0, 28, 28), "holds 0 items", id="no items"),
+        pytest.param(shaped(2**32 - 1, 28, 28), "holds 4,294,967,295 items", id="huge"),
+        pytest.param(gzip.compress(FILE)[:-200], "cannot be read", id="gzip, short"),
+        pytest.param(gzip.compress(FILE) + b"garbage", "cannot be read", id="gzip, long"),
+        pytest.param(gzip.compress(FILE)[:-8] + bytes(8), "cannot be read", id="gzip, checksum"),
+        pytest.param(b"\x1f\x8b" + bytes(30), "cannot be read", id="gzip, made up"),
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_line_that_names_it(tmp_path, content, complaint):
+    path = stored(tmp_path, content)
+
+    with pytest.raises(DataError) as caught:
+        idx.read(path, (28, 28))
+
+    assert str(caught.value).startswith(f"{path}: {complaint}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_one_line_too(tmp_path):
+    with pytest.raises(DataError, match=r"train-images.*No such file"):
+        idx.read(tmp_path / "train-images", (28, 28))
+
+
+def test_a_gzip_bomb_is_not_unpacked(tmp_path):
+    bomb = gzip.compress(FILE + bytes(100_000_000))
+    path = stored(tmp_path, bomb)
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="goes on after its 2 items"):
+            idx.read(path, (28, 28))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak_bytes < 5_000_000
+
+
+@settings(deadline=None)
+@given(content=st.binary(max_size=64), gzipped=st.booleans())
+def test_any_bytes_are_read_or_refused(tmp_path_factory, content, gzipped):
+    raw = HEADER[:8] + content
+    path = stored(tmp_path_factory.getbasetemp(), gzip.compress(raw) if gzipped else raw)
+
+    with pytest.raises(DataError):  # 64 bytes are never two images
+        idx.read(path, (28, 28))

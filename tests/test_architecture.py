@@ -1,0 +1,105 @@
+"""The house stands: imports go one way, and torch stays in its rooms."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mnistnet
+
+SOURCE = Path(mnistnet.__file__).parent
+EVERYONE_MAY = {"errors", "files"}
+MAY_IMPORT = {
+    "errors": set(),
+    "files": set(),
+    "data": set(),
+    "model": set(),
+    "picture": set(),
+    "evaluation": set(),
+    "training": {"data", "model", "picture", "evaluation"},
+    "bundle": {"model", "picture"},
+    "pipeline": {"data", "model", "picture", "evaluation", "training", "bundle"},
+    "cli": {"pipeline", "data", "training", "evaluation"},
+    "__init__": set(),
+    "__main__": {"cli"},
+}
+TORCH_ROOMS = ("model.py", "picture", "training/", "bundle/export", "pipeline/")
+HEAVY = ("torch", "torchinfo", "safetensors", "matplotlib", "onnx", "onnxscript")  # of the extra
+
+
+def _room(file: Path) -> str:
+    return file.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def _imports(file: Path) -> list[tuple[str, bool]]:
+    """Every module that a file imports, and whether it does so at its top when it runs."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    inside = {
+        id(node)
+        for outer in ast.walk(tree)
+        if isinstance(outer, ast.FunctionDef) or _is_type_checking(outer)
+        for node in ast.walk(outer)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) not in inside) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} imports relatively"
+            top = id(node) not in inside
+            if node.module == "mnistnet":
+                found += [(f"mnistnet.{alias.name}", top) for alias in node.names]
+            else:
+                found.append((str(node.module), top))
+    return found
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.relative_to(SOURCE).as_posix())
+def test_a_file_imports_only_what_its_room_may(file: Path) -> None:
+    room = _room(file)
+    for module, _ in _imports(file):
+        parts = module.split(".")
+        if parts[0] == "mnistnet" and parts[1:] and parts[1] != "__version__":
+            assert parts[1] in MAY_IMPORT[room] | EVERYONE_MAY | {room}, f"{file} imports {module}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.relative_to(SOURCE).as_posix())
+def test_torch_is_imported_only_in_its_rooms_and_in_the_pipeline_only_inside_functions(
+    file: Path,
+) -> None:
+    place = file.relative_to(SOURCE).as_posix()
+    for module, at_the_top in _imports(file):
+        if module.split(".")[0] in HEAVY:
+            assert place.startswith(TORCH_ROOMS), f"{place} imports {module}"
+            assert not (at_the_top and place.startswith("pipeline/")), f"{place} imports {module}"
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["mnistnet", "mnistnet.data", "mnistnet.evaluation", "mnistnet.cli", "mnistnet.cli.data"],
+)
+def test_what_needs_no_torch_imports_where_there_is_none(module: str) -> None:
+    block = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r})); import {module}"
+    done = subprocess.run(
+        [sys.executable, "-c", block], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    block = (
+        "import sys; before = set(sys.modules); import mnistnet; print(set(sys.modules) - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{'mnistnet'}"

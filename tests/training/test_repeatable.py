@@ -1,0 +1,83 @@
+"""The same seed gives the same weights, bit for bit, also through an interruption."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from safetensors.torch import save
+
+from mnistnet.data import DataSet, Split
+from mnistnet.errors import RunError
+from mnistnet.files import sha256
+from mnistnet.pipeline import train as pipeline
+from mnistnet.training.loop import fit
+from mnistnet.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnistnet.training.loop import Progress
+
+SHORT = Recipe(epochs=2, batch_size=100)
+
+
+@pytest.fixture
+def few_digits(mnist: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first 1,000 real digits to train on, and 500 to judge on: ten steps an epoch."""
+    train = Split(mnist.train.images[:1000], mnist.train.labels[:1000])
+    test = Split(mnist.test.images[:500], mnist.test.labels[:500])
+    few = DataSet(train, test, source="a part of MNIST")
+    monkeypatch.setattr(pipeline.datasets, "load", lambda _: few)
+
+
+def _weights(result: pipeline.TrainResult) -> str:
+    return sha256(result.run.weights_file.read_bytes())
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_seed_gives_the_same_bits(mnist: DataSet, precision: str, threads: int) -> None:
+    few = Split(mnist.train.images[:1000], mnist.train.labels[:1000])
+    recipe = SHORT.replacing(epochs=1, precision=precision, threads=threads)
+    one, two, other = (
+        sha256(save(fit(recipe.replacing(seed=s), few).state_dict())) for s in (0, 0, 1)
+    )
+    assert one == two
+    assert one != other
+
+
+def _interrupt_in_epoch(epoch: int) -> pipeline.Callable[[Progress], None]:
+    def on_progress(progress: Progress) -> None:
+        if progress.epoch == epoch:
+            raise KeyboardInterrupt
+
+    return on_progress
+
+
+@pytest.mark.usefixtures("few_digits")
+def test_an_interrupted_run_resumes_to_the_bits_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = pipeline.train(SHORT, runs=tmp_path, name="whole")
+    with pytest.raises(pipeline.Interrupted, match=r"epoch 2 of 2.*--name cut --resume"):
+        pipeline.train(SHORT, runs=tmp_path, name="cut", on_progress=_interrupt_in_epoch(2))
+    resumed = pipeline.resume(name="cut", runs=tmp_path)
+    assert _weights(resumed) == _weights(whole)
+    assert resumed.run.metrics() == whole.run.metrics()
+    assert sorted(p.name for p in resumed.run.folder.iterdir()) == sorted(
+        p.name for p in whole.run.folder.iterdir()
+    )
+
+
+@pytest.mark.usefixtures("few_digits")
+def test_only_an_unfinished_run_with_a_sound_checkpoint_resumes(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="there is no run to resume"):
+        pipeline.resume(name="none", runs=tmp_path)
+    pipeline.train(SHORT.replacing(epochs=1), runs=tmp_path, name="done")
+    with pytest.raises(RunError, match="is complete"):
+        pipeline.resume(name="done", runs=tmp_path)
+    with pytest.raises(pipeline.Interrupted):
+        pipeline.train(SHORT, runs=tmp_path, name="cut", on_progress=_interrupt_in_epoch(2))
+    checkpoint = tmp_path / "cut" / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors: is not a checkpoint"):
+        pipeline.resume(name="cut", runs=tmp_path)

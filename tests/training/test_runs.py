@@ -1,0 +1,128 @@
+"""A run's folder is made once, holds all it promises, and is never left half-written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from mnistnet.errors import Interrupted, RunError
+from mnistnet.training.recipe import Recipe
+from mnistnet.training.runs import Run, new_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnistnet.pipeline.train import TrainResult
+
+
+def test_a_finished_run_holds_recipe_metrics_weights_and_four_pictures(
+    fast_run: TrainResult,
+) -> None:
+    folder = fast_run.run.folder
+    assert {p.name for p in folder.iterdir()} == {
+        "recipe.json",
+        "metrics.jsonl",
+        "weights.safetensors",
+        "batch.png",
+        "curves.png",
+        "confusion.png",
+        "mistakes.png",
+    }
+    assert fast_run.run.recipe() == Recipe()
+    for picture in folder.glob("*.png"):
+        with Image.open(picture) as image:
+            image.load()
+            assert min(image.size) > 300
+            assert len(image.convert("L").getcolors(256) or []) > 10  # something is drawn
+
+
+def test_the_metrics_tell_the_run_from_the_first_100_batches_to_the_result(
+    fast_run: TrainResult,
+) -> None:
+    lines = fast_run.run.metrics()
+    progress, result = lines[:-1], lines[-1]
+    assert [line["batch"] for line in progress[:2]] == [100, 200]
+    assert progress[-1]["batch"] == progress[-1]["batches"]
+    assert progress[-1]["loss"] < progress[0]["loss"]
+    assert result == {"judged_on": "test", "correct": fast_run.correct, "of": 10_000}
+
+
+def test_runs_without_a_name_get_fresh_ones(tmp_path: Path) -> None:
+    names = []
+    for _ in range(3):
+        with new_run(tmp_path, None, Recipe(), overwrite=False) as run:
+            names.append(run.folder.name)
+    assert names == ["fast-1", "fast-2", "fast-3"]
+
+
+def test_a_named_run_that_exists_is_an_error_and_stays_as_it_was(tmp_path: Path) -> None:
+    with new_run(tmp_path, "mine", Recipe(), overwrite=False) as run:
+        run.log({"batch": 1})
+    with (
+        pytest.raises(RunError, match="exists already"),
+        new_run(tmp_path, "mine", Recipe(seed=1), overwrite=False),
+    ):
+        pass
+    assert run.recipe() == Recipe()
+    assert run.metrics() == [{"batch": 1}]
+
+
+def test_overwrite_replaces_a_run_only_when_the_new_one_has_succeeded(tmp_path: Path) -> None:
+    with new_run(tmp_path, "mine", Recipe(), overwrite=False) as run:
+        pass
+    with (
+        pytest.raises(ZeroDivisionError),
+        new_run(tmp_path, "mine", Recipe(seed=1), overwrite=True),
+    ):
+        _ = 1 / 0
+    assert run.recipe() == Recipe()
+    with new_run(tmp_path, "mine", Recipe(seed=2), overwrite=True):
+        pass
+    assert run.recipe() == Recipe(seed=2)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
+def test_overwrite_never_removes_a_folder_that_is_not_a_run(tmp_path: Path) -> None:
+    precious = tmp_path / "photos" / "1.jpg"
+    precious.parent.mkdir()
+    precious.write_text("precious", encoding="utf-8")
+    with (
+        pytest.raises(RunError, match="is not a run"),
+        new_run(tmp_path, "photos", Recipe(), overwrite=True),
+    ):
+        pass
+    assert precious.read_text(encoding="utf-8") == "precious"
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../up", "a/b", "a\\b", "a\n", "-x", "x" * 200, "é"]
+)
+def test_a_name_that_could_lead_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    with (
+        pytest.raises(RunError, match="cannot name a run"),
+        new_run(tmp_path / "runs", name, Recipe(), overwrite=False),
+    ):
+        pass
+    assert not list((tmp_path / "runs").iterdir())
+
+
+def test_a_run_that_fails_leaves_nothing_and_an_interrupted_one_what_it_measured(
+    tmp_path: Path,
+) -> None:
+    with (
+        pytest.raises(ZeroDivisionError),
+        new_run(tmp_path, "failed", Recipe(), overwrite=False),
+    ):
+        _ = 1 / 0
+    with pytest.raises(Interrupted):
+        _interrupted_run(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["cut"]
+    assert Run(tmp_path / "cut").metrics() == [{"batch": 100}]
+
+
+def _interrupted_run(root: Path) -> None:
+    with new_run(root, "cut", Recipe(), overwrite=False) as run:
+        run.log({"batch": 100})
+        raise Interrupted("by Ctrl-C")
