@@ -1,4 +1,12 @@
-"""The yardstick: predictions in, figures out. NumPy only, so that judging needs no torch."""
+"""The yardstick: predictions in, a report out. NumPy only, so that judging needs no torch.
+
+    >>> report = build_report(labels, probabilities, images, dataset=…, model=…)
+    >>> page = render_html(report)
+
+`metrics` scores predictions and `certainty` says how sure a score is; `corruptions` spoils
+pictures and `robustness` measures what that costs; `report` puts it all into data and `html`
+into a page.
+"""
 
 from mnistnet.evaluation.certainty import (
     Interval,
@@ -10,11 +18,14 @@ from mnistnet.evaluation.certainty import (
     paired_difference,
     wilson_interval,
 )
+from mnistnet.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from mnistnet.evaluation.html import render_html
 from mnistnet.evaluation.metrics import (
     ClassScores,
     ReliabilityBin,
     SelectivePoint,
     accuracy,
+    accuracy_above,
     auroc,
     brier_score,
     class_scores,
@@ -25,8 +36,14 @@ from mnistnet.evaluation.metrics import (
     selective_accuracy,
     worst_mistakes,
 )
+from mnistnet.evaluation.report import MNIST_TEST_LABEL_ERRORS, Against, build_report
+from mnistnet.evaluation.robustness import measure_robustness
 
 __all__ = [
+    "CORRUPTIONS",
+    "MNIST_TEST_LABEL_ERRORS",
+    "SEVERITIES",
+    "Against",
     "ClassScores",
     "Interval",
     "McNemar",
@@ -35,16 +52,21 @@ __all__ = [
     "ReliabilityBin",
     "SelectivePoint",
     "accuracy",
+    "accuracy_above",
     "auroc",
     "brier_score",
+    "build_report",
     "class_scores",
     "confusion_matrix",
+    "corrupt",
     "expected_calibration_error",
     "mcnemar_exact",
     "mean_interval",
+    "measure_robustness",
     "negative_log_likelihood",
     "paired_difference",
     "reliability_bins",
+    "render_html",
     "selective_accuracy",
     "wilson_interval",
     "worst_mistakes",

@@ -1,0 +1,288 @@
+"""The report as data: a plain dictionary that is written as `report.json` and drawn as HTML.
+
+    >>> report = build_report(labels, probabilities, images, dataset={"name": "MNIST test"},
+    ...                       model={"name": "default"})
+    >>> report["accuracy"]
+    {'n': 10000, 'correct': 9967, 'wrong': 33, 'value': 0.9967, 'low': 0.99537, 'high': 0.99765}
+
+It holds figures first and pictures last, nothing that JSON cannot, and no timings but those
+under `speed`. Floats are rounded to six significant digits, so that the last bits of an
+arithmetic unit do not show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnistnet.errors import DataError
+from mnistnet.evaluation import metrics, png
+from mnistnet.evaluation.certainty import mcnemar_exact, paired_difference, wilson_interval
+from mnistnet.evaluation.corruptions import corrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+FORMAT = 1
+
+# Test images of MNIST whose label people have shown to be wrong: Northcutt, Athalye & Mueller
+# 2021 (NeurIPS, arXiv:2103.14749), validated by human raters.
+MNIST_TEST_LABEL_ERRORS = frozenset(
+    (947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729)
+)
+
+SHOWN_MISTAKES = 24
+SHOWN_FLIPS = 12  # of each kind, where two models are compared
+SHOWN_SPOILT = 5  # digits in a corruption's picture
+SIGNIFICANT = 0.05  # p-value below which two models are said to differ
+
+# Where the curve of accuracy against coverage is drawn: finer where it bends.
+CURVE = (*(i / 100 for i in range(50, 99)), *(i / 1000 for i in range(990, 1001)))
+
+
+@dataclass(frozen=True)
+class Against:
+    """The model to compare with: what it is called, and its answers to the same images."""
+
+    name: str
+    probabilities: ArrayLike  # (N, 10)
+
+
+def build_report(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    images: NDArray[np.uint8],
+    *,
+    dataset: Mapping[str, Any],
+    model: Mapping[str, Any],
+    label_errors: Collection[int] = (),
+    file_names: Sequence[str] | None = None,
+    threshold: float | None = None,
+    not_digits: Mapping[str, ArrayLike] | None = None,
+    robustness: Mapping[str, Mapping[str, Any]] | None = None,
+    against: Against | None = None,
+    speed: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Judge a model's answers.
+
+    Args:
+        labels: integers (N,), the truth.
+        probabilities: float (N, 10), the model's answers.
+        images: uint8 (N, 28, 28), what the network was shown, for the pictures.
+        dataset: `name`, and whatever else says what was measured on (split, hashes).
+        model: `name`; where known `parameters` and `size_bytes` (a number for each file); and
+            whatever says where it came from (recipe, data hashes, commit, versions).
+        label_errors: places of images whose label is known to be wrong;
+            `MNIST_TEST_LABEL_ERRORS` where the data set is MNIST's test set.
+        file_names: of each image, where they are people's own.
+        threshold: the confidence below which the product says "not sure".
+        not_digits: for each kind of picture that is no digit, the confidences (M,) it was
+            answered with.
+        robustness: `measure_robustness`'s result for each path: `network` and `picture`.
+        against: another model's answers to the same images.
+        speed: what was timed, units in the names; shown as it is.
+
+    Raises:
+        DataError: there are no images, the counts do not match, or a value is impossible.
+    """
+    truth, answers = np.asarray(labels), np.asarray(probabilities)
+    _check_images(images, len(truth))
+    if file_names is not None and len(file_names) != len(truth):
+        raise DataError(f"{len(file_names)} file names for {len(truth)} labels: they must match")
+    album = _Album(images, truth, answers, frozenset(label_errors), file_names)
+    report: dict[str, Any] = {
+        "format": FORMAT,
+        "dataset": dict(dataset),
+        "model": dict(model),
+        "accuracy": _accuracy(truth, answers),
+        "negative_log_likelihood": metrics.negative_log_likelihood(answers, truth),
+        "brier_score": metrics.brier_score(answers, truth),
+        "classes": [row._asdict() for row in metrics.class_scores(truth, answers.argmax(axis=1))],
+        "confusion_matrix": metrics.confusion_matrix(truth, answers.argmax(axis=1)).tolist(),
+        "calibration": _calibration(truth, answers),
+        "selective": _selective(truth, answers, threshold),
+        "mistakes": album.add(metrics.worst_mistakes(answers, truth, SHOWN_MISTAKES)),
+    }
+    if album.label_errors:
+        report["mislabelled"] = album.count_mislabelled()
+    if not_digits:
+        report["not_digits"] = _not_digits(answers, not_digits, threshold)
+    if robustness:
+        report["robustness"] = {path: dict(measured) for path, measured in robustness.items()}
+    if against:
+        report["against"] = _comparison(album, against)
+    if speed:
+        report["speed"] = dict(speed)
+    report["pictures"] = {"images": album.pictures} | _spoilt(images, truth, robustness)
+    return {key: _plain(value) for key, value in report.items()}
+
+
+class _Album:
+    """The images that a report shows, each held once however often it is shown."""
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[Any],
+        probabilities: NDArray[Any],
+        label_errors: Collection[int],
+        file_names: Sequence[str] | None,
+    ) -> None:
+        self.images, self.labels, self.probabilities = images, labels, probabilities
+        self.label_errors, self.file_names = label_errors, file_names
+        self.pictures: dict[str, str] = {}
+
+    def add(self, places: NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Take up the images at these places, and give for each what its caption says."""
+        return [self._entry(int(place)) for place in places]
+
+    def count_mislabelled(self) -> dict[str, int]:
+        """Count the known label errors, and those on which the model disagrees with the label."""
+        places = [place for place in self.label_errors if place < len(self.labels)]
+        wrong = self.probabilities[places].argmax(axis=1) != self.labels[places]
+        return {"known": len(places), "among_mistakes": int(wrong.sum())}
+
+    def _entry(self, place: int) -> dict[str, Any]:
+        self.pictures[str(place)] = png.data_uri(self.images[place])
+        row = self.probabilities[place]
+        entry = {
+            "index": place,
+            "label": int(self.labels[place]),
+            "answer": int(row.argmax()),
+            "confidence": float(row.max()),
+            "label_probability": float(row[self.labels[place]]),
+            "is_mislabelled": place in self.label_errors,
+        }
+        return entry | ({"file": self.file_names[place]} if self.file_names is not None else {})
+
+
+def _accuracy(truth: NDArray[Any], answers: NDArray[Any]) -> dict[str, Any]:
+    n = len(truth)
+    value = metrics.accuracy(truth, answers.argmax(axis=1))
+    correct = round(value * n)
+    low, high = wilson_interval(correct, n)
+    return {"n": n, "correct": correct, "wrong": n - correct, "value": value} | {
+        "low": low,
+        "high": high,
+    }
+
+
+def _calibration(truth: NDArray[Any], answers: NDArray[Any]) -> dict[str, Any]:
+    bins = []
+    for row in metrics.reliability_bins(answers, truth):
+        bounds: dict[str, Any] = {"accuracy_low": None, "accuracy_high": None}
+        if row.accuracy is not None:
+            interval = wilson_interval(round(row.accuracy * row.n), row.n)
+            bounds = {f"accuracy_{end}": bound for end, bound in interval._asdict().items()}
+        bins.append(row._asdict() | bounds)
+    return {
+        "expected_calibration_error": metrics.expected_calibration_error(answers, truth),
+        "bins": bins,
+    }
+
+
+def _selective(
+    truth: NDArray[Any], answers: NDArray[Any], threshold: float | None
+) -> dict[str, Any]:
+    points = metrics.selective_accuracy(answers, truth)
+    curve = metrics.selective_accuracy(answers, truth, CURVE)
+    selective: dict[str, Any] = {
+        "points": [point._asdict() for point in points],
+        "curve": sorted({(point.coverage, point.accuracy) for point in curve}),
+    }
+    if threshold is not None:
+        selective["chosen"] = metrics.accuracy_above(threshold, answers, truth)._asdict()
+    return selective
+
+
+def _not_digits(
+    answers: NDArray[Any], not_digits: Mapping[str, ArrayLike], threshold: float | None
+) -> list[dict[str, Any]]:
+    """Say for each kind how well confidence tells it from digits, and how much is refused."""
+    rows = []
+    for kind, confidences in not_digits.items():
+        scores = np.asarray(confidences, dtype=np.float64)
+        auroc = metrics.auroc(answers.max(axis=1), scores)
+        row = {"kind": kind, "n": len(scores), "auroc": auroc}
+        if threshold is not None:
+            row["refused"] = int((scores < threshold).sum())
+        rows.append(row)
+    return rows
+
+
+def _comparison(album: _Album, against: Against) -> dict[str, Any]:
+    """Compare with another model, image by image; a gain is one that only this model has right."""
+    theirs = np.asarray(against.probabilities)
+    if theirs.shape != album.probabilities.shape:
+        raise DataError(
+            f"{against.name} answered {theirs.shape}, this model {album.probabilities.shape}: "
+            "both must answer the same images"
+        )
+    other, this = (p.argmax(axis=1) == album.labels for p in (theirs, album.probabilities))
+    test, difference = mcnemar_exact(other, this), paired_difference(other, this)
+    flips = {}
+    for name, places in (("gained", this & ~other), ("lost", other & ~this)):
+        shown = np.flatnonzero(places)[:SHOWN_FLIPS]
+        flips[name] = [
+            entry | {"other_answer": int(theirs[entry["index"]].argmax())}
+            for entry in album.add(shown)
+        ]
+    return {
+        "name": against.name,
+        "accuracy": _accuracy(album.labels, theirs),
+        "n_gained": test.n01,
+        "n_lost": test.n10,
+        "p": test.p,
+        **difference._asdict(),
+        "verdict": _verdict(test.n01, test.n10, test.p),
+        **flips,
+    }
+
+
+def _verdict(gained: int, lost: int, p: float) -> str:
+    if p >= SIGNIFICANT:
+        return "cannot tell"
+    return "better" if gained > lost else "worse"
+
+
+def _spoilt(
+    images: NDArray[np.uint8],
+    truth: NDArray[Any],
+    robustness: Mapping[str, Mapping[str, Any]] | None,
+) -> dict[str, Any]:
+    """Show the first image of a few digits side by side, clean and spoilt in each way."""
+    if not robustness:
+        return {}
+    measured = next(iter(robustness.values()))
+    _, firsts = np.unique(truth, return_index=True)
+    places = np.sort(firsts)[:SHOWN_SPOILT]
+    row = images[places]
+    strips = {"clean": row} | {
+        name: corrupt(row, name, severity=measured["severity"], seed=measured["seed"])
+        for name in measured["corruptions"]
+    }
+    pictures = {name: png.data_uri(np.hstack(strip)) for name, strip in strips.items()}
+    return {"corruptions": pictures, "spoilt_digits": truth[places].tolist()}
+
+
+def _check_images(images: NDArray[np.uint8], n: int) -> None:
+    if images.dtype != np.uint8 or images.shape != (n, 28, 28):
+        raise DataError(
+            f"{n} labels, but images are {images.dtype} of shape {images.shape}; "
+            f"expected uint8 ({n}, 28, 28)"
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Turn figures into what JSON holds, floats rounded to six significant digits."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.6g}")
+    return int(value) if isinstance(value, np.integer) else value
