@@ -23,6 +23,7 @@ def test_a_finished_run_holds_recipe_metrics_weights_and_four_pictures(
     folder = fast_run.run.folder
     assert {p.name for p in folder.iterdir()} == {
         "recipe.json",
+        "origin.json",
         "metrics.jsonl",
         "weights.safetensors",
         "batch.png",

@@ -21,6 +21,9 @@ VERBS = {  # verb → the module and command that hold it, imported when it is c
     "train": "mnistnet.cli.train:train",
     "trials": "mnistnet.cli.train:trials",
     "summary": "mnistnet.cli.train:summary",
+    "export": "mnistnet.cli.bundle:export",
+    "verify": "mnistnet.cli.bundle:verify",
+    "predict": "mnistnet.cli.predict:predict",
     "data": "mnistnet.cli.data:data",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,17 +138,23 @@ def summary() -> None:
 
 
 def _import_training() -> Any:
-    """Import what training needs, or say how to install it."""
-    try:
-        from mnistnet.pipeline import train as pipeline
-        from mnistnet.training import loop  # noqa: F401 – torch is loaded here, and timed as import
-    except ModuleNotFoundError as error:
-        if str(error.name).startswith("mnistnet"):
-            raise
-        raise MissingError(
-            f"{error.name} is not installed; training needs: pip install 'mnistnet[train]'"
-        ) from None
+    """Import what training needs (torch above all: this is timed as import)."""
+    import_extra("torch", "torchinfo", "safetensors")
+    from mnistnet.pipeline import train as pipeline
+    from mnistnet.training import loop  # noqa: F401
+
     return pipeline
+
+
+def import_extra(*modules: str) -> None:
+    """Import modules of the extra `train`, or say how to install it."""
+    for module in modules:
+        try:
+            import_module(module)
+        except ModuleNotFoundError as error:
+            raise MissingError(
+                f"{error.name} is not installed; this needs: pip install 'mnistnet[train]'"
+            ) from None
 
 
 class _Bar:

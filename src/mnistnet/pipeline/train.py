@@ -7,14 +7,15 @@ result.accuracy, result.run.folder
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnistnet import data as datasets
 from mnistnet.errors import Interrupted
 from mnistnet.evaluation import confusion_matrix, worst_mistakes
-from mnistnet.files import write_bytes
+from mnistnet.files import write_bytes, write_json
+from mnistnet.pipeline.provenance import origin_of
 from mnistnet.training.runs import Run, check_name, new_run, unfinished_run
 from mnistnet.training.trials import Trial, run_trials, trials_file
 
@@ -157,6 +158,7 @@ def _carry_out(
     from safetensors.torch import save
 
     clock.lap("data")
+    write_json(run.origin_file, asdict(origin_of(recipe, dataset)))
 
     net = _fit(run, recipe, dataset, on_progress)
     clock.lap("training")

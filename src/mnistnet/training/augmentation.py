@@ -1,9 +1,10 @@
-"""Pictures varied as handwriting varies, a few thousand at a time, in torch operations.
+"""Pictures varied as handwriting and its pictures vary, a thousand at a time, in torch operations.
 
-    varied = augment(images, recipe)        # uint8 (N, 28, 28) → uint8 (N, 28, 28)
+    varied = augment(images, recipe, generator)        # uint8 (N, 28, 28) → uint8 (N, 28, 28)
 
-Every kind has its strength in the recipe, and a strength of nought leaves it out. All draws come
-from torch's global generator, which the training loop seeds for each epoch.
+Every kind has its strength in the recipe, and a strength of nought leaves it out. Kinds that not
+every picture should suffer take a slice of the pictures: they come in random order, so a slice is
+as good as a draw for each, and costs nothing for the others.
 """
 
 from __future__ import annotations
@@ -15,41 +16,120 @@ import torch
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
     from mnistnet.training.recipe import Recipe
 
 HALF = 14  # pixels from the centre to the edge; grid coordinates run from -1 to 1
+KNOTS = 5  # the elastic field is drawn on 5×5 points and smooth in between
 
 
-def augment(images: Tensor, recipe: Recipe) -> Tensor:
-    """Vary pictures at random, each on its own.
+def augment(images: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
+    """Vary pictures at random.
 
     Args:
-        images: uint8 (N, 28, 28), ink bright on dark.
+        images: uint8 (N, 28, 28), ink bright on dark, in random order.
         recipe: says how strongly.
+        generator: draws every number, on the images' device.
 
     Returns:
-        uint8 (N, 28, 28), on the same device.
+        uint8 (N, 28, 28).
     """
-    if not (recipe.rotation_deg or recipe.scale or recipe.shear or recipe.shift_px):
-        return images
     x = images.unsqueeze(1).float()  # (N, 1, 28, 28), 0–255
-    x = F.grid_sample(x, _affine_grid(x, recipe), align_corners=False)
-    return x.squeeze(1).round().to(torch.uint8)
+    if recipe.rotation_deg or recipe.scale or recipe.shear or recipe.shift_px or recipe.elastic_px:
+        x = _warped(x, recipe, generator)
+    if recipe.stroke_px:
+        x = _thicker_or_thinner(x, recipe.stroke_px, generator)
+    if recipe.blur:
+        x = _coarser(x, recipe.blur, generator)
+    if recipe.contrast:
+        x = _relit(x, recipe.contrast, generator)
+    if recipe.noise:
+        x = _noisy(x, recipe.noise, generator)
+    return x.squeeze(1).clamp_(0, 255).round_().to(torch.uint8)
 
 
-def _affine_grid(x: Tensor, recipe: Recipe) -> Tensor:
+def _warped(x: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
+    """Turn, stretch, slant, shift and bend."""
+    grid = _affine_grid(x, recipe, generator)
+    if recipe.elastic_px:
+        knots = torch.randn(len(x), 2, KNOTS, KNOTS, generator=generator, device=x.device)
+        field = F.interpolate(knots, size=(28, 28), mode="bicubic", align_corners=True)
+        grid = grid + field.permute(0, 2, 3, 1) * (recipe.elastic_px / HALF)
+    return F.grid_sample(x, grid, align_corners=False)
+
+
+def _affine_grid(x: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
     """Draw where each output pixel looks in its picture: (N, 28, 28, 2), coordinates -1 to 1."""
-    angle = _uniform(x, math.radians(recipe.rotation_deg))
-    width, height = 1 + _uniform(x, recipe.scale), 1 + _uniform(x, recipe.scale)
-    slant = _uniform(x, recipe.shear)
-    right, down = _uniform(x, recipe.shift_px / HALF), _uniform(x, recipe.shift_px / HALF)
+    angle = _uniform(x, math.radians(recipe.rotation_deg), generator)
+    width, height = (1 + _uniform(x, recipe.scale, generator) for _ in range(2))
+    slant = _uniform(x, recipe.shear, generator)
+    right, down = (_uniform(x, recipe.shift_px / HALF, generator) for _ in range(2))
     cos, sin = angle.cos(), angle.sin()
     rows = torch.stack([width * cos, slant - sin, right, sin, height * cos, down], dim=1)
     return F.affine_grid(rows.view(-1, 2, 3), list(x.shape), align_corners=False)
 
 
-def _uniform(x: Tensor, reach: float) -> Tensor:
+def _thicker_or_thinner(x: Tensor, reach_px: float, generator: Generator) -> Tensor:
+    """Grow the strokes of one half of the pictures, shrink the other's, by up to `reach_px`.
+
+    A step of grey dilation or erosion moves an edge by a pixel; part of a step is a blend.
+    """
+    amount = _uniform(x, reach_px, generator).abs().view(-1, 1, 1, 1)
+    half = len(x) // 2
+    grown, shrunk = x[:half], x[half:]
+    for step in range(math.ceil(reach_px)):
+        part = (amount - step).clamp(0, 1)
+        grown = torch.lerp(grown, F.max_pool2d(grown, 3, 1, 1), part[:half])
+        if step == 0:  # twice would make thin strokes vanish
+            shrunk = torch.lerp(shrunk, -F.max_pool2d(-shrunk, 3, 1, 1), part[half:] * 0.6)
+    return torch.cat([grown, shrunk])
+
+
+def _coarser(x: Tensor, share: float, generator: Generator) -> Tensor:
+    """Take a share of the pictures through a lower resolution, 7 to 16 pixels a side, and back."""
+    slices = torch.split(x, _slices(len(x), share, parts=8))
+    sides = torch.randint(7, 17, (8,), generator=generator, device=x.device).tolist()
+    coarse = [
+        F.interpolate(F.interpolate(s, size=side, mode="area"), size=28, mode="bilinear")
+        for s, side in zip(slices[1:], sides, strict=False)
+        if len(s)
+    ]
+    return torch.cat([slices[0], *coarse])
+
+
+def _relit(x: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Move black and white points: faint or fat strokes, threshold-like edges, grey cores."""
+    x = x.roll(len(x) // 3, dims=0)  # other pictures than the slices before
+    n = int(len(x) * 0.5)
+    some = x[:n]
+    black = torch.rand(n, 1, 1, 1, generator=generator, device=x.device) * 90 * strength
+    gain = 1 + torch.rand(n, 1, 1, 1, generator=generator, device=x.device) * 2.5 * strength
+    top = 255 - torch.rand(n, 1, 1, 1, generator=generator, device=x.device) * 110 * strength
+    some = torch.minimum(((some - black) * gain).clamp_min(0), top)
+    return torch.cat([some, x[n:]]).roll(-(len(x) // 3), dims=0)
+
+
+def _noisy(x: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Add grain to an eighth of the pictures, smooth stains to another, blank part of a third."""
+    x = x.roll(len(x) // 2, dims=0)
+    n = len(x) // 8
+    grainy, stained, gapped, rest = x[:n], x[n : 2 * n], x[2 * n : 3 * n], x[3 * n :]
+    level = torch.rand(n, 1, 1, 1, generator=generator, device=x.device) * 60 * strength
+    grainy = grainy + torch.randn(grainy.shape, generator=generator, device=x.device) * level
+    stains = torch.rand(n, 1, 7, 7, generator=generator, device=x.device) * 2 - 1
+    stained = stained + F.interpolate(stains, size=28, mode="bilinear").clamp_min(0) * level * 2
+    gaps = torch.rand(n, 1, 7, 7, generator=generator, device=x.device) < 0.04 * strength
+    gapped = gapped * (1 - F.interpolate(gaps.float(), size=28))
+    return torch.cat([grainy, stained, gapped, rest]).roll(-(len(x) // 2), dims=0)
+
+
+def _slices(n: int, share: float, parts: int) -> list[int]:
+    """Cut n into what is left alone, and a share in equal parts."""
+    each = int(n * share / parts)
+    return [n - each * parts, *([each] * parts)]
+
+
+def _uniform(x: Tensor, reach: float, generator: Generator) -> Tensor:
     """Draw a number between -reach and reach for each picture: float32 (N,)."""
-    return (torch.rand(len(x), device=x.device) * 2 - 1) * reach
+    return (torch.rand(len(x), generator=generator, device=x.device) * 2 - 1) * reach

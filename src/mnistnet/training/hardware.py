@@ -6,10 +6,14 @@ The same seed gives the same bits only on the same three, so each is written dow
 from __future__ import annotations
 
 import platform
+from typing import TYPE_CHECKING
 
 import torch
 
 from mnistnet.errors import RecipeError
+
+if TYPE_CHECKING:
+    from mnistnet.training.recipe import Recipe
 
 
 def resolve_device(name: str) -> torch.device:
@@ -40,13 +44,13 @@ def _processor_has_bfloat16() -> bool:
     return any(features.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
 
 
-def describe(precision: str, device_name: str) -> dict[str, str | int]:
+def describe(recipe: Recipe) -> dict[str, str | int]:
     """Give what repeatability depends on, for the record beside a result."""
-    device = resolve_device(device_name)
+    device = resolve_device(recipe.device)
     return {
         "device": device.type,
-        "precision": resolve_precision(precision, device),
-        "threads": torch.get_num_threads(),
+        "precision": resolve_precision(recipe.precision, device),
+        "threads": recipe.threads or torch.get_num_threads(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "machine": platform.machine(),
     }

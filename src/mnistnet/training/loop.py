@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,17 +28,19 @@ from mnistnet.training.replicas import Replicas, replicating
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Generator, Tensor
 
     from mnistnet.data import Split
     from mnistnet.training.recipe import Recipe
 
 REPORT_EVERY = 100  # batches, as in the course
-AUGMENT_BATCHES = 20  # augmented at once: few enough for the cache, many enough for all cores
+AUGMENT_BATCHES = 20  # augmented at once, so that all threads have enough to do
+AUGMENT_PART = 640  # images a call: few enough for the cache, many enough for torch
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,9 @@ def _run_epoch(
     torch.manual_seed(_epoch_seed(recipe, epoch))
     batches = len(images) // recipe.batch_size  # the rest comes in another epoch
     started, loss_sum, correct = time.perf_counter(), 0.0, 0
-    for batch, (x, y) in enumerate(_shuffled(images, labels, recipe), start=1):
+    for batch, (x, y) in enumerate(
+        _shuffled(images, labels, recipe, epoch, replicas.pool), start=1
+    ):
         schedule(optimiser, recipe, done=(epoch - 1 + (batch - 1) / batches) / recipe.epochs)
         share = replicas.gradients(x, y)
         optimiser.step()
@@ -157,12 +162,15 @@ def _run_epoch(
         )
 
 
-def _shuffled(images: Tensor, labels: Tensor, recipe: Recipe) -> Iterator[tuple[Tensor, Tensor]]:
+def _shuffled(
+    images: Tensor, labels: Tensor, recipe: Recipe, epoch: int, pool: Executor
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield an epoch's whole batches, augmented: uint8 (B, 28, 28) and int64 (B,)."""
-    order = torch.randperm(len(images)).to(images.device)
+    generator = torch.Generator().manual_seed(_epoch_seed(recipe, epoch))
+    order = torch.randperm(len(images), generator=generator).to(images.device)
     whole = len(images) - len(images) % recipe.batch_size
     for some in torch.split(order[:whole], AUGMENT_BATCHES * recipe.batch_size):
-        varied = augment(images[some], recipe)
+        varied = _augmented(images[some], recipe, generator, pool)
         yield from zip(
             torch.split(varied, recipe.batch_size),
             torch.split(labels[some], recipe.batch_size),
@@ -170,11 +178,22 @@ def _shuffled(images: Tensor, labels: Tensor, recipe: Recipe) -> Iterator[tuple[
         )
 
 
+def _augmented(images: Tensor, recipe: Recipe, generator: Generator, pool: Executor) -> Tensor:
+    """Augment in parallel: parts of a fixed size, each with a seed drawn in order."""
+    parts = torch.split(images, AUGMENT_PART)
+    seeds = torch.randint(2**62, (len(parts),), generator=generator).tolist()
+
+    def one(part: Tensor, seed: int) -> Tensor:
+        return augment(part, recipe, torch.Generator(part.device).manual_seed(seed))
+
+    return torch.cat(list(pool.map(one, parts, seeds)))
+
+
 def first_batch(recipe: Recipe, train: Split) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Give the first pictures and labels that a run of this recipe sees, as it sees them."""
-    torch.manual_seed(_epoch_seed(recipe, 1))
     images, labels = torch.tensor(train.images), torch.tensor(train.labels)
-    x, y = next(_shuffled(images, labels, recipe))
+    with ThreadPoolExecutor(1) as pool:
+        x, y = next(_shuffled(images, labels, recipe, 1, pool))
     return x.numpy(), y.numpy()
 
 

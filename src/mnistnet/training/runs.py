@@ -2,6 +2,7 @@
 
 runs/fast-1/
   recipe.json           what was done
+  origin.json           data, source, versions and processor it was done with
   metrics.jsonl         a line every 100 batches, a last one with the result
   weights.safetensors   the trained network
   batch.png  curves.png  confusion.png  mistakes.png
@@ -38,6 +39,11 @@ class Run:
     def recipe_file(self) -> Path:
         """The recipe that is carried out here."""
         return self.folder / "recipe.json"
+
+    @property
+    def origin_file(self) -> Path:
+        """What the run was done with: enough to repeat it to the bit."""
+        return self.folder / "origin.json"
 
     @property
     def metrics_file(self) -> Path:

@@ -1,0 +1,214 @@
+"""`mnistnet export RUN -o DIR`: write a trained network as a bundle. The only module with torch.
+
+    manifest = export(net, Path("bundle"), origin=origin, metrics=metrics, report=report, card=card)
+
+The same arguments give the same bytes, wherever and in whichever process. The bundle is written
+beside its place, verified there, and then put into it.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import secrets
+import shutil
+import warnings
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from mnistnet.bundle.digit import digit_graph
+from mnistnet.bundle.graph import OPSET, to_bytes
+from mnistnet.bundle.manifest import (
+    BESIDE,
+    FILES,
+    MANIFEST,
+    Fingerprint,
+    Manifest,
+    json_bytes,
+    read_manifest,
+)
+from mnistnet.bundle.picture import picture_graph
+from mnistnet.bundle.vectors import PictureVector, Vectors, drawn_images, drawn_pictures
+from mnistnet.bundle.verify import verify
+from mnistnet.errors import BundleError, WeightsError
+from mnistnet.files import unwritable, write_bytes
+from mnistnet.model import MEAN, STD, normalise
+from mnistnet.picture import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import onnx
+
+    from mnistnet.bundle.manifest import Origin
+    from mnistnet.model import MnistNet
+
+
+def export(
+    net: MnistNet,
+    directory: Path,
+    *,
+    origin: Origin,
+    metrics: dict[str, Any],
+    report: dict[str, Any],
+    card: str,
+    threshold: float = 0.0,
+) -> Manifest:
+    """Write a bundle.
+
+    Args:
+        net: the trained network; it is not changed.
+        directory: where to; a bundle that lies there is replaced.
+        origin: where the weights came from.
+        metrics: what they reached, for the manifest.
+        report: the evaluation, without timings, for `report.json`.
+        card: the model card, for `README.md`.
+        threshold: the confidence below which an answer counts as unsure.
+
+    Returns:
+        The manifest that was written.
+
+    Raises:
+        BundleError: something else lies in the directory.
+        WeightsError: the weights are not finite.
+        FileError: the directory cannot be written.
+    """
+    target = directory.resolve()  # so that it is not a link that gets replaced
+    _check_replaceable(target)
+    contents = _contents(net, report, card)
+    files = {name: Fingerprint.of(content) for name, content in contents.items()}
+    manifest = Manifest(files, metrics, threshold, origin)
+    with _replacing(target) as temporary:
+        for name, content in {**contents, MANIFEST: manifest.to_bytes()}.items():
+            write_bytes(temporary / name, content)
+        verify(temporary)
+    return manifest
+
+
+def _contents(net: MnistNet, report: dict[str, Any], card: str) -> dict[str, bytes]:
+    """Make all of a bundle's files but the manifest."""
+    from safetensors.torch import save
+
+    state = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    if not all(tensor.isfinite().all() for tensor in state.values()):
+        raise WeightsError("the network's weights are not finite: training diverged; train again")
+    digit = digit_graph({k: v.numpy() for k, v in state.items()}, mean=MEAN, std=STD)
+    return {
+        "README.md": card.encode(),
+        "digit.onnx": to_bytes(digit),
+        "picture.onnx": to_bytes(picture_graph(_exported_preparation(), digit)),
+        "report.json": json_bytes(report),
+        "vectors.json": _vectors(net).to_bytes(),
+        "weights.safetensors": save(state),
+    }
+
+
+@cache  # seconds of work, and the same for every network
+def _exported_preparation() -> onnx.ModelProto:
+    """Have torch write the picture's preparation as an ONNX graph, for any height and width."""
+    sides = {0: torch.export.Dim("H", min=3), 1: torch.export.Dim("W", min=3)}
+    with _silence():
+        program = torch.onnx.export(
+            _Preparation(),
+            (torch.zeros(40, 30, dtype=torch.uint8),),  # of two sizes, lest they be taken for one
+            dynamic_shapes=(sides,),
+            dynamo=True,
+            external_data=False,
+            opset_version=OPSET,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
+
+
+class _Preparation(nn.Module):
+    """What torch exports has to be a module."""
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """See `mnistnet.picture.prepare`."""
+        seen, ink = prepare(picture)
+        return seen, ink
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep torch's exporter from talking of what no user can change."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _vectors(net: MnistNet) -> Vectors:
+    """Let PyTorch answer the questions that `verify` will ask."""
+    images = torch.from_numpy(drawn_images())
+    # In float64, so that the digits that are kept do not depend on threads and processor.
+    exact = copy.deepcopy(net).eval().double()
+    with torch.inference_mode():
+        probabilities = exact(normalise(images).double()).double().exp()
+        pictures = tuple(_picture_vector(torch.from_numpy(p)) for p in drawn_pictures())
+    return Vectors(images.numpy(), probabilities.numpy(), pictures)
+
+
+def _picture_vector(picture: Tensor) -> PictureVector:
+    seen, ink = prepare(picture)
+    return PictureVector(picture.numpy(), seen.numpy(), bool(ink))
+
+
+def _check_replaceable(target: Path) -> None:
+    """Refuse to touch what is not a bundle. Raises BundleError, FileError."""
+    try:
+        names = {entry.name for entry in target.iterdir()} if target.exists() else set()
+    except OSError as error:  # a file, or not to be read
+        raise unwritable(target, error) from error
+    foreign = sorted(names - {MANIFEST, *FILES, *BESIDE})
+    if foreign:
+        raise BundleError(
+            f"{target}: holds {foreign[0]}, so it is not replaced; choose another directory"
+        )
+    if names:
+        read_manifest(target)
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """Hand out a new folder beside `target`, which takes its place when the block ends well."""
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    aside = temporary.with_suffix(".replaced")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        _flush_to_disk(temporary)
+        if target.exists():
+            target.rename(aside)
+        temporary.rename(target)
+        _flush_to_disk(target.parent)
+    except OSError as error:
+        raise unwritable(target, error) from error
+    finally:
+        if aside.exists() and not target.exists():
+            aside.rename(target)
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _flush_to_disk(folder: Path) -> None:
+    """Have a folder's names written down, not only its files' content."""
+    if os.name == "nt":
+        return  # folders cannot be opened there; renaming is journaled
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,39 @@
+"""`mnistnet export RUN -o DIR` and `mnistnet verify DIR`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mnistnet.cli.train import import_extra
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("run", type=PATH)
+@click.option("-o", "--out", type=PATH, required=True, help="the bundle's folder")
+@click.option("--data", type=PATH, help="the data set that the run was trained on")
+def export(run: Path, out: Path, data: Path | None) -> None:
+    """Write a finished run as a bundle: graphs, weights, report, card and manifest."""
+    import_extra("torch", "onnx", "onnxscript", "safetensors")
+    from mnistnet.pipeline.export import export_run
+
+    manifest = export_run(run, out, data=data)
+    size = sum(file.size_bytes for file in manifest.files.values())
+    metrics = manifest.metrics
+    click.echo(
+        f"Accuracy: {metrics['accuracy']:.2%} of {metrics['n']:,} {metrics['judged_on']} images"
+    )
+    click.echo(f"Bundle: {out} ({size / 1000:,.0f} kB, verified)")
+
+
+@click.command()
+@click.argument("bundle", type=PATH)
+def verify(bundle: Path) -> None:
+    """Check a bundle: every size and SHA-256, and both graphs on stored vectors."""
+    from mnistnet.pipeline.export import verify as check
+
+    manifest = check(bundle)
+    click.echo(f"{bundle}: whole; {len(manifest.files)} files, both graphs answer as they should")

@@ -1,0 +1,111 @@
+"""`mnistnet predict PATH…`: pictures in, digits out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnistnet.errors import PictureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mnistnet.inference import Prediction, Predictor
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif"}
+CLOSE = 0.1  # a second guess at least this probable is worth a word
+SHADES = " ·░▒▓█"
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.option("--bundle", type=click.Path(path_type=Path), help="read with this bundle")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object a picture")
+@click.option("--show", is_flag=True, help="draw what the network was shown")
+def predict(paths: tuple[str, ...], bundle: Path | None, as_json: bool, show: bool) -> int:
+    """Read digits from pictures, folders of pictures, or standard input (-).
+
+    Exits with 0, or with 1 if some picture could not be read.
+    """
+    from mnistnet.inference import Predictor
+
+    predictor = Predictor(bundle)
+    failed = False
+    for name in _expanded(paths):
+        try:
+            prediction = _read(predictor, name)
+        except PictureError as error:
+            failed = True
+            _print_error(name, error, as_json=as_json)
+            continue
+        click.echo(json.dumps(_as_json(name, prediction)) if as_json else _line(name, prediction))
+        if show:
+            click.echo(drawing(prediction.seen), err=as_json)
+    return 1 if failed else 0
+
+
+def _expanded(paths: tuple[str, ...]) -> Iterator[str]:
+    """Put the pictures below a folder in the folder's place, in order; links are not followed."""
+    for path in paths:
+        if path == "-" or not Path(path).is_dir():
+            yield path
+            continue
+        found = False
+        for folder, subfolders, files in os.walk(path, followlinks=False):
+            subfolders.sort()
+            for file in sorted(files):
+                if Path(file).suffix.lower() in SUFFIXES:
+                    found = True
+                    yield str(Path(folder) / file)
+        if not found:
+            yield path  # to be reported: there is nothing to read in it
+
+
+def _read(predictor: Predictor, name: str) -> Prediction:
+    if name == "-":
+        from mnistnet.inference.decoding import MAX_FILE_BYTES, decode
+
+        content = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        return predictor.predict(decode(content, "standard input"))
+    if Path(name).is_dir():
+        raise PictureError(f"{name}: holds no pictures; they end in .png, .jpg and the like")
+    return predictor.predict(name)
+
+
+def _line(name: str, prediction: Prediction) -> str:
+    if prediction.digit is None:
+        return f"{name}: no digit ({prediction.reason})"
+    second, probability = prediction.second_guess()
+    doubt = f" (or {second}, {probability:.1%})" if probability >= CLOSE else ""
+    return f"{name}: {prediction.digit}  {prediction.confidence:.1%}{doubt}"
+
+
+def _as_json(name: str, prediction: Prediction) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "path": name,
+        "digit": prediction.digit,
+        "confidence": round(prediction.confidence, 6),
+        "probabilities": [round(float(p), 6) for p in prediction.probabilities],
+    }
+    return result | ({"reason": prediction.reason} if prediction.reason else {})
+
+
+def _print_error(name: str, error: PictureError, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"path": name, "error": str(error)}))
+    else:
+        click.echo(f"mnistnet: {error}", err=True)
+
+
+def drawing(seen: NDArray[np.uint8]) -> str:
+    """Draw 28×28 grey levels in characters, two a pixel, since characters are tall."""
+    steps = seen.astype(int) * (len(SHADES) - 1) // 255
+    return "\n".join("".join(SHADES[step] * 2 for step in row).rstrip() for row in steps)

@@ -1,0 +1,5 @@
+"""Pictures and images in, digits out, through a bundle's graphs alone: no torch."""
+
+from mnistnet.inference.predictor import Prediction, Predictor
+
+__all__ = ["Prediction", "Predictor"]

@@ -1,0 +1,113 @@
+"""digit.onnx and picture.onnx compute what the PyTorch network computes."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from mnistnet.bundle.digit import digit_graph
+from mnistnet.bundle.graph import to_bytes
+from mnistnet.model import MEAN, STD, MnistNet, normalise
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnx
+    from numpy.typing import NDArray
+
+    from mnistnet.data import DataSet
+
+    Images = NDArray[np.uint8]
+    Probabilities = NDArray[np.float32]
+
+
+def by_torch(net: MnistNet, images: Images) -> Probabilities:
+    with torch.inference_mode():
+        batches = torch.tensor(images).split(500)
+        return torch.cat([net(normalise(batch)).exp() for batch in batches]).numpy()
+
+
+def graph_of(net: MnistNet) -> onnx.ModelProto:
+    weights = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
+    return digit_graph(weights, mean=MEAN, std=STD)
+
+
+def by_onnx(model: bytes, images: Images) -> Probabilities:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    batches = np.array_split(images, max(1, len(images) // 500))
+    return np.concatenate([session.run(None, {"images": batch})[0] for batch in batches])
+
+
+def batch_norms(net: MnistNet) -> list[torch.nn.BatchNorm2d]:
+    return [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+
+
+def test_the_whole_test_set_is_read_as_pytorch_reads_it(
+    net: MnistNet, pristine: Path, mnist: DataSet
+) -> None:
+    expected = by_torch(net, mnist.test.images)
+    found = by_onnx((pristine / "digit.onnx").read_bytes(), mnist.test.images)
+    assert (found.argmax(1) == expected.argmax(1)).all()
+    assert np.abs(found - expected).max() < 1e-5
+
+
+def test_the_network_that_is_compared_has_batch_norms_that_do_something(net: MnistNet) -> None:
+    for norm in batch_norms(net):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        assert norm.running_mean.abs().max() > 0.1
+        assert (norm.running_var - 1).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("pooled", [1, 3], ids=["first pooling", "second pooling"])
+def test_a_batch_norm_with_negative_scales_before_a_pooling_is_still_right(
+    net: MnistNet, mnist: DataSet, pooled: int
+) -> None:
+    net = copy.deepcopy(net)
+    batch_norms(net)[pooled].weight.data[::2] *= -1
+    images = mnist.test.images[:1000]
+    expected, found = by_torch(net, images), by_onnx(to_bytes(graph_of(net)), images)
+    assert np.abs(found - expected).max() < 1e-5
+
+
+def test_scales_of_zero_are_right_too(net: MnistNet, mnist: DataSet) -> None:
+    net = copy.deepcopy(net)
+    for norm in batch_norms(net):
+        norm.weight.data[:4] = 0
+    images = mnist.test.images[:200]
+    expected, found = by_torch(net, images), by_onnx(to_bytes(graph_of(net)), images)
+    assert np.abs(found - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 600])
+def test_any_number_of_images_goes_through(pristine: Path, mnist: DataSet, n: int) -> None:
+    model = (pristine / "digit.onnx").read_bytes()
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"images": mnist.test.images[:n]})
+    assert found.shape == (n, 10)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (31, 17), (28, 28), (120, 333)])
+def test_a_picture_of_any_size_is_prepared_and_read_as_pytorch_does(
+    net: MnistNet, pristine: Path, mnist: DataSet, shape: tuple[int, int]
+) -> None:
+    from mnistnet.picture import prepare
+
+    height, width = shape
+    image = mnist.test.images[0]
+    picture = image[np.ix_(np.arange(height) * 28 // height, np.arange(width) * 28 // width)]
+    seen, ink = prepare(torch.tensor(picture))
+    session = onnxruntime.InferenceSession(
+        (pristine / "picture.onnx").read_bytes(), providers=["CPUExecutionProvider"]
+    )
+    probabilities, onnx_seen, onnx_ink = session.run(None, {"picture": picture})
+    assert onnx_ink == bool(ink)
+    assert np.abs(onnx_seen.astype(int) - seen.numpy().astype(int)).max() <= 1
+    np.testing.assert_allclose(probabilities, by_torch(net, onnx_seen[None])[0], atol=1e-5)

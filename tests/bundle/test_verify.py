@@ -1,0 +1,212 @@
+"""`verify` names the first thing that is wrong with a bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import onnx
+import pytest
+
+from mnistnet.bundle.manifest import BESIDE, FILES, Fingerprint, check_files
+from mnistnet.bundle.verify import verify
+from mnistnet.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def refuses(bundle: Path, words: str) -> None:
+    with pytest.raises(BundleError, match=words) as caught:
+        verify(bundle)
+    assert "\n" not in str(caught.value)
+    assert str(bundle) in str(caught.value)
+
+
+def rewrite_manifest(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_bytes())
+    change(manifest)
+    (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def replace_signed(bundle: Path, name: str, content: bytes) -> None:
+    """Put other content in a file's place, and its fingerprint into the manifest."""
+    (bundle / name).write_bytes(content)
+    found = Fingerprint.of(content)
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["files"][name] = {"size_bytes": found.size_bytes, "sha256": found.sha256}
+
+    rewrite_manifest(bundle, change)
+
+
+def test_a_bundle_as_it_was_exported_passes(pristine: Path) -> None:
+    manifest = verify(pristine)
+    assert manifest.metrics == {"accuracy": 0.9934, "images": 10_000}
+    assert manifest.threshold == 0.5
+    assert manifest.origin.recipe["name"] == "fast"
+
+
+def test_signature_report_and_bill_of_materials_may_lie_beside(bundle: Path) -> None:
+    for name in BESIDE:
+        (bundle / name).write_bytes(b"anything")
+    verify(bundle)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_flipped_bit_in_any_file_is_found(bundle: Path, name: str) -> None:
+    content = bytearray((bundle / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / name).write_bytes(content)
+    refuses(bundle, f"{name}: .*SHA-256")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_truncated_file_is_found(bundle: Path, name: str) -> None:
+    content = (bundle / name).read_bytes()
+    (bundle / name).write_bytes(content[:-1])
+    refuses(bundle, f"{name}: has fewer than its {len(content):,} bytes")
+
+
+def test_a_file_that_has_grown_is_found(bundle: Path) -> None:
+    with (bundle / "report.json").open("ab") as file:
+        file.write(b" ")
+    refuses(bundle, "report.json: has more than its")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_found(bundle: Path, name: str) -> None:
+    (bundle / name).unlink()
+    refuses(bundle, f"{name}: is missing")
+
+
+def test_a_file_that_nobody_listed_is_found(bundle: Path) -> None:
+    (bundle / "extra.onnx").write_bytes(b"")
+    refuses(bundle, "extra.onnx: does not belong")
+
+
+def test_a_folder_inside_is_found(bundle: Path) -> None:
+    (bundle / "sub").mkdir()
+    refuses(bundle, "sub: does not belong")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="making links needs a privilege there")
+@pytest.mark.parametrize("name", ["digit.onnx", "manifest.json"])
+def test_a_link_is_not_followed(bundle: Path, tmp_path: Path, name: str) -> None:
+    (bundle / name).rename(tmp_path / "elsewhere")
+    (bundle / name).symlink_to(tmp_path / "elsewhere")
+    refuses(bundle, f"{name}: is not a plain file")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes in folders there")
+def test_a_pipe_does_not_make_it_wait(bundle: Path) -> None:
+    (bundle / "digit.onnx").unlink()
+    os.mkfifo(bundle / "digit.onnx")
+    refuses(bundle, "digit.onnx: is not a plain file")
+
+
+def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
+    refuses(tmp_path, "is not a bundle")
+    refuses(tmp_path / "nowhere", "is not a bundle")
+
+
+def test_another_version_of_the_format_is_named(bundle: Path) -> None:
+    rewrite_manifest(bundle, lambda manifest: manifest.update(format_version=2))
+    refuses(bundle, "format version 2, and this program reads 1")
+
+
+def swap_digit_for(change: Callable[[onnx.ModelProto], None], bundle: Path) -> None:
+    model = onnx.load(bundle / "digit.onnx")
+    change(model)
+    replace_signed(bundle, "digit.onnx", model.SerializeToString())
+
+
+def test_a_graph_that_computes_slightly_wrong_is_found_by_the_stored_vectors(bundle: Path) -> None:
+    def approximate(model: onnx.ModelProto) -> None:
+        for node in model.graph.node:
+            if node.op_type == "Gelu":  # the usual approximation, off by less than 0.0005
+                node.attribute.append(onnx.helper.make_attribute("approximate", "tanh"))
+
+    swap_digit_for(approximate, bundle)
+    refuses(bundle, "digit.onnx: gives other probabilities than PyTorch did")
+
+
+def test_a_graph_with_weights_that_are_no_numbers_is_found(bundle: Path) -> None:
+    def spoil(model: onnx.ModelProto) -> None:
+        bias = next(t for t in model.graph.initializer if list(t.dims) == [10])
+        bias.raw_data = b"\xff" * 40
+
+    swap_digit_for(spoil, bundle)
+    refuses(bundle, "digit.onnx: gives other probabilities than PyTorch did")
+
+
+def test_graphs_that_were_exchanged_are_found(bundle: Path) -> None:
+    replace_signed(bundle, "digit.onnx", (bundle / "picture.onnx").read_bytes())
+    refuses(bundle, "digit.onnx: does not take and give what its format says")
+
+
+def test_a_graph_that_is_none_is_found(bundle: Path) -> None:
+    replace_signed(bundle, "picture.onnx", b"not a graph")
+    refuses(bundle, "picture.onnx: cannot be loaded with ONNX Runtime")
+
+
+def test_a_graph_that_cannot_be_run_is_found(bundle: Path) -> None:
+    def shorten(model: onnx.ModelProto) -> None:
+        shape = next(t for t in model.graph.initializer if t.dims == [4])
+        shape.raw_data = (7).to_bytes(8, "little") * 4
+
+    swap_digit_for(shorten, bundle)
+    refuses(bundle, "digit.onnx: cannot be (run|loaded) with ONNX Runtime")
+
+
+def test_another_preparation_than_was_exported_is_found(bundle: Path) -> None:
+    document = json.loads((bundle / "vectors.json").read_bytes())
+    document["pictures"][0]["seen"] = document["images"][9]["image"]
+    replace_signed(bundle, "vectors.json", json.dumps(document).encode())
+    refuses(bundle, "picture.onnx: sees stored picture 0 otherwise")
+
+
+def test_another_opinion_on_ink_is_found(bundle: Path) -> None:
+    document = json.loads((bundle / "vectors.json").read_bytes())
+    document["pictures"][-1]["ink"] = True
+    replace_signed(bundle, "vectors.json", json.dumps(document).encode())
+    refuses(bundle, "picture.onnx: .*ink")
+
+
+def test_graphs_that_disagree_with_each_other_are_found(bundle: Path) -> None:
+    model = onnx.load(bundle / "picture.onnx")
+    bias = next(t for t in model.graph.initializer if list(t.dims) == [10])
+    bias.raw_data = bias.raw_data[20:] + bias.raw_data[:20]
+    replace_signed(bundle, "picture.onnx", model.SerializeToString())
+    refuses(bundle, "picture.onnx: reads stored picture 0 otherwise than digit.onnx")
+
+
+def test_a_bundle_without_vectors_is_refused(bundle: Path) -> None:
+    replace_signed(bundle, "vectors.json", b'{"images": [], "pictures": []}')
+    refuses(bundle, "vectors.json: holds no vectors")
+
+
+NO_TORCH = """
+import sys
+sys.modules["torch"] = sys.modules["onnx"] = None
+from pathlib import Path
+from mnistnet.bundle.verify import verify
+verify(Path(sys.argv[1]))
+"""
+
+
+def test_verifying_needs_neither_torch_nor_onnx(pristine: Path) -> None:
+    subprocess.run([sys.executable, "-c", NO_TORCH, str(pristine)], check=True)
+
+
+def test_reading_a_manifest_does_not_even_import_numpy(pristine: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from mnistnet.bundle.manifest import check_files;"
+        "check_files(Path(sys.argv[1])); assert not {'numpy', 'onnxruntime'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(pristine)], check=True)
+    assert check_files(pristine).files
