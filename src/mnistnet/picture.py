@@ -80,7 +80,7 @@ def prepare(picture: Tensor) -> tuple[Tensor, Tensor]:
     first = _look(light, whole)
     closer = _look(light, _widened(first.box, whole))
     seen = _like_mnist(closer.ink)
-    there = _is_ink(first) & _is_ink(closer) & (_roughness(light) < ROUGHEST)
+    there = _is_ink(closer) & (_roughness(light) < ROUGHEST)
     return torch.where(there, seen, torch.zeros_like(seen)), there
 
 
@@ -98,7 +98,9 @@ def _look(light: Tensor, frame: Box) -> Look:
     inside = ((v.abs() <= 1) & (u.abs() <= 1)).float()
     flat = _flatten(canvas, u, v, inside)
     plain, flattened = _split(canvas, inside), _split(flat, inside)
-    uneven = flattened.separation > plain.separation  # did it help to take a plane away?
+    # Is the light uneven? If a plane explains half of what varies, or flat it splits better.
+    half = _variance(flat, inside) < 0.5 * _variance(canvas, inside)
+    uneven = half | (flattened.separation > plain.separation)
     split = Split(*(torch.where(uneven, f, p) for f, p in zip(flattened, plain, strict=True)))
     ink = _ink(
         torch.where(uneven, flat, canvas), split, _paper_is_bright(split.bright, u, v, inside)
@@ -155,6 +157,11 @@ def _flatten(canvas: Tensor, u: Tensor, v: Tensor, inside: Tensor) -> Tensor:
         spread = (weights * residual).sum() / total + 1e-4
         weights = inside / (1 + (residual / spread).square())
     return canvas - tilt
+
+
+def _variance(x: Tensor, inside: Tensor) -> Tensor:
+    mean = (x * inside).sum() / inside.sum()
+    return ((x - mean).square() * inside).sum() / inside.sum()
 
 
 def _split(flat: Tensor, inside: Tensor) -> Split:

@@ -1,0 +1,141 @@
+"""Whatever the picture, the network sees its digit as MNIST's were made; and no ink is no digit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from drawing import Scene, draw_picture
+
+from mnistnet.picture import prepare
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mnistnet.data import DataSet
+
+    Grey = NDArray[np.uint8]
+
+
+def _seen(picture: NDArray[np.generic]) -> Grey:
+    seen, ink = prepare(torch.tensor(picture.astype(np.uint8)))
+    assert ink
+    result: Grey = seen.numpy()
+    return result
+
+
+def _draw(digit: int = 5, **changes: object) -> Grey:
+    return draw_picture(digit, Scene(**changes), np.random.default_rng(digit))  # type: ignore[arg-type]
+
+
+def _difference(a: Grey, b: Grey) -> float:
+    """Mean difference as a share of the ink: 0 the same, 2 nothing in common."""
+    return float(np.abs(a.astype(float) - b).sum() / a.sum(dtype=float))
+
+
+@pytest.fixture(scope="module")
+def digits(mnist: DataSet) -> Grey:
+    """A hundred training images that were never trained on where choices are made."""
+    return mnist.train.images[-100:]
+
+
+def test_the_longer_side_is_20_pixels_and_the_mass_lies_at_index_14(digits: Grey) -> None:
+    for digit in digits:
+        seen = _seen(digit)
+        rows, columns = np.flatnonzero(seen.max(1) > 100), np.flatnonzero(seen.max(0) > 100)
+        assert 18 <= max(np.ptp(rows), np.ptp(columns)) + 1 <= 21
+        for axis in (0, 1):
+            mass = seen.sum(axis, dtype=float)
+            assert abs((mass * np.arange(28)).sum() / mass.sum() - 14) < 0.6
+
+
+def test_mnists_own_images_come_back_as_they_were(digits: Grey) -> None:
+    differences = [_difference(digit, _seen(digit)) for digit in digits]
+    assert np.median(differences) < 0.35  # a shift by one pixel alone makes 0.6
+
+
+def test_ink_may_be_dark_or_bright(digits: Grey) -> None:
+    for digit in digits:
+        assert _difference(_seen(digit), _seen(255 - digit)) < 0.01
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"height": 100, "width": 100, "digit_height": 57},
+        {"height": 1200, "width": 900, "digit_height": 685},
+        {"left": 0.0, "top": 0.0},
+        {"left": 1.0, "top": 1.0},
+        {"width": 700},
+        {"paper": 20, "ink": 235},
+        {"paper": 200, "ink": 160},
+        {"gradient": 120},
+        {"grain": 8},
+        {"specks": 3},
+        {"jpeg": 20},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("digit", [2, 5, 7])
+def test_size_place_polarity_contrast_light_paper_and_grain_do_not_matter(
+    digit: int, changes: dict[str, object]
+) -> None:
+    assert _difference(_seen(_draw(digit)), _seen(_draw(digit, **changes))) < 0.4
+
+
+@pytest.mark.parametrize("polarity", ["dark", "bright"])
+def test_thick_ink_in_a_tight_crop_is_ink_though_it_is_the_majority(polarity: str) -> None:
+    thick = _draw(8, height=90, width=64, digit_height=86, pen=0.26)
+    assert (thick < 128).mean() > 0.5
+    seen = _seen(thick if polarity == "dark" else 255 - thick)
+    assert seen[14, 14] > 128  # where the two loops of an 8 meet
+    assert seen[[0, 0, -1, -1], [0, -1, 0, -1]].max() == 0  # and the corners are paper
+
+
+def test_a_few_pixels_make_smooth_strokes_not_blocks() -> None:
+    seen = _seen(_draw(0, height=8, width=6, digit_height=8, pen=0.15)).astype(int)
+    assert len(np.unique(seen)) > 40
+
+
+def test_stray_marks_stay_outside() -> None:
+    clean, marked = _draw(3), _draw(3)
+    marked[10:14, 10:14] = 0
+    marked[260:265, 200:204] = 0
+    assert _difference(_seen(clean), _seen(marked)) < 0.1
+
+
+_random = np.random.default_rng(0)
+_ramp = np.linspace(0, 1, 200)
+NO_INK = {
+    "black": np.zeros((100, 80)),
+    "white": np.full((28, 28), 255),
+    "grey, tiny": np.full((8, 8), 130),
+    "noise": _random.normal(128, 20, (300, 200)).clip(0, 255),
+    "faint noise": _random.normal(200, 2, (64, 64)),
+    "loud noise, small": _random.integers(0, 256, (28, 28)),
+    "salt and pepper": np.where(_random.random((200, 200)) < 0.05, 255, 0),
+    "gradient": np.add.outer(_ramp, _ramp) * 110 + 20,
+    "gradient with noise": np.add.outer(_ramp, _ramp) * 60 + _random.normal(100, 4, (200, 200)),
+    "shadow": 240 - 150 * np.hypot.outer(_ramp - 0.4, _ramp - 0.6) ** 2,
+}
+
+
+@pytest.mark.parametrize("name", NO_INK)
+def test_without_ink_there_is_no_digit_and_nothing_to_see(name: str) -> None:
+    seen, ink = prepare(torch.tensor(NO_INK[name].astype(np.uint8)))
+    assert not ink
+    assert not seen.any()
+
+
+def test_a_faint_pencil_is_ink() -> None:
+    assert _seen(_draw(4, paper=225, ink=200, grain=2)).max() > 200
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (3, 150), (150, 3), (8, 8), (5, 20)])
+def test_any_shape_gives_28_by_28(shape: tuple[int, int]) -> None:
+    picture = _random.integers(0, 256, shape).astype(np.uint8)
+    seen, _ = prepare(torch.tensor(picture))
+    assert seen.shape == (28, 28)
+    assert seen.dtype == torch.uint8
