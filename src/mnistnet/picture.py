@@ -102,9 +102,8 @@ def _look(light: Tensor, frame: Box) -> Look:
     half = _variance(flat, inside) < 0.5 * _variance(canvas, inside)
     uneven = half | (flattened.separation > plain.separation)
     split = Split(*(torch.where(uneven, f, p) for f, p in zip(flattened, plain, strict=True)))
-    ink = _ink(
-        torch.where(uneven, flat, canvas), split, _paper_is_bright(split.bright, u, v, inside)
-    )
+    level = torch.where(uneven, flat, canvas)
+    ink = _ink(level, canvas - level, split, _paper_is_bright(split.bright, u, v, inside))
     ink = _without_strays(ink * inside)
     contrast = flattened.bright_level - flattened.dark_level
     return Look(ink, _box_of(ink, frame), split.separation, contrast)
@@ -217,14 +216,18 @@ def _spread(x: Tensor, radius: int) -> Tensor:
     return F.max_pool2d(x, (1, size), 1, (0, radius))[0, 0]
 
 
-def _ink(flat: Tensor, split: Split, paper_is_bright: Tensor) -> Tensor:
-    """Turn brightness into an amount of ink, 0 at the paper's level to 1 near the ink's.
+def _ink(level: Tensor, tilt: Tensor, split: Split, paper_is_bright: Tensor) -> Tensor:
+    """Turn brightness into an amount of ink: 0 near the paper's level, 1 well beyond the ink's.
 
-    The lowest fifth is the paper's grain, and the top tenth is solid all the same.
+    The lowest third is the paper's grain and the strokes' blur. The ink's level is a mean; its
+    cores are darker, and where they stay apart from the edges, strokes that touch stay apart too.
+    Ink takes a share of the light: on paper that lies in the shade, less is the same.
     """
     contrast = (split.bright_level - split.dark_level).clamp_min(1e-6)
-    depth = torch.where(paper_is_bright, split.bright_level - flat, flat - split.dark_level)
-    return ((depth / contrast - 0.2) / 0.7).clamp(0, 1)
+    shade = split.bright_level / (split.bright_level + tilt).clamp_min(0.1)
+    dark_ink, bright_ink = (split.bright_level - level) * shade, level - split.dark_level
+    depth = torch.where(paper_is_bright, dark_ink, bright_ink)
+    return ((depth / contrast - 0.3) / (1.35 - 0.3)).clamp(0, 1)
 
 
 def _without_strays(ink: Tensor) -> Tensor:
@@ -279,7 +282,7 @@ def _widened(box: Box, whole: Box) -> Box:
 
 
 def _like_mnist(ink: Tensor) -> Tensor:
-    """Scale the digit's longer side to 20 pixels, and shift its mass to the middle.
+    """Scale the digit's longer side to 20 pixels, shift its mass to the middle, and ink it black.
 
     Returns:
         uint8 (28, 28), ink bright on dark.
@@ -289,6 +292,7 @@ def _like_mnist(ink: Tensor) -> Tensor:
     small = _placed(ink, box, margin, margin)
     down, right = _off_centre(small.sum(1)), _off_centre(small.sum(0))
     moved = _placed(ink, box, margin + down, margin + right)
+    moved = moved / moved.max().clamp_min(1e-6)
     return (moved * 255).round().clamp(0, 255).to(torch.uint8)
 
 

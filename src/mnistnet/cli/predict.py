@@ -35,8 +35,11 @@ def predict(paths: tuple[str, ...], bundle: Path | None, as_json: bool, show: bo
 
     Exits with 0, or with 1 if some picture could not be read.
     """
+    import warnings
+
     from mnistnet.inference import Predictor
 
+    warnings.simplefilter("ignore")  # of oddities in a file that do not matter for a digit
     predictor = Predictor(bundle)
     failed = False
     for name in _expanded(paths):
@@ -53,20 +56,31 @@ def predict(paths: tuple[str, ...], bundle: Path | None, as_json: bool, show: bo
 
 
 def _expanded(paths: tuple[str, ...]) -> Iterator[str]:
-    """Put the pictures below a folder in the folder's place, in order; links are not followed."""
+    """Put the pictures below a folder in the folder's place."""
     for path in paths:
-        if path == "-" or not Path(path).is_dir():
+        if path == "-" or not os.path.isdir(path):  # noqa: PTH112 – false, whatever the name is
             yield path
-            continue
-        found = False
-        for folder, subfolders, files in os.walk(path, followlinks=False):
-            subfolders.sort()
-            for file in sorted(files):
-                if Path(file).suffix.lower() in SUFFIXES:
-                    found = True
-                    yield str(Path(folder) / file)
-        if not found:
-            yield path  # to be reported: there is nothing to read in it
+        else:
+            yield from _below(path)
+
+
+def _below(folder: str) -> Iterator[str]:
+    """Give the pictures below a folder, in order; links to folders are not followed.
+
+    A folder that cannot be read is given too, and so is one that has no pictures: reading it as
+    a picture fails, so that they are reported.
+    """
+    closed: list[OSError] = []
+    found = False
+    for place, subfolders, files in os.walk(folder, onerror=closed.append):
+        subfolders.sort()
+        for file in sorted(files):
+            if Path(file).suffix.lower() in SUFFIXES:
+                found = True
+                yield str(Path(place) / file)
+    yield from (str(error.filename) for error in closed)
+    if not found and not closed:
+        yield folder
 
 
 def _read(predictor: Predictor, name: str) -> Prediction:
@@ -75,12 +89,15 @@ def _read(predictor: Predictor, name: str) -> Prediction:
 
         content = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
         return predictor.predict(decode(content, "standard input"))
-    if Path(name).is_dir():
+    if os.path.isdir(name):  # noqa: PTH112 – as above
+        if not os.access(name, os.R_OK | os.X_OK):
+            raise PictureError(f"{name}: is a folder that cannot be read; check who may")
         raise PictureError(f"{name}: holds no pictures; they end in .png, .jpg and the like")
     return predictor.predict(name)
 
 
 def _line(name: str, prediction: Prediction) -> str:
+    name = _printable(name)
     if prediction.digit is None:
         return f"{name}: no digit ({prediction.reason})"
     second, probability = prediction.second_guess()
@@ -102,7 +119,12 @@ def _print_error(name: str, error: PictureError, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"path": name, "error": str(error)}))
     else:
-        click.echo(f"mnistnet: {error}", err=True)
+        click.echo(_printable(f"mnistnet: {error}"), err=True)
+
+
+def _printable(line: str) -> str:
+    """Keep a file's name from breaking the line or steering the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def drawing(seen: NDArray[np.uint8]) -> str:

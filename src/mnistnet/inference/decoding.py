@@ -1,4 +1,4 @@
-"""Any file with a picture → grey levels, uint8 (H, W), within bounds of size and memory.
+"""Any file with a picture → grey levels, uint8 (H, W), within bounds of size, memory and time.
 
     grey = decode(Path("digit.jpg").read_bytes(), "digit.jpg")
 
@@ -9,23 +9,53 @@ from __future__ import annotations
 
 import io
 import math
-import warnings
+import re
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from mnistnet.errors import PictureError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+FORMATS = {  # how a file starts → its format, and Pillow's module for it
+    rb"\x89PNG": ("PNG", "PIL.PngImagePlugin"),
+    rb"\xff\xd8\xff": ("JPEG", "PIL.JpegImagePlugin"),
+    rb"RIFF....WEBP": ("WEBP", "PIL.WebPImagePlugin"),
+    rb"BM": ("BMP", "PIL.BmpImagePlugin"),
+    rb"II\*\0|MM\0\*": ("TIFF", "PIL.TiffImagePlugin"),
+    rb"GIF8": ("GIF", "PIL.GifImagePlugin"),
+    rb"....ftyp": ("HEIF", "pillow_heif"),  # where that is installed
+}
+DOCUMENTS = {rb"%pdf": "a PDF", rb"<svg": "an SVG drawing", rb"<\?xml|<!": "an XML file"}
+KNOWN = "PNG, JPEG, WebP, BMP, TIFF or GIF"
 MAX_FILE_BYTES = 64 * 2**20
-MAX_PIXELS = 64_000_000  # decoded; larger ones are refused unread
+MAX_PIXELS = 64_000_000  # as the file declares them; larger ones are refused unread
+MAX_TILE_PIXELS = 4096 * 4096  # of a TIFF, whose tiles may be larger than the picture
+MAX_SCANS = 100  # of a JPEG: each costs a walk over all of it; cameras and programs write ten
 WORKING_PIXELS = 12_000_000  # larger ones are reduced by area before anything else
+STRIP_PIXELS = 1_000_000  # converted at once, so that no second copy of a large one is needed
 SHORTEST, LONGEST_RATIO = 3, 50  # pixels of the shorter side; longer over shorter side
-NOT_BITMAPS = {b"%PDF": "a PDF", b"<svg": "an SVG drawing", b"<?xml": "an XML file"}
+ORIENTATION, TILE_WIDTH, TILE_LENGTH = 274, 322, 323  # tags of EXIF and TIFF
+START_OF_SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e]")
+UPRIGHT = {  # EXIF's orientation → what turns the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+WHITE = {  # what may be the highest level: of so many bits as are used, or a fraction
+    "I": (255.0, 1023.0, 4095.0, 16_383.0, 65_535.0),
+    "F": (1.0, 255.0, 65_535.0),
+}
 
 
 def decode(content: bytes, name: str) -> NDArray[np.uint8]:
@@ -46,102 +76,138 @@ def decode(content: bytes, name: str) -> NDArray[np.uint8]:
     """
     if len(content) > MAX_FILE_BYTES:
         raise PictureError(f"{name}: is larger than {MAX_FILE_BYTES >> 20} MB; send a smaller one")
-    _refuse_documents(content, name)
+    kind, module = _format_of(content, name)
+    if kind == "JPEG" and len(START_OF_SCAN.findall(content)) > MAX_SCANS:
+        raise PictureError(f"{name}: is a JPEG of over {MAX_SCANS} scans; save it anew")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of oddities that do not matter for a digit
-            with Image.open(io.BytesIO(content), formats=_formats(content)) as picture:
-                _check_size(*picture.size, name)
-                return to_grey(picture)
+        decoder = import_module(module)
+        if kind == "HEIF":
+            decoder.register_heif_opener()
+        with Image.open(io.BytesIO(content), formats=(kind,)) as picture:
+            _check_size(*picture.size, name)
+            _draft(picture)
+            return from_image(picture, name)
     except PictureError:
         raise
+    except ModuleNotFoundError as error:
+        raise PictureError(f"{name}: needs pillow-heif to be read; install it") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(name) from error
     except Exception as error:  # decoders raise whatever a hostile file leads them to
-        known = ", ".join(FORMATS)
-        raise PictureError(
-            f"{name}: is not a picture that can be read, or is damaged; send one of {known}"
-        ) from error
+        raise _damaged(name) from error
 
 
-def to_grey(picture: Image.Image) -> NDArray[np.uint8]:
-    """Turn a Pillow picture of any mode into grey levels, uint8 (H, W), at most 12 megapixels."""
-    pixels = picture.width * picture.height
-    if pixels > WORKING_PIXELS:
-        shrink = math.sqrt(WORKING_PIXELS / pixels)
-        size = (max(1, int(picture.width * shrink)), max(1, int(picture.height * shrink)))
-        picture.draft("L", size)  # a JPEG decodes to less at once
-    upright = ImageOps.exif_transpose(picture)
-    grey = _flattened(upright)
+def from_image(picture: Image.Image, name: str = "the picture") -> NDArray[np.uint8]:
+    """Turn a Pillow picture of any mode into grey levels, uint8 (H, W), at most 12 megapixels.
+
+    Raises:
+        PictureError: it cannot be loaded, or is of an impossible size.
+    """
+    _check_size(*picture.size, name)
+    try:
+        _check_tiles(picture, name)
+        picture.load()
+        turn = UPRIGHT.get(picture.getexif().get(ORIENTATION, 1))  # TIFF is upright once loaded
+        grey = _grey(picture)
+    except PictureError:
+        raise
+    except Exception as error:  # as above
+        raise _damaged(name) from error
     factor = math.ceil(math.sqrt(grey.width * grey.height / WORKING_PIXELS))
-    return np.asarray(grey.reduce(factor) if factor > 1 else grey, dtype=np.uint8)
+    small = grey.reduce(factor) if factor > 1 else grey
+    return np.asarray(small if turn is None else small.transpose(turn), dtype=np.uint8)
 
 
 def from_array(array: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Take a picture as an array: uint8 or bool, (H, W), or (H, W, 3 or 4) in RGB or RGBA.
 
     Raises:
-        PictureError: it is of another type or shape.
+        PictureError: it is of another type or shape, or of an impossible size.
     """
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     if array.dtype != np.uint8:
         raise PictureError(f"the array is of type {array.dtype}; give grey levels 0–255 as uint8")
-    if array.ndim == 3 and array.shape[2] in (3, 4) and array.size:
-        return to_grey(Image.fromarray(array))
-    if array.ndim != 2:
+    if array.ndim != 2 and (array.ndim != 3 or array.shape[2] not in (3, 4)):
         raise PictureError(f"the array is of shape {array.shape}; give (H, W) or (H, W, 3)")
     _check_size(array.shape[1], array.shape[0], "the array")
-    return np.ascontiguousarray(array)
+    return from_image(Image.fromarray(np.ascontiguousarray(array)), "the array")
+
+
+def _format_of(content: bytes, name: str) -> tuple[str, str]:
+    """Tell a file's format by how it starts, so that no other decoder ever sees it."""
+    for start, (kind, module) in FORMATS.items():
+        if re.match(start, content, re.DOTALL):
+            return kind, module
+    if not content:
+        raise PictureError(f"{name}: is empty")
+    for start, what in DOCUMENTS.items():
+        if re.match(rb"(\xef\xbb\xbf)?\s{0,99}(" + start + rb")", content[:256], re.IGNORECASE):
+            raise PictureError(f"{name}: is {what}, not a picture of pixels; save it as PNG")
+    raise _damaged(name)
 
 
 def _check_size(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
-        raise PictureError(
-            f"{name}: is {width}×{height}, over {MAX_PIXELS // 10**6} megapixels; make it smaller"
-        )
+        raise _too_large(name)
     short, long = sorted((width, height))
     if short < SHORTEST or long > LONGEST_RATIO * short:
         raise PictureError(f"{name}: is {width}×{height} pixels; no digit fits that, crop it anew")
 
 
-def _refuse_documents(content: bytes, name: str) -> None:
-    start = content[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    for mark, what in NOT_BITMAPS.items():
-        if start.startswith(mark.lower()):
-            raise PictureError(f"{name}: is {what}, not a picture of pixels; save it as PNG")
-    if not content:
-        raise PictureError(f"{name}: is empty")
+def _check_tiles(picture: Image.Image, name: str) -> None:
+    tags = getattr(picture, "tag_v2", {})
+    if tags.get(TILE_WIDTH, 0) * tags.get(TILE_LENGTH, 0) > MAX_TILE_PIXELS:
+        raise PictureError(f"{name}: is a TIFF of too large tiles; save it anew")
 
 
-def _formats(content: bytes) -> tuple[str, ...]:
-    """Name the decoders to try: HEIC's is a plug-in, loaded only for a file that asks for it."""
-    if content[4:8] != b"ftyp":
-        return FORMATS
-    try:
-        from pillow_heif import register_heif_opener
-    except ModuleNotFoundError:
-        return FORMATS
-    register_heif_opener()
-    return (*FORMATS, "HEIF")
+def _too_large(name: str) -> PictureError:
+    return PictureError(f"{name}: is over {MAX_PIXELS // 10**6} megapixels; make it smaller")
 
 
-def _flattened(picture: Image.Image) -> Image.Image:
-    """Lay transparency on white, and bring any mode to 8-bit grey."""
-    if picture.mode.startswith(("I", "F")):
-        return _from_deep(np.asarray(picture))
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
-    if picture.mode not in ("L", "RGB"):
-        picture = picture.convert("L" if picture.mode == "1" else "RGB")
-    return picture.convert("L")  # Rec. 601
+def _damaged(name: str) -> PictureError:
+    return PictureError(f"{name}: is damaged, or not a picture that can be read; send {KNOWN}")
 
 
-def _from_deep(levels: NDArray[np.generic]) -> Image.Image:
-    """Bring 16-bit, 32-bit and floating-point grey to 8 bits, by the range that it uses."""
-    values = np.nan_to_num(levels.astype(np.float64))
-    top = float(values.max(initial=0.0))
-    full = next((f for f in (1.0, 255.0, 65_535.0) if top <= f), top)
-    if levels.dtype.kind in "iu" and full == 1.0:
-        full = 255.0
-    return Image.fromarray((values.clip(0) * (255 / full)).round().astype(np.uint8))
+def _draft(picture: Image.Image) -> None:
+    """Let a large JPEG be decoded to a half, a quarter or an eighth of its size at once."""
+    shrink = math.sqrt(WORKING_PIXELS / (picture.width * picture.height))
+    if shrink < 1:
+        picture.draft("L", (int(picture.width * shrink), int(picture.height * shrink)))
+
+
+def _grey(picture: Image.Image) -> Image.Image:
+    """Bring any mode to 8-bit grey, with transparency laid on white."""
+    grey = Image.new("L", picture.size)
+    if picture.mode[0] in WHITE:  # 16 and 32 bits, and floating point
+        top = max(float(_levels(strip).max(initial=0)) for _, strip in _strips(picture))
+        white = next((level for level in WHITE[picture.mode[0]] if top <= level), top)
+        for y, strip in _strips(picture):
+            levels = (_levels(strip) * (255 / white)).round().astype(np.uint8)
+            grey.paste(Image.fromarray(levels), (0, y))
+    else:
+        for y, strip in _strips(picture):
+            grey.paste(_luma(strip), (0, y))
+    return grey
+
+
+def _strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Cut a picture in strips as wide as it is, with the row at which each starts."""
+    rows = max(1, STRIP_PIXELS // picture.width)
+    for y in range(0, picture.height, rows):
+        yield y, picture.crop((0, y, picture.width, min(y + rows, picture.height)))
+
+
+def _levels(strip: Image.Image) -> NDArray[np.float64]:
+    """Give deep grey levels, from 0 up; what is no number is black."""
+    levels = np.asarray(strip).astype(np.float64)
+    return np.where(np.isfinite(levels), levels, 0).clip(0)
+
+
+def _luma(strip: Image.Image) -> Image.Image:
+    if strip.has_transparency_data:
+        white = Image.new("RGBA", strip.size, "white")
+        strip = Image.alpha_composite(white, strip.convert("RGBA"))
+    if strip.mode not in ("1", "L", "RGB", "RGBA"):
+        strip = strip.convert("RGB")
+    return strip.convert("L")  # Rec. 601

@@ -16,7 +16,7 @@ from PIL import Image
 
 from mnistnet.bundle.manifest import read_file, read_manifest
 from mnistnet.errors import PictureError
-from mnistnet.inference.decoding import MAX_FILE_BYTES, decode, from_array, to_grey
+from mnistnet.inference.decoding import MAX_FILE_BYTES, decode, from_array, from_image
 
 if TYPE_CHECKING:
     import os
@@ -97,16 +97,25 @@ class Predictor:
 
     @cached_property
     def _picture_session(self) -> onnxruntime.InferenceSession:
-        return self._session("picture.onnx")
-
-    @cached_property
-    def _digit_session(self) -> onnxruntime.InferenceSession:
-        return self._session("digit.onnx")
-
-    def _session(self, name: str) -> onnxruntime.InferenceSession:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
+        # Optimising a thousand small nodes takes longer than reading ten pictures, and gains none.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.enable_cpu_mem_arena = False  # it would keep what a large picture took, 240 MB
+        return self._session("picture.onnx", options)
+
+    @cached_property
+    def _digit_session(self) -> onnxruntime.InferenceSession:
+        import onnxruntime
+
+        return self._session("digit.onnx", onnxruntime.SessionOptions())
+
+    def _session(
+        self, name: str, options: onnxruntime.SessionOptions
+    ) -> onnxruntime.InferenceSession:
+        import onnxruntime
+
         options.intra_op_num_threads = self.threads
         options.log_severity_level = 3  # warnings are for whoever made the graph
         content = read_file(self.bundle, name, self.manifest)
@@ -120,14 +129,21 @@ def _grey(picture: Picture) -> NDArray[np.uint8]:
     if isinstance(picture, np.ndarray):
         return from_array(picture)
     if isinstance(picture, Image.Image):
-        return from_array(to_grey(picture))
+        return from_image(picture)
     path = Path(picture)
     try:
         if not path.is_file():
-            problem = "is a folder" if path.is_dir() else "there is no such file"
-            raise PictureError(f"{path}: {problem}")
+            raise PictureError(f"{path}: {_why_no_file(path)}")
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise PictureError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # a NUL in it
+        raise PictureError(f"{str(path)!r}: cannot be the name of a file") from error
     return decode(content, str(path))
+
+
+def _why_no_file(path: Path) -> str:
+    if path.is_dir():
+        return "is a folder; give a picture in it"
+    return "is not a plain file" if path.exists() else "there is no such file"

@@ -6,7 +6,7 @@ The random state is not in it: every epoch seeds its own (see `training.loop`).
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnistnet.errors import RunError
 from mnistnet.files import write_bytes
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from mnistnet.training.optimiser import Soap
     from mnistnet.training.recipe import Recipe
 
 
@@ -24,7 +25,7 @@ def save_checkpoint(
     path: Path,
     recipe: Recipe,
     net: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Soap,
     *,
     epochs_done: int,
 ) -> None:
@@ -32,8 +33,7 @@ def save_checkpoint(
     from safetensors.torch import save
 
     tensors = {f"net/{name}": value for name, value in net.state_dict().items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser/{index}/{name}": value for name, value in state.items()}
+    tensors |= {f"optimiser/{name}": value for name, value in optimiser.state_dict().items()}
     metadata = {"recipe": json.dumps(recipe.as_dict()), "epochs_done": str(epochs_done)}
     write_bytes(path, save({k: v.contiguous() for k, v in tensors.items()}, metadata))
 
@@ -55,9 +55,7 @@ def epochs_done(path: Path) -> int:
         raise _damaged(path) from error
 
 
-def load_checkpoint(
-    path: Path, recipe: Recipe, net: nn.Module, optimiser: torch.optim.Optimizer
-) -> int:
+def load_checkpoint(path: Path, recipe: Recipe, net: nn.Module, optimiser: Soap) -> int:
     """Put a saved state into a network and its optimiser.
 
     Returns:
@@ -77,7 +75,7 @@ def load_checkpoint(
         if json.loads(metadata["recipe"]) != recipe.as_dict():
             raise RunError(f"{path}: was written by another recipe; start a new run")
         net.load_state_dict(_below("net/", tensors))
-        _restore_optimiser(optimiser, _below("optimiser/", tensors))
+        optimiser.load_state_dict(_below("optimiser/", tensors))
         return int(metadata["epochs_done"])
     except (SafetensorError, RuntimeError, OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path) from error
@@ -89,12 +87,3 @@ def _damaged(path: Path) -> RunError:
 
 def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    state: dict[int, dict[str, Any]] = {}
-    for key, value in tensors.items():
-        index, name = key.split("/")
-        state.setdefault(int(index), {})[name] = value
-    groups = optimiser.state_dict()["param_groups"]
-    optimiser.load_state_dict({"state": state, "param_groups": groups})

@@ -23,7 +23,7 @@ from mnistnet.training.augmentation import augment
 from mnistnet.training.checkpoint import load_checkpoint, save_checkpoint
 from mnistnet.training.hardware import resolve_device, resolve_precision
 from mnistnet.training.initial import whiten_first_layer
-from mnistnet.training.optimiser import make_optimiser, schedule
+from mnistnet.training.optimiser import Soap, learning_rate
 from mnistnet.training.replicas import Replicas, replicating
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def fit(
     net = MnistNet(recipe.dropout)
     whiten_first_layer(net, train.images)
     net = _laid_out(net.to(device), torch.channels_last)
-    optimiser = make_optimiser(net, recipe)
+    optimiser = Soap(net, recipe)
     done = load_checkpoint(checkpoint, recipe, net, optimiser) if checkpoint else 0
     with replicating(
         net,
@@ -124,7 +124,7 @@ def _run_epoch(
     recipe: Recipe,
     epoch: int,
     replicas: Replicas,
-    optimiser: torch.optim.Optimizer,
+    optimiser: Soap,
     images: Tensor,
     labels: Tensor,
     on_progress: Callable[[Progress], None],
@@ -136,9 +136,9 @@ def _run_epoch(
     for batch, (x, y) in enumerate(
         _shuffled(images, labels, recipe, epoch, replicas.pool), start=1
     ):
-        schedule(optimiser, recipe, done=(epoch - 1 + (batch - 1) / batches) / recipe.epochs)
         share = replicas.gradients(x, y)
-        optimiser.step()
+        done = (epoch - 1 + (batch - 1) / batches) / recipe.epochs
+        optimiser.step(learning_rate(recipe, done=done), replicas.pool)
         loss_sum += share.loss.item()
         correct += int(share.correct)
         if batch % REPORT_EVERY and batch < batches:

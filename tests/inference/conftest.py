@@ -1,0 +1,38 @@
+"""A predictor with the bundle that the package ships, and a picture that it reads."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from drawing import Scene, draw_picture
+from PIL import Image
+
+from mnistnet import Predictor
+
+
+@pytest.fixture(scope="session")
+def predictor() -> Predictor:
+    return Predictor()
+
+
+@pytest.fixture(scope="session")
+def four() -> Image.Image:
+    """A 4, dark on light, 280 pixels high and 200 wide: it differs whichever way it is turned."""
+    scene = Scene(height=280, width=200, digit_height=180, left=0.5, top=0.5)
+    return Image.fromarray(draw_picture(4, scene, np.random.default_rng(1)))
+
+
+def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
+    """Give the bytes of a file that holds a picture."""
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def files(four: Image.Image) -> dict[str, bytes]:
+    """The 4 in every format: its name → the file's bytes."""
+    kinds = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+    return {kind: encoded(four, kind) for kind in kinds}

@@ -1,0 +1,283 @@
+"""A file made to do harm costs little and gets one line; what fuzzing found is kept here."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mnistnet.errors import PictureError
+from mnistnet.inference.decoding import decode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnistnet import Predictor
+
+KINDS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+fuzzed = settings(
+    max_examples=200,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+pytestmark = pytest.mark.filterwarnings("ignore")  # a damaged file's warnings must not stop it
+
+
+def _refusal(content: bytes) -> str:
+    with pytest.raises(PictureError) as refused:
+        decode(content, "it")
+    message = str(refused.value)
+    assert message.startswith("it: ")
+    assert "\n" not in message
+    return message
+
+
+def _read_or_refuse(predictor: Predictor, content: bytes) -> None:
+    with contextlib.suppress(PictureError):
+        assert predictor.predict(content).digit in {None, *range(10)}
+
+
+def _png(width: int, height: int, rows: bytes = b"") -> bytes:
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def _tiff(width: int, height: int, tile: int, content: bytes) -> bytes:
+    """One grey picture, deflated, in square tiles."""
+    start = 8 + 2 + 12 * 10 + 4
+    tags = {256: width, 257: height, 258: 8, 259: 8, 262: 1, 277: 1}
+    tags |= {322: tile, 323: tile, 324: start, 325: len(content)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + content
+
+
+def _gif(width: int, height: int, frame: int) -> bytes:
+    screen = b"GIF89a" + struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(6)
+    return screen + b"," + struct.pack("<HHHHB", 0, 0, frame, frame, 0) + b"\x02\x02\x4c\x01\0;"
+
+
+def _webp(width: int, height: int) -> bytes:
+    size = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    body = b"VP8X" + struct.pack("<I", 10) + b"\x02\0\0\0" + size
+    body += b"ANIM" + struct.pack("<I", 6) + bytes(6)
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+
+
+def _many_scans(count: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (64, 64), 255).save(file, "JPEG", progressive=True)
+    content = file.getvalue()
+    last, end = content.rfind(b"\xff\xda"), content.rfind(b"\xff\xd9")
+    return content[:end] + content[last:end] * count + content[end:]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _png(100_000, 100_000),
+        _png(8001, 8000),
+        _png(2**31 - 1, 2**31 - 1),
+        _tiff(65_000, 65_000, 256, b""),
+        _tiff(9000, 9000, 256, b""),
+        _gif(65_535, 65_535, 8),
+        _gif(8, 8, 65_535),
+        b"BM"
+        + struct.pack("<IIIIiiHHIIiiII", 0, 0, 54, 40, 60_000, 60_000, 1, 8, 0, 0, 0, 0, 0, 0),
+    ],
+    ids=["PNG", "PNG, just", "PNG, most", "TIFF", "TIFF, 81", "GIF", "GIF's frame", "BMP"],
+)
+def test_a_picture_that_declares_a_huge_size_is_refused_unread(content: bytes) -> None:
+    assert "is over 64 megapixels; make it smaller" in _refusal(content)
+
+
+def test_a_webp_that_declares_a_huge_size_is_refused() -> None:
+    _refusal(_webp(16_384, 16_384))
+
+
+def test_a_tiff_with_tiles_larger_than_it_is_refused() -> None:
+    assert "too large tiles" in _refusal(_tiff(100, 100, 40_000, b""))
+
+
+def test_a_jpeg_of_endless_scans_is_refused() -> None:
+    assert decode(_many_scans(50), "it").shape == (64, 64)
+    assert "is a JPEG of over 100 scans" in _refusal(_many_scans(200))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
+def test_a_bomb_costs_little_memory() -> None:
+    measure = """
+import resource, sys
+from mnistnet.errors import PictureError
+from mnistnet.inference.decoding import decode
+decode(bytes.fromhex(sys.stdin.readline()), "small")
+unit = 1 if sys.platform == "darwin" else 1024
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+before = peak()
+for line in sys.stdin:
+    try:
+        decode(bytes.fromhex(line), "bomb")
+    except PictureError:
+        print(peak() - before)
+"""
+    side = 20_000  # 400 MB, deflated to 400 kB
+    zeros = zlib.compressobj(1)
+    deflated = b"".join(zeros.compress(bytes(side * 100)) for _ in range(side // 100))
+    deflated += zeros.flush()
+    bombs = [_tiff(100, 100, side, deflated), _png(30_000, 30_000), _gif(8, 8, 60_000)]
+    small = _png(9, 9, bytes(90))
+    done = subprocess.run(
+        [sys.executable, "-c", measure],
+        input="\n".join(content.hex() for content in [small, *bombs]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    growth = [int(line) for line in done.stdout.split()]
+    assert len(growth) == len(bombs)
+    assert max(growth) < 40 * 2**20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_truncated_file_is_refused_wherever_it_ends(
+    kind: str, predictor: Predictor, files: dict[str, bytes]
+) -> None:
+    content = files[kind]
+    assert "is damaged, or not a picture" in _refusal(content[: len(content) // 2])
+    for length in range(0, len(content), max(1, len(content) // 60)):
+        _read_or_refuse(predictor, content[:length])
+
+
+@fuzzed
+@given(
+    content=st.binary(max_size=300),
+    start=st.sampled_from(
+        [
+            b"",
+            *(
+                b"\x89PNG\r\n\x1a\n",
+                b"\xff\xd8\xff",
+                b"RIFF\0\0\0\0WEBP",
+                b"BM",
+                b"II*\0",
+                b"MM\0*",
+                b"GIF89a",
+                b"\0\0\0\x18ftypheic",
+            ),
+        ]
+    ),
+)
+def test_random_bytes_are_refused_or_read(
+    predictor: Predictor, start: bytes, content: bytes
+) -> None:
+    _read_or_refuse(predictor, start + content)
+
+
+@fuzzed
+@given(
+    kind=st.sampled_from(KINDS),
+    changes=st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), min_size=1, max_size=9),
+    early=st.booleans(),
+)
+def test_a_real_file_with_bytes_changed_is_refused_or_read(
+    predictor: Predictor,
+    files: dict[str, bytes],
+    kind: str,
+    changes: list[tuple[int, int]],
+    early: bool,
+) -> None:
+    content = bytearray(files[kind])
+    for place, value in changes:  # half of the time in the header, where the sizes are
+        content[place % min(len(content), 200 if early else len(content))] = value
+    _read_or_refuse(predictor, bytes(content))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 100_000), (100_000, 1), (3, 151)])
+def test_a_picture_that_no_digit_fits_is_refused(size: tuple[int, int]) -> None:
+    file = io.BytesIO()
+    Image.new("L", size).save(file, "PNG")
+    assert f"is {size[0]}×{size[1]} pixels; no digit fits that" in _refusal(file.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"%PDF-1.7\n%\xe2\xe3", "a PDF"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
+        (b'\xef\xbb\xbf \n<?xml version="1.0"?><svg/>', "an XML file"),
+        (b"<!DOCTYPE svg>", "an XML file"),
+    ],
+)
+def test_a_document_handed_in_by_mistake_is_named(content: bytes, what: str) -> None:
+    assert f"is {what}, not a picture of pixels; save it as PNG" in _refusal(content)
+
+
+def test_nothing_at_all_is_named() -> None:
+    assert _refusal(b"") == "it: is empty"
+
+
+def test_a_file_of_more_than_64_mb_is_refused_and_not_read_further(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.png"
+    with path.open("wb") as file:
+        file.truncate(10**12)  # sparse: it takes no room
+    with pytest.raises(PictureError, match="is larger than 64 MB"):
+        predictor.predict(path)
+
+
+def test_a_folder_a_missing_file_and_an_impossible_name_are_told_apart(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    for path, problem in [
+        (tmp_path, "is a folder"),
+        (tmp_path / "none.png", "there is no such file"),
+        (tmp_path / ("x" * 5000), "cannot be read|there is no such file"),
+        ("nul\0.png", "cannot be the name of a file|there is no such file"),
+    ]:
+        with pytest.raises(PictureError, match=problem):
+            predictor.predict(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_pipe_and_a_device_do_not_hang(predictor: Predictor, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", "/dev/zero"):
+        with pytest.raises(PictureError, match="is not a plain file"):
+            predictor.predict(path)
+
+
+def test_a_file_that_may_not_be_read_is_named(predictor: Predictor, tmp_path: Path) -> None:
+    path = tmp_path / "secret.png"
+    path.write_bytes(b"x")
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read every file")
+    with pytest.raises(PictureError, match=r"secret\.png: cannot be read"):
+        predictor.predict(path)
+
+
+def test_a_link_to_itself_is_no_file(predictor: Predictor, tmp_path: Path) -> None:
+    loop = tmp_path / "loop.png"
+    try:
+        loop.symlink_to(loop)
+    except OSError:
+        pytest.skip("this user may not make links")
+    with pytest.raises(PictureError, match=r"there is no such file|cannot be read"):
+        predictor.predict(loop)

@@ -1,0 +1,99 @@
+"""The model that the package ships with: whole, of a known recipe and commit, and good."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from drawing import draw_suite
+from sklearn.datasets import load_digits
+
+from mnistnet import Predictor
+from mnistnet.bundle.verify import verify
+from mnistnet.inference.predictor import DEFAULT_BUNDLE
+from mnistnet.model import MnistNet
+from mnistnet.picture import prepare
+from mnistnet.training.recipe import RELEASE
+
+if TYPE_CHECKING:
+    from mnistnet.data import DataSet
+
+COMMIT = "876429e21c0b1bb24d1ca57a024c66b092848d8c"
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor()
+
+
+def test_it_is_whole_and_its_graphs_answer_as_they_should() -> None:
+    verify(DEFAULT_BUNDLE)
+
+
+def test_it_comes_from_the_release_recipe_at_a_known_commit_without_changes(
+    predictor: Predictor, mnist: DataSet
+) -> None:
+    origin = predictor.manifest.origin
+    assert origin.recipe == RELEASE.as_dict()
+    assert origin.source == {"commit": COMMIT, "dirty": False}
+    assert origin.data == mnist.sha256
+
+
+def test_it_reads_mnists_test_images_as_its_manifest_says(
+    predictor: Predictor, mnist: DataSet
+) -> None:
+    predictions = predictor.classify(mnist.test.images).argmax(1)
+    correct = int((predictions == mnist.test.labels).sum())
+    assert correct == predictor.manifest.metrics["correct"]
+    assert correct >= 9955
+
+
+def test_its_preparation_costs_mnists_images_next_to_nothing(
+    predictor: Predictor, mnist: DataSet
+) -> None:
+    images, labels = mnist.train.images[-1000:], mnist.train.labels[-1000:]
+    direct = predictor.classify(images).argmax(1)
+    prepared = np.array([p.digit for p in predictor.predict_many(images)])
+    assert (prepared == labels).mean() >= (direct == labels).mean() - 0.005
+
+
+def test_it_reads_1797_digits_of_other_writers_on_8_by_8_pixels(predictor: Predictor) -> None:
+    digits = load_digits()
+    pictures = (digits.images * (255 / 16)).round().astype(np.uint8)
+    read = np.array([p.digit for p in predictor.predict_many(pictures)])
+    assert (read == digits.target).mean() >= 0.96
+
+
+def test_it_reads_drawn_digits_in_every_kind_of_scene(predictor: Predictor) -> None:
+    right: dict[str, list[bool]] = {}
+    for seed in range(2):
+        for picture, digit, scene in draw_suite(seed):
+            right.setdefault(scene, []).append(predictor.predict(picture).digit == digit)
+    for scene, answers in right.items():
+        assert np.mean(answers) >= 0.8, scene  # 20 pictures a scene
+    assert np.mean([answer for answers in right.values() for answer in answers]) >= 0.95
+
+
+SHAPES = [(8, 8), (28, 28), (100, 37), (16, 200), (280, 280), (1000, 750)]
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, pytest.param((4000, 3000), marks=pytest.mark.slow)])
+def test_its_graph_prepares_a_picture_of_any_size_as_pytorch_does(
+    predictor: Predictor, shape: tuple[int, int]
+) -> None:
+    random = np.random.default_rng(0)
+    picture = random.normal(220, 5, shape).clip(0, 255).astype(np.uint8)
+    height, width = shape
+    picture[height // 4 : 3 * height // 4, width // 3 : max(width // 3 + 2, width // 2)] = 30
+    seen, ink = prepare(torch.tensor(picture))
+    prediction = predictor.predict(picture)
+    assert bool(ink) is (prediction.digit is not None) is True
+    assert np.abs(seen.numpy().astype(int) - prediction.seen).max() <= 1
+    expected = MnistNet.load(DEFAULT_BUNDLE)
+    with torch.inference_mode():
+        from mnistnet.model import normalise
+
+        probabilities = expected(normalise(seen.unsqueeze(0))).exp()[0].numpy()
+    np.testing.assert_allclose(prediction.probabilities, probabilities, atol=0.02)
