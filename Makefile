@@ -21,7 +21,7 @@ train: $(READY)  ## train on the 60,000 images; results land in runs/
 	$(BIN)/python train.py
 
 test: $(READY)  ## prove it, in under 4 minutes on two cores
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(READY)  ## the slow tests too: kills, whole processes, fuzzing
 	$(BIN)/python -m pytest -m slow
