@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from mnistnet import Predictor
 from mnistnet.bundle.verify import verify
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
-from mnistnet.model import MnistNet
+from mnistnet.model import MnistNet, normalise
 from mnistnet.picture import prepare
 from mnistnet.training.recipe import RELEASE
 
@@ -93,7 +93,5 @@ def test_its_graph_prepares_a_picture_of_any_size_as_pytorch_does(
     assert np.abs(seen.numpy().astype(int) - prediction.seen).max() <= 1
     expected = MnistNet.load(DEFAULT_BUNDLE)
     with torch.inference_mode():
-        from mnistnet.model import normalise
-
         probabilities = expected(normalise(seen.unsqueeze(0))).exp()[0].numpy()
     np.testing.assert_allclose(prediction.probabilities, probabilities, atol=0.02)

@@ -57,9 +57,14 @@ def test_mnists_own_images_come_back_as_they_were(digits: Grey) -> None:
 
 
 def test_ink_may_be_dark_or_bright(digits: Grey) -> None:
-    differences = [_difference(_seen(digit), _seen(255 - digit)) for digit in digits]
-    # Where the centre of mass lies between two pixels, either may be taken.
-    assert np.mean([difference < 0.01 for difference in differences]) >= 0.95
+    differences = []
+    for digit in digits:
+        bright, dark = _seen(digit), _seen(255 - digit)
+        # Where the centre of mass lies between two pixels, either may be taken.
+        moved = [np.roll(dark, step, axis) for axis in (0, 1) for step in (-1, 0, 1)]
+        differences.append(min(_difference(bright, m) for m in moved))
+    assert max(differences) < 0.3  # ink taken for paper makes more than 1
+    assert np.mean(np.array(differences) < 0.01) >= 0.95
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mnistnet.cli.train import import_extra
+from mnistnet.cli.extras import import_extra
 
 PATH = click.Path(path_type=Path)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnistnet.errors import MissingError, UsageError
+from mnistnet.cli.extras import import_extra
+from mnistnet.errors import UsageError
 from mnistnet.training.recipe import RECIPES, Recipe, recipe_named
 
 if TYPE_CHECKING:
@@ -144,17 +144,6 @@ def _import_training() -> Any:
     from mnistnet.training import loop  # noqa: F401
 
     return pipeline
-
-
-def import_extra(*modules: str) -> None:
-    """Import modules of the extra `train`, or say how to install it."""
-    for module in modules:
-        try:
-            import_module(module)
-        except ModuleNotFoundError as error:
-            raise MissingError(
-                f"{error.name} is not installed; this needs: pip install 'mnistnet[train]'"
-            ) from None
 
 
 class _Bar:

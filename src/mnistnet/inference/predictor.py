@@ -56,7 +56,8 @@ class Predictor:
         threads: how many a call may use.
 
     Raises:
-        BundleError: when the bundle is first used, if it is missing or damaged.
+        BundleError: there is no bundle, or its manifest is damaged; of a damaged graph, the first
+            call that needs it.
     """
 
     def __init__(self, bundle: str | os.PathLike[str] | None = None, *, threads: int = 1) -> None:

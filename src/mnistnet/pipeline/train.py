@@ -159,7 +159,6 @@ def _carry_out(
 
     clock.lap("data")
     write_json(run.origin_file, asdict(origin_of(recipe, dataset)))
-
     net = _fit(run, recipe, dataset, on_progress)
     clock.lap("training")
     probabilities = predict(net, dataset.test.images)
