@@ -15,7 +15,7 @@ from mnistnet.bundle.verify import verify
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.model import MnistNet, normalise
 from mnistnet.picture import prepare
-from mnistnet.training.recipe import RELEASE
+from mnistnet.training.recipe import RELEASE, recipe_from
 
 if TYPE_CHECKING:
     from mnistnet.data import DataSet
@@ -36,7 +36,7 @@ def test_it_comes_from_the_release_recipe_at_a_known_commit_without_changes(
     predictor: Predictor, mnist: DataSet
 ) -> None:
     origin = predictor.manifest.origin
-    assert origin.recipe == RELEASE.as_dict()
+    assert recipe_from(origin.recipe, where="manifest.json") == RELEASE
     assert origin.source == {"commit": COMMIT, "dirty": False}
     assert origin.data == mnist.sha256
 

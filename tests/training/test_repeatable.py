@@ -35,11 +35,21 @@ def _weights(result: pipeline.TrainResult) -> str:
     return sha256(result.run.weights_file.read_bytes())
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"engine": "auto"},  # compiled, where there is a compiler
+        {"engine": "torch", "precision": "float32"},
+        {"engine": "torch", "precision": "bfloat16"},
+    ],
+    ids=lambda how: "-".join(how.values()),
+)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_same_seed_gives_the_same_bits(mnist: DataSet, precision: str, threads: int) -> None:
+def test_the_same_seed_gives_the_same_bits(
+    mnist: DataSet, how: dict[str, str], threads: int
+) -> None:
     few = Split(mnist.train.images[:1000], mnist.train.labels[:1000])
-    recipe = SHORT.replacing(epochs=1, precision=precision, threads=threads)
+    recipe = SHORT.replacing(epochs=1, threads=threads, **how)
     one, two, other = (
         sha256(save(fit(recipe.replacing(seed=s), few).state_dict())) for s in (0, 0, 1)
     )

@@ -1,23 +1,78 @@
-"""What a run computes with: device, precision, threads, and the processor's instruction set.
+"""What a run computes with: device, engine, precision, threads, and the instruction set.
 
-The same seed gives the same bits only on the same three, so each is written down.
+The same seed gives the same bits only on the same of these, so each is written down.
 """
 
 from __future__ import annotations
 
 import platform
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from mnistnet.errors import RecipeError
+from mnistnet.training.compiled import compiled_step
 
 if TYPE_CHECKING:
     from mnistnet.training.recipe import Recipe
 
 
-def resolve_device(name: str) -> torch.device:
-    """Find the device that a recipe means. Raises RecipeError where it is not there."""
+@dataclass(frozen=True)
+class Hardware:
+    """What `auto` came to mean.
+
+    Attributes:
+        device: where the layers run.
+        engine: "compiled" (the step in C++) or "torch" (its own layers).
+        precision: of the layers, "bfloat16" or "float32".
+        threads: of the processor.
+    """
+
+    device: torch.device
+    engine: str
+    precision: str
+    threads: int
+
+
+def resolve(recipe: Recipe) -> Hardware:
+    """Find what a recipe means on this machine.
+
+    The compiled step is the fastest on a processor, and computes in float32. Without it, `auto`
+    takes bfloat16 where the hardware has instructions for it: emulated, it is several times
+    slower than float32.
+
+    Raises:
+        RecipeError: the device is not there, or the compiled step cannot carry the recipe out.
+    """
+    device = _device(recipe.device)
+    obstacle = _obstacle_to_compiling(recipe, device)
+    if recipe.engine == "compiled" and obstacle:
+        raise RecipeError(f"engine is compiled, but {obstacle}; use engine=auto or torch")
+    compiled = recipe.engine != "torch" and not obstacle
+    return Hardware(
+        device=device,
+        engine="compiled" if compiled else "torch",
+        precision="float32" if compiled else _precision(recipe.precision, device),
+        threads=recipe.threads or torch.get_num_threads(),
+    )
+
+
+def describe(recipe: Recipe) -> dict[str, str | int]:
+    """Give what repeatability depends on, for the record beside a result."""
+    hardware = resolve(recipe)
+    step = compiled_step() if hardware.engine == "compiled" else None
+    return {
+        "device": hardware.device.type,
+        "engine": f"compiled by {step.compiler}" if step else hardware.engine,
+        "precision": hardware.precision,
+        "threads": hardware.threads,
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
+    }
+
+
+def _device(name: str) -> torch.device:
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device(next((d for d, there in present.items() if there), "cpu"))
@@ -26,12 +81,20 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def resolve_precision(name: str, device: torch.device) -> str:
-    """Say in what the layers compute: "bfloat16" or "float32".
+def _obstacle_to_compiling(recipe: Recipe, device: torch.device) -> str | None:
+    """Say why the compiled step cannot carry a recipe out, if it cannot."""
+    if device.type != "cpu":
+        return f"the device is {device.type}"
+    if recipe.precision == "bfloat16":
+        return "it has no bfloat16"
+    if recipe.dropout:
+        return "it has no dropout"
+    if recipe.engine != "torch" and compiled_step() is None:
+        return "no C++ compiler was found that can build it"
+    return None
 
-    `auto` takes bfloat16 only where the processor has instructions for it: emulated, it is
-    several times slower than float32.
-    """
+
+def _precision(name: str, device: torch.device) -> str:
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -42,15 +105,3 @@ def resolve_precision(name: str, device: torch.device) -> str:
 def _processor_has_bfloat16() -> bool:
     features = torch.cpu.get_capabilities()
     return any(features.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
-
-
-def describe(recipe: Recipe) -> dict[str, str | int]:
-    """Give what repeatability depends on, for the record beside a result."""
-    device = resolve_device(recipe.device)
-    return {
-        "device": device.type,
-        "precision": resolve_precision(recipe.precision, device),
-        "threads": recipe.threads or torch.get_num_threads(),
-        "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "machine": platform.machine(),
-    }

@@ -2,9 +2,9 @@
 
     net = fit(recipe_named("fast"), data.train, on_progress=print)
 
-The whole set lies in memory, pictures are augmented and normalised a batch at a time, and the
-layers run in bfloat16 where the processor has it. Every random number of an epoch comes from
-(seed, epoch), so a run that is resumed after an epoch goes on to the same bits.
+The whole set lies in memory, pictures are augmented many at a time, and each thread takes its
+share of every batch. Every random number of an epoch comes from (seed, epoch), so a run that is
+resumed after an epoch goes on to the same bits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mnistnet.errors import RecipeError, TrainingError
 from mnistnet.model import MnistNet
 from mnistnet.training.augmentation import augment
 from mnistnet.training.checkpoint import load_checkpoint, save_checkpoint
-from mnistnet.training.hardware import resolve_device, resolve_precision
+from mnistnet.training.hardware import resolve
 from mnistnet.training.initial import whiten_first_layer
 from mnistnet.training.optimiser import Soap, learning_rate
 from mnistnet.training.replicas import Replicas, replicating
@@ -89,23 +89,19 @@ def fit(
             f"batch_size is {recipe.batch_size}, but there are only {len(train)} training images;"
             " lower it"
         )
-    device = resolve_device(recipe.device)
-    threads = recipe.threads or torch.get_num_threads()
+    hardware = resolve(recipe)
+    device = hardware.device
     images = torch.tensor(train.images, device=device)  # uint8 (N, 28, 28)
     labels = torch.tensor(train.labels, device=device).long()  # (N,)
 
     torch.manual_seed(recipe.seed)
     net = MnistNet(recipe.dropout)
     whiten_first_layer(net, train.images)
-    net = _laid_out(net.to(device), torch.channels_last)
+    if hardware.engine == "torch":
+        net = _laid_out(net.to(device), torch.channels_last)
     optimiser = Soap(net, recipe)
     done = load_checkpoint(checkpoint, recipe, net, optimiser) if checkpoint else 0
-    with replicating(
-        net,
-        threads=threads if device.type == "cpu" else 1,
-        precision=resolve_precision(recipe.precision, device),
-        label_smoothing=recipe.label_smoothing,
-    ) as replicas:
+    with replicating(net, hardware, label_smoothing=recipe.label_smoothing) as replicas:
         for epoch in range(done + 1, recipe.epochs + 1):
             _run_epoch(recipe, epoch, replicas, optimiser, images, labels, on_progress)
             replicas.share_statistics()
@@ -139,14 +135,14 @@ def _run_epoch(
         share = replicas.gradients(x, y)
         done = (epoch - 1 + (batch - 1) / batches) / recipe.epochs
         optimiser.step(learning_rate(recipe, done=done), replicas.pool)
-        loss_sum += share.loss.item()
-        correct += int(share.correct)
+        loss_sum += share.loss
+        correct += share.correct
         if batch % REPORT_EVERY and batch < batches:
             continue
         seen = batch * recipe.batch_size
         if not math.isfinite(loss_sum):
             raise TrainingError(
-                f"the loss is {share.loss.item()} in epoch {epoch} by batch {batch}:"
+                f"the loss is {share.loss} in epoch {epoch} by batch {batch}:"
                 " training diverged; lower the learning rate"
             )
         on_progress(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("auto", "bfloat16", "float32")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+ENGINES = ("auto", "compiled", "torch")
 
 
 def _bounded(default: Any, low: float, high: float, text: str) -> Any:
@@ -73,7 +74,10 @@ class Recipe:
     # -- how the run is carried out
     validation: int = _bounded(0, 0, 59_999, "hold out the last N training images, report on them")
     seed: int = _bounded(0, 0, 2**31 - 1, "of the weights, the order and the augmentation")
-    precision: str = _one_of("auto", PRECISIONS, "of the layers; auto: bfloat16 where native")
+    precision: str = _one_of("auto", PRECISIONS, "of the layers; auto: the fastest that is native")
+    engine: str = _one_of(
+        "auto", ENGINES, "of a step; auto: compiled C++ where it can be, or torch"
+    )
     device: str = _one_of("auto", DEVICES, "where to train")
     threads: int = _bounded(0, 0, 1024, "processor threads; 0: one a core")
 

@@ -1,10 +1,15 @@
 """The network once a thread: each replica takes its share of every batch.
 
+    with replicating(net, hardware, label_smoothing=0.05) as replicas:
+        share = replicas.gradients(images, labels)     # they now lie on net's parameters
+
 A batch of this network is too little work to split every layer over two cores: waiting for each
 other a hundred times a step, they are hardly faster than one. Two replicas on half a batch each
 meet once a step, and are nearly twice as fast. All read the same weights; each has gradients and
 BatchNorm statistics of its own, which are added and averaged in a fixed order, so that a run
 repeats to the bit.
+
+There are two kinds: of torch's own layers, for any device, and of the compiled step.
 """
 
 from __future__ import annotations
@@ -12,51 +17,39 @@ from __future__ import annotations
 import copy
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from mnistnet.model import MnistNet, normalise
+from mnistnet.training.compiled import compiled_step
 from mnistnet.training.convolution import convolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
+
+    from mnistnet.training.hardware import Hardware
 
 
 class Share(NamedTuple):
     """What a replica, or all together, made of their pictures."""
 
-    loss: Tensor  # a scalar: this share's part of the batch's mean
-    correct: Tensor  # a scalar: how many were read right
+    loss: float  # this share's part of the batch's mean
+    correct: int  # how many were read right
 
 
-class Replicas:
+class Replicas(Protocol):
     """A network's replicas, and the threads that run them.
 
-    Args:
-        net: whose weights all replicas read; it takes their gradients.
-        count: how many; one runs in the calling thread.
-        precision: of the layers, "bfloat16" or "float32".
-        label_smoothing: see `smoothed_loss`.
-        pool: threads to run on, each computing on its own.
+    Attributes:
+        pool: the threads, each of which computes on its own.
     """
 
-    def __init__(
-        self,
-        net: MnistNet,
-        count: int,
-        *,
-        precision: str,
-        label_smoothing: float,
-        pool: ThreadPoolExecutor,
-    ) -> None:
-        self.net, self.pool = net, pool
-        self.precision, self.label_smoothing = precision, label_smoothing
-        self.replicas = [_replica_of(net) for _ in range(count)]
+    pool: ThreadPoolExecutor
 
     def gradients(self, images: Tensor, labels: Tensor) -> Share:
         """Put the gradients of a batch's mean loss on the network's parameters.
@@ -65,22 +58,137 @@ class Replicas:
             images: uint8 (B, 28, 28).
             labels: int64 (B,).
         """
-        shares = zip(
-            self.replicas,
-            images.chunk(len(self.replicas)),
-            labels.chunk(len(self.replicas)),
-            [len(images)] * len(self.replicas),
-            strict=False,  # a small last batch may not have a share for each
+
+    def share_statistics(self) -> None:
+        """Give the network, and every replica, the mean of the replicas' BatchNorm statistics."""
+
+
+@contextmanager
+def replicating(net: MnistNet, hardware: Hardware, *, label_smoothing: float) -> Iterator[Replicas]:
+    """Run a network's training on a number of threads, each of which computes on its own.
+
+    Args:
+        net: whose weights all replicas read; it takes their gradients.
+        hardware: says how many replicas, of which kind, and their precision.
+        label_smoothing: see `smoothed_loss`.
+    """
+    count = hardware.threads if hardware.device.type == "cpu" else 1
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(count, initializer=lambda: torch.set_num_threads(1)) as pool:
+            if hardware.engine == "compiled":
+                yield CompiledReplicas(net, count, label_smoothing, pool)
+            else:
+                yield TorchReplicas(net, count, label_smoothing, pool, hardware.precision)
+    finally:
+        torch.set_num_threads(before)
+
+
+class CompiledReplicas:
+    """Replicas that run the compiled step."""
+
+    def __init__(
+        self, net: MnistNet, count: int, label_smoothing: float, pool: ThreadPoolExecutor
+    ) -> None:
+        step = compiled_step()
+        assert step is not None  # `resolve` has seen to it
+        self.net, self.step, self.pool = net, step, pool
+        self.label_smoothing = label_smoothing
+        self.parameters = _in_one_piece(list(net.parameters()))
+        self.sum = torch.zeros_like(self.parameters)
+        self._lay_gradients()
+        self.own = [torch.zeros_like(self.parameters) for _ in range(count)]
+        self.statistics = [torch.cat([b.flatten() for b in _statistics(net)]) for _ in range(count)]
+        self.workspaces: list[Tensor] = []
+        self.room = 0  # pictures that a workspace has room for
+        self.steps = 0  # that BatchNorm has not been told of
+
+    def gradients(self, images: Tensor, labels: Tensor) -> Share:
+        """See `Replicas`."""
+        shares = _shares(images, labels, len(self.own))
+        if len(shares[0][0]) > self.room:  # the first share is the largest
+            self.room = len(shares[0][0])
+            self.workspaces = [self.step.workspace(self.room) for _ in self.own]
+        weight = 1 / len(images)
+        results = list(
+            self.pool.map(
+                lambda replica: self._backward(replica, *shares[replica], weight),
+                range(len(shares)),
+            )
         )
-        results = list(self.pool.map(lambda share: self._backward(*share), shares))
+        torch.sum(torch.stack(self.own[: len(shares)]), 0, out=self.sum)
+        self.steps += 1
+        return _together(results)
+
+    def _backward(self, replica: int, images: Tensor, labels: Tensor, weight: float) -> Share:
+        loss, correct = self.step.gradients(
+            self.parameters,
+            self.own[replica],
+            self.statistics[replica],
+            images,
+            labels,
+            self.workspaces[replica],
+            weight=weight,
+            smoothing=self.label_smoothing,
+        )
+        return Share(loss, correct)
+
+    def _lay_gradients(self) -> None:
+        """Make the parameters' gradients parts of the sum."""
+        parts = torch.split(self.sum, [p.numel() for p in self.net.parameters()])
+        for parameter, part in zip(self.net.parameters(), parts, strict=True):
+            parameter.grad = part.view_as(parameter)
+
+    def share_statistics(self) -> None:
+        """See `Replicas`."""
+        mean = torch.stack(self.statistics).double().mean(0).float()
+        for own in self.statistics:
+            own.copy_(mean)
+        buffers = _statistics(self.net)
+        for buffer, part in zip(
+            buffers, torch.split(mean, [b.numel() for b in buffers]), strict=True
+        ):
+            buffer.copy_(part)
+        for layer in self.net.modules():
+            if isinstance(layer, nn.BatchNorm2d) and layer.num_batches_tracked is not None:
+                layer.num_batches_tracked += self.steps
+        self.steps = 0
+
+
+class TorchReplicas:
+    """Replicas of torch's own layers."""
+
+    def __init__(
+        self,
+        net: MnistNet,
+        count: int,
+        label_smoothing: float,
+        pool: ThreadPoolExecutor,
+        precision: str,
+    ) -> None:
+        self.net, self.pool = net, pool
+        self.precision, self.label_smoothing = precision, label_smoothing
+        self.replicas = [_replica_of(net) for _ in range(count)]
+
+    def gradients(self, images: Tensor, labels: Tensor) -> Share:
+        """See `Replicas`."""
+        shares = _shares(images, labels, len(self.replicas))
+        results = list(
+            self.pool.map(
+                lambda replica: self._backward(replica, *shares[replica], len(images)),
+                range(len(shares)),
+            )
+        )
         for parameter, *copies in zip(
             self.net.parameters(), *(r.parameters() for r in self.replicas), strict=True
         ):
             grads = [c.grad for c in copies if c.grad is not None]
             parameter.grad = sum(grads[1:], grads[0])
-        return Share(sum(r.loss for r in results), sum(r.correct for r in results))  # type: ignore[arg-type]
+        return _together(results)
 
-    def _backward(self, replica: MnistNet, images: Tensor, labels: Tensor, batch: int) -> Share:
+    def _backward(self, number: int, images: Tensor, labels: Tensor, batch: int) -> Share:
+        replica = self.replicas[number]
         replica.zero_grad()
         with torch.autocast(
             images.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
@@ -90,31 +198,16 @@ class Replicas:
         loss = smoothed_loss(log_probabilities, labels, self.label_smoothing)
         loss = loss * (len(images) / batch)
         torch.autograd.backward(loss)
-        return Share(loss.detach(), (log_probabilities.detach().argmax(1) == labels).sum())
+        correct = (log_probabilities.detach().argmax(1) == labels).sum()
+        return Share(float(loss.detach()), int(correct))
 
     def share_statistics(self) -> None:
-        """Give the network, and every replica, the mean of the replicas' BatchNorm statistics."""
+        """See `Replicas`."""
         buffers = [list(net.buffers()) for net in (self.net, *self.replicas)]
         for shared, *own in zip(*buffers, strict=True):
             mean = torch.stack(own).double().mean(0)
             for buffer in (shared, *own):
                 buffer.copy_(mean)
-
-
-@contextmanager
-def replicating(
-    net: MnistNet, *, threads: int, precision: str, label_smoothing: float
-) -> Iterator[Replicas]:
-    """Run a network's training on a number of threads, each of which computes on its own."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1)) as pool:
-            yield Replicas(
-                net, threads, precision=precision, label_smoothing=label_smoothing, pool=pool
-            )
-    finally:
-        torch.set_num_threads(before)
 
 
 def smoothed_loss(log_probabilities: Tensor, labels: Tensor, smoothing: float) -> Tensor:
@@ -148,3 +241,26 @@ def _quick_forward(layer: nn.Conv2d):  # type: ignore[no-untyped-def]
         return convolve(x, layer.weight, layer.bias)
 
     return forward
+
+
+def _shares(images: Tensor, labels: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
+    """Cut a batch in equal parts; a small one may have fewer than `count`."""
+    return list(zip(images.chunk(count), labels.chunk(count), strict=True))
+
+
+def _together(shares: Sequence[Share]) -> Share:
+    return Share(sum(s.loss for s in shares), sum(s.correct for s in shares))
+
+
+def _in_one_piece(parameters: list[nn.Parameter]) -> Tensor:
+    """Make the parameters parts of one tensor, and give that."""
+    whole = torch.cat([p.detach().flatten() for p in parameters])
+    parts = torch.split(whole, [p.numel() for p in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.data = part.view_as(parameter)
+    return whole
+
+
+def _statistics(net: MnistNet) -> list[Tensor]:
+    """Give every BatchNorm's running mean and variance, in order."""
+    return [buffer for buffer in net.buffers() if buffer.ndim]

@@ -1,0 +1,175 @@
+"""The training step compiled for this processor, where there is a C++ compiler.
+
+    step = compiled_step()                  # None where there is none
+
+`step.cpp` is MnistNet's way there and back in one function. It is compiled the first time that a
+run needs it (two seconds), for the very processor it runs on, and kept in the user's cache
+folder. `Replicas` of torch's own layers are what runs elsewhere.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from mnistnet.files import sha256
+from mnistnet.model import MEAN, STD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+SOURCE = Path(__file__).with_name("step.cpp")
+FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+# Apple's older compilers call it -mcpu; without either it still works, at a fraction of the speed.
+TUNING = (("-march=native",), ("-mcpu=native",), ())
+COMPILER_TIMEOUT_S = 120
+
+
+class CompiledStep:
+    """The compiled function, with tensors for arguments.
+
+    Attributes:
+        compiler: its name and version, for the record: another may round differently.
+    """
+
+    def __init__(self, library: Path, compiler: str) -> None:
+        self.compiler = compiler
+        loaded = ctypes.CDLL(str(library))
+        self._workspace_bytes = loaded.workspace_bytes
+        self._workspace_bytes.argtypes = [ctypes.c_int64]
+        self._workspace_bytes.restype = ctypes.c_int64
+        self._gradients = loaded.gradients
+        self._gradients.argtypes = [
+            *[ctypes.c_void_p] * 5,
+            ctypes.c_int64,
+            *[ctypes.c_float] * 4,
+            ctypes.c_void_p,
+            ctypes.POINTER(ctypes.c_int64),
+        ]
+        self._gradients.restype = ctypes.c_double
+
+    def workspace(self, pictures: int) -> Tensor:
+        """Give the memory that a share of so many pictures takes."""
+        return torch.empty(self._workspace_bytes(pictures), dtype=torch.uint8)
+
+    def gradients(
+        self,
+        parameters: Tensor,
+        gradients: Tensor,
+        statistics: Tensor,
+        images: Tensor,
+        labels: Tensor,
+        workspace: Tensor,
+        *,
+        weight: float,
+        smoothing: float,
+    ) -> tuple[float, int]:
+        """Write the gradients of a share of a batch.
+
+        Args:
+            parameters: float32 (20826,), in the order of the network's parameters.
+            gradients: float32 (20826,), written.
+            statistics: float32 (272,), each BatchNorm's running mean and variance; updated.
+            images: uint8 (N, 28, 28).
+            labels: int64 (N,), 0–9.
+            workspace: of at least N pictures.
+            weight: of a picture's loss in the batch's mean.
+            smoothing: see `smoothed_loss`.
+
+        Returns:
+            The share's part of the batch's loss, and how many were read right.
+        """
+        correct = ctypes.c_int64(0)
+        tensors = (parameters, gradients, statistics, images.contiguous(), labels.contiguous())
+        loss = self._gradients(
+            *(tensor.data_ptr() for tensor in tensors),
+            len(images),
+            1 / (255 * STD),
+            -MEAN / STD,
+            weight,
+            smoothing,
+            workspace.data_ptr(),
+            ctypes.byref(correct),
+        )
+        return loss, correct.value
+
+
+@cache
+def compiled_step() -> CompiledStep | None:
+    """Compile the step, or find it compiled; None where there is no compiler that can."""
+    compiler = _compiler()
+    if compiler is None:
+        return None
+    path, version = compiler
+    key = sha256(SOURCE.read_bytes() + "\n".join((version, *FLAGS, _processor())).encode())[:16]
+    for folder in _places():
+        library = folder / f"step-{key}.so"
+        try:
+            if not library.is_file():
+                folder.mkdir(parents=True, exist_ok=True)
+                if not _compile(path, library):
+                    return None
+            return CompiledStep(library, version)
+        except OSError:  # a folder that cannot be written, or that forbids running from it
+            continue
+    return None
+
+
+def _compiler() -> tuple[str, str] | None:
+    """Find a compiler: the one that $CXX names, or the system's; its path and version."""
+    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
+        path = shutil.which(name) if name else None
+        if path:
+            done = _run([path, "--version"])
+            if done:
+                return path, done.splitlines()[0]
+    return None
+
+
+def _compile(compiler: str, library: Path) -> bool:
+    for tuning in TUNING:
+        with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+            made = Path(folder) / library.name
+            if _run([compiler, *FLAGS, *tuning, str(SOURCE), "-o", str(made)]) is not None:
+                made.replace(library)  # at once: another run may be about to load it
+                return True
+    return False
+
+
+def _run(command: Sequence[str]) -> str | None:
+    """Run a program and give what it prints; None if it fails."""
+    try:
+        done = subprocess.run(  # noqa: S603 – the compiler of the user's own system
+            command, capture_output=True, text=True, check=True, timeout=COMPILER_TIMEOUT_S
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+def _places() -> Iterator[Path]:
+    import platformdirs
+
+    yield platformdirs.user_cache_path("mnistnet", appauthor=False) / "compiled"
+    yield Path(tempfile.mkdtemp(prefix="mnistnet-"))  # for this process alone
+
+
+def _processor() -> str:
+    """Name what -march=native depends on: a cache folder may be shared by several machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = [platform.processor()]
+    named = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
+    return "\n".join((platform.machine(), *sorted(named or lines)))

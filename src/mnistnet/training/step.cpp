@@ -1,0 +1,612 @@
+// A training step of MnistNet in one function: pictures in, gradients out, in float32.
+//
+//     c++ -std=c++17 -O3 -march=native -shared -fPIC step.cpp -o step.so     (see compiled.py)
+//
+// The layers are few and small: what a framework spends between them, and on writing every map
+// out and reading it back, is more than the arithmetic. Here each map is made, activated and
+// measured while it is in the cache, and what the way back needs is kept from the way there.
+//
+// Maps lie channels-last, (height, width, channels). Four things keep it short:
+// - A row of a convolution's window is contiguous: (dx, channel) is one index.
+// - BatchNorm is z = scale·a + shift by channel. No convolution here pads, so it folds into the
+//   weights of the one that reads it, and z is never written.
+// - GELU's derivative needs what GELU computes: both are made at once, and both kept.
+// - The classifier is a convolution of the last 2×2 map: 32 channels to ten, padded to sixteen.
+//
+// Names on the way there: x or a →(convolution)→ y →(GELU)→ a →(BatchNorm)→ z. On the way back
+// dy, da and dz are the loss's derivatives by these.
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16, REGISTERS = 24;  // for sums; the others hold weights
+#elif defined(__AVX__)
+constexpr int LANES = 8, REGISTERS = 12;
+#else
+constexpr int LANES = 4, REGISTERS = 24;  // NEON
+#endif
+
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+
+template <int N> struct Of {
+    typedef float floats __attribute__((vector_size(N * 4), aligned(4), may_alias));
+    typedef int32_t ints __attribute__((vector_size(N * 4), aligned(4), may_alias));
+    typedef double doubles __attribute__((vector_size(N * 8)));
+};
+template <int N> using Vec = typename Of<N>::floats;
+template <int N> using Ints = typename Of<N>::ints;
+
+template <int N> inline Vec<N> load(const float *p) { return *(const Vec<N> *)p; }
+template <int N> inline void store(float *p, Vec<N> v) { *(Vec<N> *)p = v; }
+
+constexpr int lanes(int channels) { return channels < LANES ? channels : LANES; }
+
+// The largest divisor of n that is at most `limit`.
+constexpr int divisor(int n, int limit) {
+    int d = limit < n ? limit : n;
+    while (d > 1 && n % d) d--;
+    return d < 1 ? 1 : d;
+}
+
+// ---- convolutions without padding
+
+// x (IN, IN, C), w (K, WIDTH, C, O), bias (O) → y (rows, columns, O), every STEP-th column.
+template <int C, int O, int K, int WIDTH, int STEP, int IN>
+void convolve(const float *x, const float *w, const float *bias, float *y) {
+    constexpr int ROWS = IN - K + 1, COLUMNS = (IN - WIDTH) / STEP + 1;
+    constexpr int L = lanes(O), V = O / L;
+    // A tile of the map has as many sums as there are registers: each weight is loaded once a tile.
+    constexpr int ACROSS = divisor(COLUMNS, REGISTERS / V);
+    constexpr int DOWN = divisor(ROWS, REGISTERS / V / ACROSS);
+    for (int row = 0; row < ROWS; row += DOWN)
+        for (int column = 0; column < COLUMNS; column += ACROSS) {
+            Vec<L> sum[DOWN][ACROSS][V];
+            UNROLL for (int r = 0; r < DOWN; r++)
+                UNROLL for (int c = 0; c < ACROSS; c++)
+                    UNROLL for (int v = 0; v < V; v++) sum[r][c][v] = load<L>(bias + v * L);
+            for (int dy = 0; dy < K; dy++) {
+                const float *window = x + ((row + dy) * IN + column * STEP) * C;
+                const float *weights = w + dy * WIDTH * C * O;
+                for (int j = 0; j < WIDTH * C; j++) {  // (dx, channel)
+                    Vec<L> weight[V];
+                    UNROLL for (int v = 0; v < V; v++) weight[v] = load<L>(weights + j * O + v * L);
+                    UNROLL for (int r = 0; r < DOWN; r++)
+                        UNROLL for (int c = 0; c < ACROSS; c++) {
+                            const float value = window[(r * IN + c * STEP) * C + j];
+                            UNROLL for (int v = 0; v < V; v++) sum[r][c][v] += value * weight[v];
+                        }
+                }
+            }
+            UNROLL for (int r = 0; r < DOWN; r++)
+                UNROLL for (int c = 0; c < ACROSS; c++)
+                    UNROLL for (int v = 0; v < V; v++)
+                        store<L>(y + ((row + r) * COLUMNS + column + c) * O + v * L, sum[r][c][v]);
+        }
+}
+
+// Add to dw (K, K, C, O) what x (IN, IN, C) and dy say; a row of dy is `stride` pixels long.
+template <int C, int O, int K, int IN>
+void add_weight_gradient(const float *x, const float *dy, int stride, float *dw) {
+    constexpr int SIDE = IN - K + 1, L = lanes(O), V = O / L;
+    constexpr int BLOCK = divisor(K * C, REGISTERS / V);
+    for (int k = 0; k < K; k++)
+        for (int j = 0; j < K * C; j += BLOCK) {  // (dx, channel)
+            float *gradient = dw + (k * K * C + j) * O;
+            Vec<L> sum[BLOCK][V];
+            UNROLL for (int b = 0; b < BLOCK; b++)
+                UNROLL for (int v = 0; v < V; v++) sum[b][v] = load<L>(gradient + b * O + v * L);
+            for (int row = 0; row < SIDE; row++)
+                for (int column = 0; column < SIDE; column++) {
+                    const float *window = x + ((row + k) * IN + column) * C + j;
+                    const float *pixel = dy + (row * stride + column) * O;
+                    Vec<L> above[V];
+                    UNROLL for (int v = 0; v < V; v++) above[v] = load<L>(pixel + v * L);
+                    UNROLL for (int b = 0; b < BLOCK; b++)
+                        UNROLL for (int v = 0; v < V; v++) sum[b][v] += window[b] * above[v];
+                }
+            UNROLL for (int b = 0; b < BLOCK; b++)
+                UNROLL for (int v = 0; v < V; v++) store<L>(gradient + b * O + v * L, sum[b][v]);
+        }
+}
+
+// ---- GELU
+
+// e^x for -87 < x <= 0, to 2e-7: 2^n · 2^f, the latter by its Taylor series, |f| <= 0.5.
+template <int N> inline Vec<N> exponential(Vec<N> x) {
+    const Vec<N> exponent = x * 1.44269504f;  // log2 e
+    const Vec<N> shifted = exponent + 12582912.0f;  // 1.5·2^23: the whole part is in the low bits
+    const Vec<N> f = exponent - (shifted - 12582912.0f);
+    Vec<N> power = f * 1.5403530e-4f + 1.3333558e-3f;
+    power = power * f + 9.6181291e-3f;
+    power = power * f + 5.5504109e-2f;
+    power = power * f + 2.4022651e-1f;
+    power = power * f + 6.9314718e-1f;
+    power = power * f + 1.0f;
+    return (Vec<N>)((Ints<N>)power + ((Ints<N>)shifted << 23));
+}
+
+// x·Φ(x), and its derivative Φ(x) + x·φ(x). Φ by Abramowitz & Stegun 7.1.26, good to 1e-7.
+template <int N> inline Vec<N> gelu(Vec<N> x, Vec<N> *derivative) {
+    const Vec<N> zero = {};
+    const Ints<N> negative = x < zero;
+    Vec<N> size = negative ? -x : x;
+    size = size > 12.0f ? zero + 12.0f : size;  // beyond, nothing changes
+    const Vec<N> bell = exponential<N>(size * size * -0.5f);
+    const Vec<N> t = 1.0f / (1.0f + 0.23164189f * size);  // 0.3275911 / √2
+    Vec<N> series = t * 1.061405429f - 1.453152027f;
+    series = series * t + 1.421413741f;
+    series = series * t - 0.284496736f;
+    series = series * t + 0.254829592f;
+    const Vec<N> tail = 0.5f * series * t * bell;  // Φ(-|x|)
+    const Vec<N> phi = negative ? tail : 1.0f - tail;
+    *derivative = phi + x * bell * 0.39894228f;  // 1 / √2π
+    return x * phi;
+}
+
+// ---- BatchNorm
+
+struct Norm {
+    const float *weight, *bias;
+    float *weight_grad, *bias_grad, *running_mean, *running_var;
+    double sum[32], product[32];  // there: of a and a·a; back: of dz and dz·a
+    float mean[32], inverse[32];  // inverse: 1 / standard deviation
+    float scale[32], shift[32];   // z = scale·a + shift
+    float by_dz[32], by_a[32], rest[32];  // da = by_dz·dz + by_a·a + rest
+
+    void finish_there(int channels, double n) {
+        for (int c = 0; c < channels; c++) {
+            const double m = sum[c] / n, square = product[c] / n - m * m;
+            const double variance = square > 0 ? square : 0;
+            mean[c] = m, inverse[c] = 1 / __builtin_sqrt(variance + 1e-5);
+            scale[c] = weight[c] * inverse[c], shift[c] = bias[c] - mean[c] * scale[c];
+            running_mean[c] += 0.1f * (float(m) - running_mean[c]);
+            running_var[c] += 0.1f * (float(variance * n / (n - 1)) - running_var[c]);
+            sum[c] = product[c] = 0;
+        }
+    }
+
+    void finish_back(int channels, double n) {
+        for (int c = 0; c < channels; c++) {
+            bias_grad[c] = sum[c];
+            weight_grad[c] = inverse[c] * (product[c] - mean[c] * sum[c]);
+            by_dz[c] = scale[c];
+            by_a[c] = -scale[c] * inverse[c] * weight_grad[c] / n;
+            rest[c] = -scale[c] * bias_grad[c] / n - by_a[c] * mean[c];
+        }
+    }
+
+    template <int L> Vec<L> back(Vec<L> dz, Vec<L> a, int channel) const {
+        return load<L>(by_dz + channel) * dz + load<L>(by_a + channel) * a + load<L>(rest + channel);
+    }
+};
+
+// Sums by channel over the pixels of one picture, for its BatchNorm. Paper is the same all over:
+// in float32 its thousands of equal summands would all be rounded the same way, so a row at most.
+template <int C> struct Sums {
+    static constexpr int L = lanes(C);
+    Vec<L> sum[C / L] = {}, product[C / L] = {};
+    typename Of<L>::doubles all[C / L] = {}, all_products[C / L] = {};
+    void add(int v, Vec<L> a, Vec<L> b) { sum[v] += a, product[v] += a * b; }
+    void end_row() {
+        for (int v = 0; v < C / L; v++) {
+            all[v] += __builtin_convertvector(sum[v], typename Of<L>::doubles);
+            all_products[v] += __builtin_convertvector(product[v], typename Of<L>::doubles);
+            sum[v] = product[v] = Vec<L>{};
+        }
+    }
+    void give(Norm &norm) const {
+        for (int c = 0; c < C; c++) {
+            norm.sum[c] += all[c / L][c % L];
+            norm.product[c] += all_products[c / L][c % L];
+        }
+    }
+};
+
+// A map that was activated, and what its derivative was.
+template <int SIDE_, int C_> struct Map {
+    static constexpr int SIDE = SIDE_, C = C_, SIZE = SIDE * SIDE * C;
+    float a[SIZE], slope[SIZE];
+};
+
+// y → a = gelu(y) and its slope; the norm hears of a.
+template <class M> void activate(const float *y, M &map, Norm &norm) {
+    constexpr int L = lanes(M::C);
+    Sums<M::C> sums;
+    for (int row = 0; row < M::SIZE; row += M::SIDE * M::C) {
+        for (int i = row; i < row + M::SIDE * M::C; i += M::C)
+            UNROLL for (int v = 0; v < M::C / L; v++) {
+                const int at = i + v * L;
+                Vec<L> slope;
+                const Vec<L> a = gelu<L>(load<L>(y + at), &slope);
+                store<L>(map.a + at, a), store<L>(map.slope + at, slope);
+                sums.add(v, a, a);
+            }
+        sums.end_row();
+    }
+    sums.give(norm);
+}
+
+// The norm hears of dz.
+template <class M> void hear(const float *dz, const M &map, Norm &norm) {
+    constexpr int L = lanes(M::C);
+    Sums<M::C> sums;
+    for (int row = 0; row < M::SIZE; row += M::SIDE * M::C) {
+        for (int i = row; i < row + M::SIDE * M::C; i += M::C)
+            UNROLL for (int v = 0; v < M::C / L; v++)
+                sums.add(v, load<L>(dz + i + v * L), load<L>(map.a + i + v * L));
+        sums.end_row();
+    }
+    sums.give(norm);
+}
+
+// ---- a layer: a convolution and its weights, as the loops above want them
+
+// O is the number of filters rounded up to a whole vector, FILTERS how many there are.
+template <int IN_, int C_, int O_, int K_, int FILTERS = O_> struct Layer {
+    static constexpr int IN = IN_, C = C_, O = O_, K = K_, TAPS = K * K;
+    static constexpr int SIDE = IN - K + 1;                   // of y
+    static constexpr int PAD = K - 1, WIDE = SIDE + 2 * PAD;  // dy, with nought around it
+    // Eight channels fill half a register of sixteen: two pixels side by side then share one.
+    static constexpr int PAIR = O < LANES && SIDE % 2 == 0 ? 2 : 1;
+    static constexpr int PAIR_BACK = C < LANES && IN % 2 == 0 ? 2 : 1;
+    const float *weight, *bias;  // (FILTERS, C, K, K) and (FILTERS)
+    float *weight_grad, *bias_grad;
+    float there[K][K + PAIR - 1][C][PAIR][O], offset[PAIR][O];
+    float back[K][K + PAIR_BACK - 1][O][PAIR_BACK][C], nothing[PAIR_BACK * C];
+    float gradient[K][K][C][O], bias_sum[O];
+    float frame[WIDE][WIDE][O];  // dy of the picture that is on
+
+    // Lay out the weights; the BatchNorm before this layer, if any, is folded into them.
+    void fold(const Norm *before) {
+        clear();
+        for (int o = 0; o < FILTERS; o++) {
+            float moved = bias[o];
+            for (int c = 0; c < C; c++)
+                for (int k = 0; k < TAPS; k++) {
+                    const int dy = k / K, dx = k % K;
+                    const float w = weight[(o * C + c) * TAPS + k];
+                    const float folded = before ? w * before->scale[c] : w;
+                    for (int p = 0; p < PAIR; p++) there[dy][dx + p][c][p][o] = folded;
+                    for (int p = 0; p < PAIR_BACK; p++) back[PAD - dy][PAD - dx + p][o][p][c] = w;
+                    if (before) moved += w * before->shift[c];
+                }
+            for (int p = 0; p < PAIR; p++) offset[p][o] = moved;
+        }
+    }
+
+    void clear() {
+        memset(there, 0, sizeof there), memset(offset, 0, sizeof offset);
+        memset(back, 0, sizeof back), memset(nothing, 0, sizeof nothing);
+        memset(gradient, 0, sizeof gradient), memset(bias_sum, 0, sizeof bias_sum);
+        memset(frame, 0, sizeof frame);
+    }
+
+    void run(const float *x, float *y) const {
+        convolve<C, PAIR * O, K, K + PAIR - 1, PAIR, IN>(x, &there[0][0][0][0][0], offset[0], y);
+    }
+
+    // With dy in the frame: add to the weights' gradient.
+    void learn(const float *x) {
+        add_weight_gradient<C, O, K, IN>(x, frame[PAD][PAD], WIDE, &gradient[0][0][0][0]);
+    }
+
+    // With dy in the frame: give dx.
+    void run_back(float *dx) const {
+        convolve<O, PAIR_BACK * C, K, K + PAIR_BACK - 1, PAIR_BACK, WIDE>(
+            &frame[0][0][0], &back[0][0][0][0][0], nothing, dx);
+    }
+
+    // Write the gradients out. What the layer read was a, not z = scale·a + shift.
+    void unfold(const Norm *before) const {
+        for (int o = 0; o < FILTERS; o++) {
+            bias_grad[o] = bias_sum[o];
+            for (int c = 0; c < C; c++)
+                for (int k = 0; k < TAPS; k++) {
+                    const float g = gradient[k / K][k % K][c][o];
+                    weight_grad[(o * C + c) * TAPS + k] =
+                        before ? before->scale[c] * g + before->shift[c] * bias_sum[o] : g;
+                }
+        }
+    }
+};
+
+// Puts dy into a layer's frame, some channels of a pixel at a time; the bias's gradient is its sum.
+template <class Y> struct Frame {
+    static constexpr int L = lanes(Y::O);
+    Y &layer;
+    Vec<L> sum[Y::O / L] = {};
+    void put(int row, int column, int v, Vec<L> dy) {
+        store<L>(&layer.frame[row + Y::PAD][column + Y::PAD][v * L], dy);
+        sum[v] += dy;
+    }
+    ~Frame() {
+        for (int c = 0; c < Y::O; c++) layer.bias_sum[c] += sum[c / L][c % L];
+    }
+};
+
+// dy (SIDE, SIDE, O) → the layer's frame, as it is.
+template <int SIDE, class Y> void frame_whole(const float *dy, Y &layer) {
+    constexpr int L = lanes(Y::O);
+    Frame<Y> frame{layer};
+    for (int i = 0; i < SIDE * SIDE; i++)
+        for (int v = 0; v < Y::O / L; v++)
+            frame.put(i / SIDE, i % SIDE, v, load<L>(dy + i * Y::O + v * L));
+}
+
+// Back through BatchNorm and GELU: dz → dy in the layer's frame.
+template <class M, class Y>
+void deactivate(const float *dz, const M &map, const Norm &norm, Y &layer) {
+    constexpr int L = lanes(M::C);
+    Frame<Y> frame{layer};
+    for (int row = 0; row < M::SIDE; row++)
+        for (int column = 0; column < M::SIDE; column++)
+            UNROLL for (int v = 0; v < M::C / L; v++) {
+                const int at = (row * M::SIDE + column) * M::C + v * L;
+                const Vec<L> da = norm.back<L>(load<L>(dz + at), load<L>(map.a + at), v * L);
+                frame.put(row, column, v, da * load<L>(map.slope + at));
+            }
+}
+
+// ---- pooling: the largest z of each 2×2, then GELU
+
+template <int SIDE, int C> struct Pooled : Map<SIDE, C> {
+    float top[SIDE * SIDE * C];  // the a, below, whose z was the largest
+};
+
+template <class M, class P> void pool(const M &below, const Norm &norm_below, P &map, Norm &norm) {
+    constexpr int L = lanes(M::C);
+    Sums<M::C> sums;
+    for (int row = 0; row < P::SIDE; row++) {
+        for (int column = 0; column < P::SIDE; column++)
+            UNROLL for (int v = 0; v < M::C / L; v++) {
+                const float *corner = below.a + (2 * row * M::SIDE + 2 * column) * M::C + v * L;
+                const Vec<L> scale = load<L>(norm_below.scale + v * L), zero = {};
+                const Ints<L> falling = scale < zero;  // then the smallest a has the largest z
+                Vec<L> top = load<L>(corner);
+                UNROLL for (int k = 1; k < 4; k++) {
+                    const Vec<L> next = load<L>(corner + (k / 2 * M::SIDE + k % 2) * M::C);
+                    const Ints<L> larger = next > top, smaller = next < top;
+                    top = (falling ? smaller : larger) ? next : top;
+                }
+                const int at = (row * P::SIDE + column) * M::C + v * L;
+                Vec<L> slope;
+                const Vec<L> a = gelu<L>(scale * top + load<L>(norm_below.shift + v * L), &slope);
+                store<L>(map.top + at, top), store<L>(map.a + at, a), store<L>(map.slope + at, slope);
+                sums.add(v, a, a);
+            }
+        sums.end_row();
+    }
+    sums.give(norm);
+}
+
+// Back through the pooled map's BatchNorm and GELU: dz → dz of the largest, in place.
+template <class P> void unpool(float *dz, const P &map, const Norm &norm, Norm &norm_below) {
+    constexpr int L = lanes(P::C);
+    Sums<P::C> sums;
+    for (int row = 0; row < P::SIZE; row += P::SIDE * P::C) {
+        for (int i = row; i < row + P::SIDE * P::C; i += P::C)
+            UNROLL for (int v = 0; v < P::C / L; v++) {
+                const int at = i + v * L;
+                const Vec<L> da = norm.back<L>(load<L>(dz + at), load<L>(map.a + at), v * L);
+                const Vec<L> below = da * load<L>(map.slope + at);
+                store<L>(dz + at, below);
+                sums.add(v, below, load<L>(map.top + at));
+            }
+        sums.end_row();
+    }
+    sums.give(norm_below);
+}
+
+// Give each dz to the first of its four that was the largest, then as in deactivate.
+template <class P, class M, class Y>
+void deactivate_pooled(const float *dz, const P &map, const M &below, const Norm &norm, Y &layer) {
+    constexpr int L = lanes(M::C);
+    const Vec<L> zero = {};
+    Frame<Y> frame{layer};
+    for (int row = 0; row < P::SIDE; row++)
+        for (int column = 0; column < P::SIDE; column++)
+            UNROLL for (int v = 0; v < M::C / L; v++) {
+                const int from = (row * P::SIDE + column) * M::C + v * L;
+                const Vec<L> top = load<L>(map.top + from);
+                Vec<L> left = load<L>(dz + from);  // until it is given
+                UNROLL for (int k = 0; k < 4; k++) {
+                    const int r = 2 * row + k / 2, c = 2 * column + k % 2;
+                    const int at = (r * M::SIDE + c) * M::C + v * L;
+                    const Vec<L> a = load<L>(below.a + at);
+                    const Ints<L> is_top = a == top;
+                    const Vec<L> da = norm.back<L>(is_top ? left : zero, a, v * L);
+                    left = is_top ? zero : left;
+                    frame.put(r, c, v, da * load<L>(below.slope + at));
+                }
+            }
+}
+
+// ---- the network
+
+struct Network {
+    Layer<28, 1, 8, 3> conv1;
+    Layer<26, 8, 16, 3> conv2;
+    Layer<12, 16, 32, 3> conv3;
+    Layer<5, 32, 32, 3> conv4;
+    Layer<3, 32, 32, 2> conv5;
+    Layer<2, 32, 16, 2, 10> classifier;
+    Norm norm1, norm2, norm2_pooled, norm3, norm3_pooled, norm4;
+};
+
+// What is kept of a picture for the way back.
+struct Kept {
+    float x[28 * 28];
+    Map<26, 8> one;
+    Map<24, 16> two;
+    Pooled<12, 16> two_pooled;
+    Map<10, 32> three;
+    Pooled<5, 32> three_pooled;
+    Map<3, 32> four;
+    float dz[26 * 26 * 8];  // of the map that the way back has come to
+};
+
+// Where the network's numbers lie, in the order of MnistNet.parameters() and buffers().
+struct Cursor {
+    const float *parameters;
+    float *gradients, *statistics;
+
+    template <class T> void take(T &part, int weights, int biases) {
+        part.weight = parameters, part.bias = parameters + weights;
+        part.weight_grad = gradients, part.bias_grad = gradients + weights;
+        parameters += weights + biases, gradients += weights + biases;
+    }
+    void take(Norm &norm, int channels) {
+        take(norm, channels, channels);
+        norm.running_mean = statistics, norm.running_var = statistics + channels;
+        statistics += 2 * channels;
+        memset(norm.sum, 0, sizeof norm.sum), memset(norm.product, 0, sizeof norm.product);
+    }
+};
+
+static void connect(Network &net, Cursor at) {
+    at.take(net.conv1, 8 * 9, 8), at.take(net.norm1, 8);
+    at.take(net.conv2, 16 * 8 * 9, 16), at.take(net.norm2, 16), at.take(net.norm2_pooled, 16);
+    at.take(net.conv3, 32 * 16 * 9, 32), at.take(net.norm3, 32), at.take(net.norm3_pooled, 32);
+    at.take(net.conv4, 32 * 32 * 9, 32), at.take(net.norm4, 32);
+    at.take(net.conv5, 32 * 32 * 4, 32);
+    at.take(net.classifier, 10 * 128, 10);
+}
+
+static void go_there(Network &net, Kept *pictures, int n) {
+    float y[24 * 24 * 16];  // the largest
+    net.conv1.fold(nullptr);
+    for (Kept *k = pictures; k < pictures + n; k++)
+        net.conv1.run(k->x, y), activate(y, k->one, net.norm1);
+    net.norm1.finish_there(8, 26 * 26 * n);
+    net.conv2.fold(&net.norm1);
+    for (Kept *k = pictures; k < pictures + n; k++)
+        net.conv2.run(k->one.a, y), activate(y, k->two, net.norm2);
+    net.norm2.finish_there(16, 24 * 24 * n);
+    for (Kept *k = pictures; k < pictures + n; k++)
+        pool(k->two, net.norm2, k->two_pooled, net.norm2_pooled);
+    net.norm2_pooled.finish_there(16, 12 * 12 * n);
+    net.conv3.fold(&net.norm2_pooled);
+    for (Kept *k = pictures; k < pictures + n; k++)
+        net.conv3.run(k->two_pooled.a, y), activate(y, k->three, net.norm3);
+    net.norm3.finish_there(32, 10 * 10 * n);
+    for (Kept *k = pictures; k < pictures + n; k++)
+        pool(k->three, net.norm3, k->three_pooled, net.norm3_pooled);
+    net.norm3_pooled.finish_there(32, 5 * 5 * n);
+    net.conv4.fold(&net.norm3_pooled);
+    for (Kept *k = pictures; k < pictures + n; k++)
+        net.conv4.run(k->three_pooled.a, y), activate(y, k->four, net.norm4);
+    net.norm4.finish_there(32, 3 * 3 * n);
+}
+
+struct Judgement {
+    double loss;
+    int correct;
+};
+
+// The smoothed loss of one picture's logits, times `weight`; they become its derivatives.
+static Judgement judge(float *logits, int64_t label, float smoothing, float weight) {
+    int best = 0;
+    double total = 0, sum = 0;
+    for (int k = 0; k < 10; k++) best = logits[k] > logits[best] ? k : best;
+    for (int k = 0; k < 10; k++) {
+        total += __builtin_exp(double(logits[k]) - logits[best]);
+        sum += logits[k];
+    }
+    const double norm = logits[best] + __builtin_log(total);  // log-softmax is logit - norm
+    const double loss = norm - (1 - smoothing) * logits[label] - smoothing * sum / 10;
+    for (int k = 0; k < 10; k++) {
+        const double wanted = smoothing / 10 + (k == label ? 1 - smoothing : 0);
+        logits[k] = weight * (__builtin_exp(logits[k] - norm) - wanted);
+    }
+    memset(logits + 10, 0, 6 * sizeof(float));  // the padding
+    return {weight * loss, best == label};
+}
+
+// The last two layers, there and back: no BatchNorm has to be waited for between them.
+static Judgement turn(Network &net, Kept &k, int64_t label, float smoothing, float weight) {
+    float y[2][2][32], dy[2][2][32], logits[16];
+    net.conv5.run(k.four.a, y[0][0]);
+    net.classifier.run(y[0][0], logits);
+    const Judgement judgement = judge(logits, label, smoothing, weight);
+    frame_whole<1>(logits, net.classifier);
+    net.classifier.learn(y[0][0]);
+    net.classifier.run_back(dy[0][0]);
+    frame_whole<2>(dy[0][0], net.conv5);
+    net.conv5.learn(k.four.a);
+    net.conv5.run_back(k.dz);
+    hear(k.dz, k.four, net.norm4);
+    return judgement;
+}
+
+static void come_back(Network &net, Kept *pictures, int n) {
+    net.norm4.finish_back(32, 3 * 3 * n);
+    for (Kept *k = pictures; k < pictures + n; k++) {
+        deactivate(k->dz, k->four, net.norm4, net.conv4);
+        net.conv4.learn(k->three_pooled.a);
+        net.conv4.run_back(k->dz);
+        hear(k->dz, k->three_pooled, net.norm3_pooled);
+    }
+    net.norm3_pooled.finish_back(32, 5 * 5 * n);
+    for (Kept *k = pictures; k < pictures + n; k++)
+        unpool(k->dz, k->three_pooled, net.norm3_pooled, net.norm3);
+    net.norm3.finish_back(32, 10 * 10 * n);
+    for (Kept *k = pictures; k < pictures + n; k++) {
+        deactivate_pooled(k->dz, k->three_pooled, k->three, net.norm3, net.conv3);
+        net.conv3.learn(k->two_pooled.a);
+        net.conv3.run_back(k->dz);
+        hear(k->dz, k->two_pooled, net.norm2_pooled);
+    }
+    net.norm2_pooled.finish_back(16, 12 * 12 * n);
+    for (Kept *k = pictures; k < pictures + n; k++)
+        unpool(k->dz, k->two_pooled, net.norm2_pooled, net.norm2);
+    net.norm2.finish_back(16, 24 * 24 * n);
+    for (Kept *k = pictures; k < pictures + n; k++) {
+        deactivate_pooled(k->dz, k->two_pooled, k->two, net.norm2, net.conv2);
+        net.conv2.learn(k->one.a);
+        net.conv2.run_back(k->dz);
+        hear(k->dz, k->one, net.norm1);
+    }
+    net.norm1.finish_back(8, 26 * 26 * n);
+    for (Kept *k = pictures; k < pictures + n; k++) {
+        deactivate(k->dz, k->one, net.norm1, net.conv1);
+        net.conv1.learn(k->x);
+    }
+    net.conv1.unfold(nullptr), net.conv2.unfold(&net.norm1), net.conv3.unfold(&net.norm2_pooled);
+    net.conv4.unfold(&net.norm3_pooled), net.conv5.unfold(&net.norm4), net.classifier.unfold(nullptr);
+}
+
+// ---- what compiled.py calls
+
+extern "C" int64_t workspace_bytes(int64_t n) { return sizeof(Network) + n * sizeof(Kept); }
+
+// parameters, gradients: float (20826), in the order of MnistNet.parameters().
+// statistics: float (272), each BatchNorm's running mean and variance in turn; updated.
+// images: uint8 (n, 28, 28); labels: int64 (n), 0-9.
+// brightness, darkness: a pixel's value is brightness·grey + darkness.
+// weight: of a picture's loss in the batch's mean. smoothing: see smoothed_loss.
+// workspace: workspace_bytes(n) bytes, aligned as malloc does.
+// correct: is told how many were read right. Returns the share's part of the batch's loss.
+extern "C" double gradients(const float *parameters, float *gradients, float *statistics,
+                            const uint8_t *images, const int64_t *labels, int64_t n,
+                            float brightness, float darkness, float weight, float smoothing,
+                            char *workspace, int64_t *correct) {
+    Network &net = *(Network *)workspace;
+    Kept *pictures = (Kept *)(workspace + sizeof(Network));
+    connect(net, {parameters, gradients, statistics});
+    for (int64_t i = 0; i < n * 784; i++)
+        pictures[i / 784].x[i % 784] = images[i] * brightness + darkness;
+    go_there(net, pictures, n);
+    double loss = 0;
+    net.conv5.fold(&net.norm4), net.classifier.fold(nullptr);
+    for (int64_t i = 0; i < n; i++) {
+        const Judgement judgement = turn(net, pictures[i], labels[i], smoothing, weight);
+        loss += judgement.loss, *correct += judgement.correct;
+    }
+    come_back(net, pictures, n);
+    return loss;
+}
