@@ -87,11 +87,11 @@ def test_its_graph_prepares_a_picture_of_any_size_as_pytorch_does(
     picture = random.normal(220, 5, shape).clip(0, 255).astype(np.uint8)
     height, width = shape
     picture[height // 4 : 3 * height // 4, width // 3 : max(width // 3 + 2, width // 2)] = 30
-    seen, ink = prepare(torch.tensor(picture))
+    expected = MnistNet.load(DEFAULT_BUNDLE)
+    with torch.inference_mode():
+        seen, ink = prepare(torch.tensor(picture), lambda x: expected(normalise(x)).exp())
+        probabilities = expected(normalise(seen.unsqueeze(0))).exp()[0].numpy()
     prediction = predictor.predict(picture)
     assert bool(ink) is (prediction.digit is not None) is True
     assert np.abs(seen.numpy().astype(int) - prediction.seen).max() <= 1
-    expected = MnistNet.load(DEFAULT_BUNDLE)
-    with torch.inference_mode():
-        probabilities = expected(normalise(seen.unsqueeze(0))).exp()[0].numpy()
     np.testing.assert_allclose(prediction.probabilities, probabilities, atol=0.02)

@@ -7,10 +7,12 @@
     ├── RecipeError     a recipe has an unknown field or an impossible value
     ├── RunError        a run exists already, is not there, or does not fit
     ├── TrainingError   training diverged
+    ├── TrackingError   a run cannot be tracked where it should be
     ├── Interrupted     Ctrl-C ended a run early
     ├── WeightsError    a file does not hold this network's weights
     ├── PictureError    a picture cannot be decoded, or is not one
     ├── BundleError     a bundle fails verification
+    ├── RegistryError   the published models cannot be reached, read or written
     └── MissingError    a part of the program is not installed
 
 Each message is one line: what is wrong, where, and what to do about it.
@@ -47,6 +49,10 @@ class TrainingError(MnistNetError):
     """Training diverged."""
 
 
+class TrackingError(MnistNetError):
+    """A run cannot be tracked where it should be."""
+
+
 class Interrupted(MnistNetError):  # noqa: N818 – it is nobody's error
     """Ctrl-C ended a run early; what was measured so far is kept."""
 
@@ -61,6 +67,10 @@ class PictureError(MnistNetError):
 
 class BundleError(MnistNetError):
     """A bundle fails verification."""
+
+
+class RegistryError(MnistNetError):
+    """The published models cannot be reached, read or written."""
 
 
 class MissingError(MnistNetError):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,35 @@ def writing(path: Path) -> Iterator[Path]:
         raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Hand out a new folder beside `folder`, which takes its place when the block ends well.
+
+    All of its files are there or none is. What lay in its place before is gone then; whoever
+    calls this has looked at that. When the block fails, nothing has changed.
+
+    Raises:
+        FileError: the place or the disk does not take the folder.
+    """
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    aside = temporary.with_suffix(".replaced")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        _flush_names_to_disk(temporary)
+        if folder.exists():
+            folder.rename(aside)
+        temporary.rename(folder)
+        _flush_names_to_disk(folder.parent)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    finally:
+        if aside.exists() and not folder.exists():
+            aside.rename(folder)
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -79,3 +109,14 @@ def unwritable(path: Path, error: OSError) -> FileError:
 def _flush_to_disk(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _flush_names_to_disk(folder: Path) -> None:
+    """Have a folder's names written down, not only its files' content."""
+    if os.name == "nt":
+        return  # folders cannot be opened there; renaming is journaled
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -23,6 +23,7 @@ from mnistnet.evaluation import (
     measure_robustness,
     paired_difference,
     png,
+    render_html,
 )
 
 ABOUT = {"dataset": {"name": "MNIST"}, "model": {"name": "default"}}
@@ -271,3 +272,51 @@ def test_no_images_at_all_are_refused():
         build_report(
             np.zeros(0, np.uint8), np.zeros((0, 10)), np.zeros((0, 28, 28), np.uint8), **ABOUT
         )
+
+
+def test_an_image_without_an_answer_is_wrong_and_in_no_figure_on_probabilities(
+    labels, answers, other_answers, images
+):
+    silent = np.flatnonzero((answers.argmax(axis=1) == labels) & (labels == 0))[:2]
+    some = answers.copy()
+    some[silent] = 0  # no ink was seen: were a zero taken for an answer, it would be right
+    report = build_report(
+        labels,
+        some,
+        images,
+        **ABOUT,
+        undecoded={"a.png": "is damaged"},
+        against=Against("other", other_answers),
+    )
+    kept = np.delete(np.arange(200), silent)
+    whole = build_report(labels, answers, images, **ABOUT)
+    rest = build_report(labels[kept], answers[kept], images[kept], **ABOUT)
+    assert report["accuracy"]["n"] == 200
+    assert report["accuracy"]["correct"] == whole["accuracy"]["correct"] - 2
+    for part in ("negative_log_likelihood", "brier_score", "calibration", "confusion_matrix"):
+        assert report[part] == rest[part]
+    found = sk.recall_score(labels, np.where(some.any(axis=1), some.argmax(axis=1), -1), labels=[0],
+                            average=None)  # fmt: skip
+    assert report["classes"][0]["recall"] == pytest.approx(found[0], rel=1e-5)
+    assert report["unread"] == {
+        "no_ink": [{"file": f"image {i}", "label": 0} for i in silent],
+        "undecoded": {"a.png": "is damaged"},
+    }
+    lost = other_answers.argmax(axis=1)[silent] == 0
+    silent_lost = [e for e in report["against"]["lost"] if e["answer"] is None]
+    assert len(silent_lost) == lost.sum()
+    page = render_html(report)
+    assert "In 2 pictures it found no ink." in page
+    assert "1 file could not be read" in page
+
+
+def test_no_answer_to_any_image_is_refused(labels, images):
+    with pytest.raises(DataError, match="no ink"):
+        build_report(labels, np.zeros((200, 10)), images, **ABOUT)
+
+
+def test_no_answer_counts_as_wrong_in_robustness(images):
+    measured = measure_robustness(lambda x: np.zeros((len(x), 10)), images[:3], np.zeros(3, int))
+    assert measured["clean_error"] == measured["mean_error"] == 1
+    with pytest.raises(DataError, match="3 labels"):
+        measure_robustness(lambda _: np.zeros((2, 10)), images[:3], np.zeros(3, int))

@@ -304,3 +304,32 @@ def test_figures_are_written_as_people_read_them():
     assert words.chance(1e-9) == "less than 0.0001"
     assert (words.size(86_123), words.size(1_234_567)) == ("86.1 kB", "1.23 MB")
     assert words.decimal(0.0033) == "0.0033"
+
+
+def test_what_was_timed_several_times_is_shown_with_its_spread(labels, answers, images):
+    timed = {"median": 38245.4, "low": 37000.2, "high": 39000.0, "n": 20}
+    report = build_report(
+        labels,
+        answers,
+        images,
+        dataset={"name": "d"},
+        model={"name": "m"},
+        speed={"images_per_s": timed, "ms_per_picture": dict.fromkeys(timed, 1.23456)},
+    )
+    facts = Reader(render_html(report)).table("what", "how much")
+    assert facts[0][1] == "38,245 (quartiles 37,000–39,000, n = 20)"
+    assert facts[1][1] == "1.23 (quartiles 1.23–1.23, n = 1)"
+
+
+def test_whether_it_is_too_sure_or_too_modest_is_said_in_words(labels, images):
+    def said(confidence):
+        answers = np.full((200, 10), (1 - confidence) / 9)
+        answers[np.arange(200), np.where(np.arange(200) % 10, labels, (labels + 1) % 10)] = (
+            confidence
+        )
+        report = build_report(labels, answers, images, dataset={"name": "d"}, model={"name": "m"})
+        return Reader(render_html(report)).text
+
+    assert "it is 90.0 % sure and 90.0 % right: that is honest." in said(0.9)
+    assert "it is 99.0 % sure and 90.0 % right: it is surer than it should be." in said(0.99)
+    assert "it is 60.0 % sure and 90.0 % right: it is too modest." in said(0.6)

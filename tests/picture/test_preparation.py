@@ -9,7 +9,9 @@ import pytest
 import torch
 from drawing import Scene, draw_picture
 
-from mnistnet.picture import prepare
+from mnistnet.inference.predictor import DEFAULT_BUNDLE
+from mnistnet.model import MnistNet, normalise
+from mnistnet.picture import prepare, read
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,11 +21,21 @@ if TYPE_CHECKING:
     Grey = NDArray[np.uint8]
 
 
+NET = MnistNet.load(DEFAULT_BUNDLE)
+
+
+def _prepare(picture: NDArray[np.generic]) -> tuple[Grey, bool]:
+    with torch.inference_mode():
+        seen, ink = prepare(
+            torch.tensor(picture.astype(np.uint8)), lambda images: NET(normalise(images)).exp()
+        )
+    return seen.numpy(), bool(ink)
+
+
 def _seen(picture: NDArray[np.generic]) -> Grey:
-    seen, ink = prepare(torch.tensor(picture.astype(np.uint8)))
+    seen, ink = _prepare(picture)
     assert ink
-    result: Grey = seen.numpy()
-    return result
+    return seen
 
 
 def _draw(digit: int = 5, **changes: object) -> Grey:
@@ -43,7 +55,7 @@ def digits(mnist: DataSet) -> Grey:
 
 def test_the_longer_side_is_20_pixels_and_the_mass_lies_at_index_14(digits: Grey) -> None:
     for digit in digits:
-        seen = _seen(digit)
+        seen = read(torch.tensor(digit)).seen[0].numpy()  # as found; others may suit better
         rows, columns = np.flatnonzero(seen.max(1) > 100), np.flatnonzero(seen.max(0) > 100)
         assert 18 <= max(np.ptp(rows), np.ptp(columns)) + 1 <= 21
         for axis in (0, 1):
@@ -64,7 +76,7 @@ def test_ink_may_be_dark_or_bright(digits: Grey) -> None:
         moved = [np.roll(dark, step, axis) for axis in (0, 1) for step in (-1, 0, 1)]
         differences.append(min(_difference(bright, m) for m in moved))
     assert max(differences) < 0.3  # ink taken for paper makes more than 1
-    assert np.mean(np.array(differences) < 0.01) >= 0.95
+    assert np.mean(np.array(differences) < 0.01) >= 0.9  # or two readings are as good
 
 
 @pytest.mark.parametrize(
@@ -130,7 +142,7 @@ NO_INK = {
 
 @pytest.mark.parametrize("name", NO_INK)
 def test_without_ink_there_is_no_digit_and_nothing_to_see(name: str) -> None:
-    seen, ink = prepare(torch.tensor(NO_INK[name].astype(np.uint8)))
+    seen, ink = _prepare(NO_INK[name])
     assert not ink
     assert not seen.any()
 
@@ -141,7 +153,6 @@ def test_a_faint_pencil_is_ink() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 3), (3, 150), (150, 3), (8, 8), (5, 20)])
 def test_any_shape_gives_28_by_28(shape: tuple[int, int]) -> None:
-    picture = _random.integers(0, 256, shape).astype(np.uint8)
-    seen, _ = prepare(torch.tensor(picture))
+    seen, _ = _prepare(_random.integers(0, 256, shape))
     assert seen.shape == (28, 28)
-    assert seen.dtype == torch.uint8
+    assert seen.dtype == np.uint8

@@ -24,6 +24,7 @@ def test_a_finished_run_holds_recipe_metrics_weights_and_four_pictures(
     assert {p.name for p in folder.iterdir()} == {
         "recipe.json",
         "origin.json",
+        "sbom.cdx.json",
         "metrics.jsonl",
         "weights.safetensors",
         "batch.png",

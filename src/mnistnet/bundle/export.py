@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
-import secrets
-import shutil
 import warnings
 from contextlib import contextmanager
 from functools import cache
@@ -36,9 +33,9 @@ from mnistnet.bundle.picture import picture_graph
 from mnistnet.bundle.vectors import PictureVector, Vectors, drawn_images, drawn_pictures
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError, WeightsError
-from mnistnet.files import unwritable, write_bytes
+from mnistnet.files import replacing, unwritable, write_bytes
 from mnistnet.model import MEAN, STD, normalise
-from mnistnet.picture import prepare
+from mnistnet.picture import prepare, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +81,7 @@ def export(
     contents = _contents(net, report, card)
     files = {name: Fingerprint.of(content) for name, content in contents.items()}
     manifest = Manifest(files, metrics, threshold, origin)
-    with _replacing(target) as temporary:
+    with replacing(target) as temporary:
         for name, content in {**contents, MANIFEST: manifest.to_bytes()}.items():
             write_bytes(temporary / name, content)
         verify(temporary)
@@ -130,10 +127,10 @@ def _exported_preparation() -> onnx.ModelProto:
 class _Preparation(nn.Module):
     """What torch exports has to be a module."""
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """See `mnistnet.picture.prepare`."""
-        seen, ink = prepare(picture)
-        return seen, ink
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `mnistnet.picture.read`."""
+        seen, plausibility, ink = read(picture)
+        return seen, plausibility, ink
 
 
 @contextmanager
@@ -155,15 +152,19 @@ def _vectors(net: MnistNet) -> Vectors:
     images = torch.from_numpy(drawn_images())
     # In float64, so that the digits that are kept do not depend on threads and processor.
     exact = copy.deepcopy(net).eval().double()
+
+    def probabilities_of(images: Tensor) -> Tensor:
+        log_probabilities: Tensor = exact(normalise(images).double())
+        return log_probabilities.double().exp()
+
+    pictures = [torch.from_numpy(picture) for picture in drawn_pictures()]
     with torch.inference_mode():
-        probabilities = exact(normalise(images).double()).double().exp()
-        pictures = tuple(_picture_vector(torch.from_numpy(p)) for p in drawn_pictures())
-    return Vectors(images.numpy(), probabilities.numpy(), pictures)
-
-
-def _picture_vector(picture: Tensor) -> PictureVector:
-    seen, ink = prepare(picture)
-    return PictureVector(picture.numpy(), seen.numpy(), bool(ink))
+        answers = [(picture, *prepare(picture, probabilities_of)) for picture in pictures]
+        return Vectors(
+            images.numpy(),
+            probabilities_of(images).numpy(),
+            tuple(PictureVector(p.numpy(), seen.numpy(), bool(ink)) for p, seen, ink in answers),
+        )
 
 
 def _check_replaceable(target: Path) -> None:
@@ -179,36 +180,3 @@ def _check_replaceable(target: Path) -> None:
         )
     if names:
         read_manifest(target)
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """Hand out a new folder beside `target`, which takes its place when the block ends well."""
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    aside = temporary.with_suffix(".replaced")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        _flush_to_disk(temporary)
-        if target.exists():
-            target.rename(aside)
-        temporary.rename(target)
-        _flush_to_disk(target.parent)
-    except OSError as error:
-        raise unwritable(target, error) from error
-    finally:
-        if aside.exists() and not target.exists():
-            aside.rename(target)
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _flush_to_disk(folder: Path) -> None:
-    """Have a folder's names written down, not only its files' content."""
-    if os.name == "nt":
-        return  # folders cannot be opened there; renaming is journaled
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -38,6 +38,8 @@ FILES = (
 BESIDE = ("model.sig", "report.html", "sbom.cdx.json")
 MAX_MANIFEST_BYTES = 65_536
 MAX_BUNDLE_BYTES = 1_000_000  # all of FILES together
+MAX_BESIDE_BYTES = 10_000_000  # each of BESIDE
+INPUTS = ("code", "recipe", "data", "versions", "all")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Origin:
             were changes beside it).
         environment: what repeatability depends on: resolved precision, threads, instruction set.
         versions: of Python and the packages, by name.
+        inputs: a SHA-256 of each kind of thing that the weights depend on, and one of all of them
+            (see INPUTS); None in bundles from before these were recorded.
     """
 
     recipe: dict[str, Any]
@@ -58,6 +62,7 @@ class Origin:
     source: dict[str, str | bool | None]
     environment: dict[str, str | int]
     versions: dict[str, str]
+    inputs: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class Manifest:
             "format_version": FORMAT_VERSION,
             "threshold": self.threshold,
             "metrics": self.metrics,
-            **asdict(self.origin),
+            **{name: value for name, value in asdict(self.origin).items() if value is not None},
             "files": {name: asdict(self.files[name]) for name in FILES},
         }
         return json_bytes(document)
@@ -111,6 +116,9 @@ def check_files(directory: Path) -> Manifest:
     for entry in sorted(directory.iterdir()):
         if entry.name not in (MANIFEST, *FILES, *BESIDE):
             raise BundleError(f"{entry}: does not belong to the bundle; take it away")
+        # Whoever opens one of those shall neither wait for ever nor be led astray.
+        if entry.name in BESIDE and len(_read_bounded(entry, MAX_BESIDE_BYTES)) > MAX_BESIDE_BYTES:
+            raise _damaged(entry, f"is larger than {MAX_BESIDE_BYTES:,} bytes")
     for name in FILES:
         read_file(directory, name, manifest)
     return manifest
@@ -212,12 +220,20 @@ def _origin(document: object, where: object) -> Origin:
         source=_table(document, "source", where, str, bool, NoneType),
         environment=_table(document, "environment", where, str, int),
         versions=_table(document, "versions", where, str),
+        inputs=_inputs(document, where),
     )
     field(origin.source, "commit", where, str, NoneType)
     field(origin.source, "dirty", where, bool)
     for digest in origin.data.values():
         _check_sha256(digest, where)
     return origin
+
+
+def _inputs(document: object, where: object) -> dict[str, str] | None:
+    if isinstance(document, dict) and "inputs" not in document:
+        return None
+    table = _table(document, "inputs", where, str)
+    return {name: _check_sha256(field(table, name, where, str), where) for name in INPUTS}
 
 
 def _files(document: object, where: object) -> dict[str, Fingerprint]:

@@ -1,4 +1,4 @@
-"""`picture.onnx`: the picture's preparation and the network, joined into one graph.
+"""`picture.onnx`: the picture's readings and the network that judges them, joined into one graph.
 
     model = picture_graph(prepared, digit_graph(weights, mean=MEAN, std=STD))
 
@@ -25,12 +25,12 @@ INK = Tensor("ink", np.bool_, ())
 
 
 def picture_graph(prepared: onnx.ModelProto, digit: onnx.ModelProto) -> onnx.ModelProto:
-    """Let the digit graph read what the preparation has made of a picture.
+    """Let the digit graph judge how a picture may be read, and keep the best reading.
 
     Args:
-        prepared: one input, uint8 (H, W); two outputs, uint8 (28, 28) and bool ().
-        digit: `images` uint8 (N, 28, 28) to `probabilities` float32 (N, 10). It takes the one
-            image as it is, because the first thing it does is to give all images a channel.
+        prepared: one input, uint8 (H, W); outputs uint8 (N, 28, 28), float32 (N,) and bool ():
+            `mnistnet.picture.Readings`.
+        digit: `images` uint8 (N, 28, 28) to `probabilities` float32 (N, 10).
 
     Raises:
         ValueError: the preparation is for pictures of one size only. Torch's exporter takes a
@@ -40,9 +40,20 @@ def picture_graph(prepared: onnx.ModelProto, digit: onnx.ModelProto) -> onnx.Mod
     if not all(side.dim_param for side in sides):
         raise ValueError("the preparation was exported for one height or width only")
     ends = [*prepared.graph.input, *prepared.graph.output]
-    names = [PICTURE.name, SEEN.name, INK.name]
+    names = [PICTURE.name, "readings", "plausibility", INK.name]
     g = Graph()
     g.take_over(prepared.graph, {end.name: name for end, name in zip(ends, names, strict=True)})
-    g.take_over(digit.graph, {"images": SEEN.name, "probabilities": "batch_of_one"})
-    g.reshape("batch_of_one", 10, output=PROBABILITIES.name)
+    g.take_over(digit.graph, {"images": "readings", "probabilities": "judged"})
+    best = _best(g, "judged", "plausibility")
+    g.add("Gather", "readings", best, axis=0, output=SEEN.name)
+    g.add("Gather", "judged", best, axis=0, output=PROBABILITIES.name)
     return g.model("picture", [PICTURE], [PROBABILITIES, SEEN, INK])
+
+
+def _best(g: Graph, probabilities: str, plausibility: str) -> str:
+    """Choose a reading as `mnistnet.picture.prepare` does: by log odds of the network's answer."""
+    confidence = g.add("ReduceMax", probabilities, g.constant([1], np.int64), keepdims=0)
+    confidence = g.add("Clip", confidence, g.constant(1e-6), g.constant(1 - 1e-6))
+    odds = g.add("Div", confidence, g.add("Sub", g.constant(1), confidence))
+    score = g.add("Add", plausibility, g.add("Log", odds))
+    return g.add("ArgMax", score, axis=0, keepdims=0)

@@ -31,9 +31,12 @@ def export(run: Path, out: Path, data: Path | None) -> None:
 
 @click.command()
 @click.argument("bundle", type=PATH)
-def verify(bundle: Path) -> None:
+@click.option("--public-key", type=PATH, help="demand that this key's owner has signed it")
+def verify(bundle: Path, public_key: Path | None) -> None:
     """Check a bundle: every size and SHA-256, and both graphs on stored vectors."""
     from mnistnet.pipeline.export import verify as check
 
-    manifest = check(bundle)
+    manifest = check(bundle, public_key=public_key)
+    if public_key:
+        click.echo(f"{bundle}: signed by the owner of {public_key}")
     click.echo(f"{bundle}: whole; {len(manifest.files)} files, both graphs answer as they should")

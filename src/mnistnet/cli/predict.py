@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from mnistnet.inference import Prediction, Predictor
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif"}
 CLOSE = 0.1  # a second guess at least this probable is worth a word
 SHADES = " ·░▒▓█"
 
@@ -28,19 +27,25 @@ SHADES = " ·░▒▓█"
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…")
 @click.option("--bundle", type=click.Path(path_type=Path), help="read with this bundle")
+@click.option("--threshold", type=float, help="the confidence, 0–1, below which it is not sure")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object a picture")
 @click.option("--show", is_flag=True, help="draw what the network was shown")
-def predict(paths: tuple[str, ...], bundle: Path | None, as_json: bool, show: bool) -> int:
+def predict(
+    paths: tuple[str, ...], bundle: Path | None, threshold: float | None, as_json: bool, show: bool
+) -> int:
     """Read digits from pictures, folders of pictures, or standard input (-).
 
+    What is read with less confidence than the threshold, by default the bundle's, is "not sure".
     Exits with 0, or with 1 if some picture could not be read.
     """
     import warnings
 
+    # NumPy starts a thread a core for its matrices: a third of the processor time, for nothing.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from mnistnet.inference import Predictor
 
     warnings.simplefilter("ignore")  # of oddities in a file that do not matter for a digit
-    predictor = Predictor(bundle)
+    predictor = Predictor(bundle, threshold=threshold)
     failed = False
     for name in _expanded(paths):
         try:
@@ -70,6 +75,8 @@ def _below(folder: str) -> Iterator[str]:
     A folder that cannot be read is given too, and so is one that has no pictures: reading it as
     a picture fails, so that they are reported.
     """
+    from mnistnet.inference.decoding import SUFFIXES
+
     closed: list[OSError] = []
     found = False
     for place, subfolders, files in os.walk(folder, onerror=closed.append):
@@ -100,9 +107,10 @@ def _line(name: str, prediction: Prediction) -> str:
     name = _printable(name)
     if prediction.digit is None:
         return f"{name}: no digit ({prediction.reason})"
+    unsure = "" if prediction.sure else "  not sure"
     second, probability = prediction.second_guess()
-    doubt = f" (or {second}, {probability:.1%})" if probability >= CLOSE else ""
-    return f"{name}: {prediction.digit}  {prediction.confidence:.1%}{doubt}"
+    other = f" (or {second}, {probability:.1%})" if probability >= CLOSE else ""
+    return f"{name}: {prediction.digit}  {prediction.confidence:.1%}{unsure}{other}"
 
 
 def _as_json(name: str, prediction: Prediction) -> dict[str, Any]:
@@ -110,6 +118,7 @@ def _as_json(name: str, prediction: Prediction) -> dict[str, Any]:
         "path": name,
         "digit": prediction.digit,
         "confidence": round(prediction.confidence, 6),
+        "sure": prediction.sure,
         "probabilities": [round(float(p), 6) for p in prediction.probabilities],
     }
     return result | ({"reason": prediction.reason} if prediction.reason else {})

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnistnet.cli.extras import import_extra
+from mnistnet.cli.progress import Bar
 from mnistnet.errors import UsageError
+from mnistnet.pipeline.tracking import open_trackers
 from mnistnet.training.recipe import RECIPES, Recipe, recipe_named
 
 if TYPE_CHECKING:
     from mnistnet.pipeline.train import TrainResult
-    from mnistnet.training.loop import Progress
 
 _Command = Any  # what click's decorators pass on
 
@@ -47,6 +48,13 @@ _runs = click.option(
     show_default=True,
     help="the folder of all runs",
 )
+_trackers = click.option(
+    "--tracker",
+    "places",
+    multiple=True,
+    metavar="tensorboard|mlflow[=URI]",
+    help="also report to TensorBoard (in the run's folder) or MLflow (mlflow.db); repeatable",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="end with one JSON object")
 
 
@@ -58,6 +66,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="end with one JSON 
 @click.option("--name", help="of the run; without one it gets a fresh one")
 @click.option("--overwrite", is_flag=True, help="replace a run of that name")
 @click.option("--resume", is_flag=True, help="go on with an interrupted run, named by --name")
+@_trackers
 @_json
 def train(
     recipe_name: str,
@@ -66,6 +75,7 @@ def train(
     name: str | None,
     overwrite: bool,
     resume: bool,
+    places: tuple[str, ...],
     as_json: bool,
     **overrides: Any,
 ) -> None:
@@ -76,14 +86,15 @@ def train(
     if resume and (not name or overwrite or changes or recipe_name != "fast"):
         raise UsageError("--resume takes --name alone: a resumed run keeps its recipe")
     pipeline = _import_training()
+    trackers = open_trackers(places, warn=_warn)
     import_s = time.perf_counter() - started
     click.echo(pipeline.summary_table())
-    with _Bar() as bar:
-        places = {"data": data, "runs": runs, "name": name, "on_progress": bar.show}
+    with Bar() as bar:
+        given = {"data": data, "runs": runs, "name": name, "trackers": trackers}
         if resume:
-            result = pipeline.resume(**places)
+            result = pipeline.resume(on_progress=bar.show, **given)
         else:
-            result = pipeline.train(recipe, overwrite=overwrite, **places)
+            result = pipeline.train(recipe, overwrite=overwrite, on_progress=bar.show, **given)
     _print_result(result, import_s)
     if as_json:
         click.echo(json.dumps(_as_json(result, time.perf_counter() - started)))
@@ -96,9 +107,16 @@ def train(
 )
 @_data
 @_runs
+@_trackers
 @_json
 def trials(
-    recipe_name: str, seeds: int, data: Path | None, runs: Path, as_json: bool, **overrides: Any
+    recipe_name: str,
+    seeds: int,
+    data: Path | None,
+    runs: Path,
+    places: tuple[str, ...],
+    as_json: bool,
+    **overrides: Any,
 ) -> None:
     """Train with several seeds and give the mean with its interval; interrupted, it goes on."""
     from mnistnet.evaluation import mean_interval
@@ -106,9 +124,12 @@ def trials(
 
     changes = {k: v for k, v in overrides.items() if v is not None}
     recipe = recipe_named(recipe_name).replacing(**changes)
-    pipeline = _import_training()
+    _import_training()
+    from mnistnet.pipeline import trials as pipeline
+
+    trackers = open_trackers(places, warn=_warn)
     accuracies: list[float] = []
-    for trial in pipeline.trials(recipe, seeds, data=data, runs=runs):
+    for trial in pipeline.trials(recipe, seeds, data=data, runs=runs, trackers=trackers):
         accuracies.append(trial.accuracy)
         click.echo(
             f"Seed: {trial.seed}, Accuracy: {trial.accuracy:.2%}, Training: {trial.train_s:.1f} s"
@@ -146,37 +167,13 @@ def _import_training() -> Any:
     return pipeline
 
 
-class _Bar:
-    """A live bar on a terminal, the course's progress lines everywhere."""
-
-    def __init__(self) -> None:
-        from tqdm import tqdm
-
-        self._tqdm = tqdm
-        self._bar = tqdm(
-            total=1.0,
-            disable=None,
-            leave=False,
-            bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
-        )
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def show(self, progress: Progress) -> None:
-        """Print a line, and move the bar to where the run stands."""
-        epoch = f"Epoch: {progress.epoch}, " if progress.epochs > 1 else ""
-        so_far = f"Loss: {progress.loss:.4f}, Accuracy: {progress.accuracy:.2%}"
-        self._tqdm.write(f"{epoch}Batch: {progress.batch}, {so_far}")
-        self._bar.n = progress.fraction
-        self._bar.set_postfix_str(f"{progress.images_per_s:,.0f} images/s")
+def _warn(line: str) -> None:
+    click.echo(f"mnistnet: {line}", err=True)
 
 
 def _print_result(result: TrainResult, import_s: float) -> None:
     from mnistnet.evaluation import wilson_interval
+    from mnistnet.training.hardware import describe
 
     low, high = wilson_interval(result.correct, result.judged)
     phases = {"import": import_s, **result.phases_s}
@@ -186,6 +183,8 @@ def _print_result(result: TrainResult, import_s: float) -> None:
         f" (95% interval {low * 100:.2f}–{high * 100:.2f})"
     )
     click.echo(f"Wall time: {sum(phases.values()):.1f} s ({times})")
+    how = describe(result.recipe)
+    click.echo(f"Computed: {how['engine']}, {how['precision']}, {how['threads']} threads")
     click.echo(f"Results: {result.run.folder}")
 
 

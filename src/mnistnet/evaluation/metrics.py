@@ -77,14 +77,22 @@ def confusion_matrix(labels: ArrayLike, predictions: ArrayLike) -> NDArray[np.in
     return counts.reshape(DIGITS, DIGITS).astype(np.int64)
 
 
-def class_scores(labels: ArrayLike, predictions: ArrayLike) -> list[ClassScores]:
+def class_scores(
+    labels: ArrayLike, predictions: ArrayLike, missed: ArrayLike = ()
+) -> list[ClassScores]:
     """Give precision, recall and F1 of each digit (van Rijsbergen 1979).
 
     Precision: of the images called this digit, the share that are. Recall: of the images of
     this digit, the share that were found. F1: their harmonic mean.
+
+    Args:
+        labels: integers (N,).
+        predictions: integers (N,).
+        missed: the labels (M,) of images that got no answer at all; they count as not found.
     """
     matrix = confusion_matrix(labels, predictions)
-    hits, actual, called = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
+    unanswered = np.bincount(np.asarray(missed, dtype=np.int64), minlength=DIGITS)
+    hits, actual, called = matrix.diagonal(), matrix.sum(axis=1) + unanswered, matrix.sum(axis=0)
     return [
         ClassScores(
             digit,

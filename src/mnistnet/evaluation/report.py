@@ -19,6 +19,7 @@ import numpy as np
 
 from mnistnet.errors import DataError
 from mnistnet.evaluation import metrics, png
+from mnistnet.evaluation.album import Album, answer_of
 from mnistnet.evaluation.certainty import mcnemar_exact, paired_difference, wilson_interval
 from mnistnet.evaluation.corruptions import corrupt
 
@@ -46,10 +47,11 @@ CURVE = (*(i / 100 for i in range(50, 99)), *(i / 1000 for i in range(990, 1001)
 
 @dataclass(frozen=True)
 class Against:
-    """The model to compare with: what it is called, and its answers to the same images."""
+    """The model to compare with: what it is called, its answers to the same images, its origin."""
 
     name: str
-    probabilities: ArrayLike  # (N, 10)
+    probabilities: ArrayLike  # (N, 10); a row of zeros is no answer
+    model: Mapping[str, Any] | None = None
 
 
 def build_report(
@@ -61,6 +63,7 @@ def build_report(
     model: Mapping[str, Any],
     label_errors: Collection[int] = (),
     file_names: Sequence[str] | None = None,
+    undecoded: Mapping[str, str] | None = None,
     threshold: float | None = None,
     not_digits: Mapping[str, ArrayLike] | None = None,
     robustness: Mapping[str, Mapping[str, Any]] | None = None,
@@ -69,9 +72,13 @@ def build_report(
 ) -> dict[str, Any]:
     """Judge a model's answers.
 
+    An image without an answer counts as wrong. Where a figure is made of probabilities, it is
+    left out, since it has none; `unread` says how many those are.
+
     Args:
         labels: integers (N,), the truth.
-        probabilities: float (N, 10), the model's answers.
+        probabilities: float (N, 10), the model's answers; a row of zeros is no answer, which the
+            model gives where it finds no ink.
         images: uint8 (N, 28, 28), what the network was shown, for the pictures.
         dataset: `name`, and whatever else says what was measured on (split, hashes).
         model: `name`; where known `parameters` and `size_bytes` (a number for each file); and
@@ -79,36 +86,43 @@ def build_report(
         label_errors: places of images whose label is known to be wrong;
             `MNIST_TEST_LABEL_ERRORS` where the data set is MNIST's test set.
         file_names: of each image, where they are people's own.
+        undecoded: files that are no images, and so not among the N: name → why.
         threshold: the confidence below which the product says "not sure".
         not_digits: for each kind of picture that is no digit, the confidences (M,) it was
             answered with.
         robustness: `measure_robustness`'s result for each path: `network` and `picture`.
         against: another model's answers to the same images.
-        speed: what was timed, units in the names; shown as it is.
+        speed: what was timed, units in the names; a figure, or its `median`, `low` and `high`
+            quartile, and `n`.
 
     Raises:
-        DataError: there are no images, the counts do not match, or a value is impossible.
+        DataError: there are no images, none was answered, the counts do not match, or a value
+            is impossible.
     """
-    truth, answers = np.asarray(labels), np.asarray(probabilities)
-    _check_images(images, len(truth))
-    if file_names is not None and len(file_names) != len(truth):
-        raise DataError(f"{len(file_names)} file names for {len(truth)} labels: they must match")
-    album = _Album(images, truth, answers, frozenset(label_errors), file_names)
+    all_labels, all_answers = np.asarray(labels), np.asarray(probabilities)
+    album = Album(images, all_labels, all_answers, frozenset(label_errors), file_names)
+    answered = album.answered()
+    truth, answers = all_labels[answered], all_answers[answered]
+    read_as = answers.argmax(axis=1)
+    missed = np.delete(all_labels, answered)
+    worst = answered[metrics.worst_mistakes(answers, truth, SHOWN_MISTAKES)]
     report: dict[str, Any] = {
         "format": FORMAT,
         "dataset": dict(dataset),
         "model": dict(model),
-        "accuracy": _accuracy(truth, answers),
+        "accuracy": _accuracy(album.is_right()),
         "negative_log_likelihood": metrics.negative_log_likelihood(answers, truth),
         "brier_score": metrics.brier_score(answers, truth),
-        "classes": [row._asdict() for row in metrics.class_scores(truth, answers.argmax(axis=1))],
-        "confusion_matrix": metrics.confusion_matrix(truth, answers.argmax(axis=1)).tolist(),
+        "classes": [row._asdict() for row in metrics.class_scores(truth, read_as, missed)],
+        "confusion_matrix": metrics.confusion_matrix(truth, read_as).tolist(),
         "calibration": _calibration(truth, answers),
         "selective": _selective(truth, answers, threshold),
-        "mistakes": album.add(metrics.worst_mistakes(answers, truth, SHOWN_MISTAKES)),
+        "mistakes": album.add(worst),
     }
     if album.label_errors:
         report["mislabelled"] = album.count_mislabelled()
+    if len(missed) or undecoded:
+        report["unread"] = album.unread() | {"undecoded": dict(undecoded or {})}
     if not_digits:
         report["not_digits"] = _not_digits(answers, not_digits, threshold)
     if robustness:
@@ -117,58 +131,15 @@ def build_report(
         report["against"] = _comparison(album, against)
     if speed:
         report["speed"] = dict(speed)
-    report["pictures"] = {"images": album.pictures} | _spoilt(images, truth, robustness)
+    report["pictures"] = {"images": album.pictures} | _spoilt(images, all_labels, robustness)
     return {key: _plain(value) for key, value in report.items()}
 
 
-class _Album:
-    """The images that a report shows, each held once however often it is shown."""
-
-    def __init__(
-        self,
-        images: NDArray[np.uint8],
-        labels: NDArray[Any],
-        probabilities: NDArray[Any],
-        label_errors: Collection[int],
-        file_names: Sequence[str] | None,
-    ) -> None:
-        self.images, self.labels, self.probabilities = images, labels, probabilities
-        self.label_errors, self.file_names = label_errors, file_names
-        self.pictures: dict[str, str] = {}
-
-    def add(self, places: NDArray[np.int64]) -> list[dict[str, Any]]:
-        """Take up the images at these places, and give for each what its caption says."""
-        return [self._entry(int(place)) for place in places]
-
-    def count_mislabelled(self) -> dict[str, int]:
-        """Count the known label errors, and those on which the model disagrees with the label."""
-        places = [place for place in self.label_errors if place < len(self.labels)]
-        wrong = self.probabilities[places].argmax(axis=1) != self.labels[places]
-        return {"known": len(places), "among_mistakes": int(wrong.sum())}
-
-    def _entry(self, place: int) -> dict[str, Any]:
-        self.pictures[str(place)] = png.data_uri(self.images[place])
-        row = self.probabilities[place]
-        entry = {
-            "index": place,
-            "label": int(self.labels[place]),
-            "answer": int(row.argmax()),
-            "confidence": float(row.max()),
-            "label_probability": float(row[self.labels[place]]),
-            "is_mislabelled": place in self.label_errors,
-        }
-        return entry | ({"file": self.file_names[place]} if self.file_names is not None else {})
-
-
-def _accuracy(truth: NDArray[Any], answers: NDArray[Any]) -> dict[str, Any]:
-    n = len(truth)
-    value = metrics.accuracy(truth, answers.argmax(axis=1))
-    correct = round(value * n)
+def _accuracy(is_right: NDArray[np.bool_]) -> dict[str, Any]:
+    n, correct = len(is_right), int(is_right.sum())
     low, high = wilson_interval(correct, n)
-    return {"n": n, "correct": correct, "wrong": n - correct, "value": value} | {
-        "low": low,
-        "high": high,
-    }
+    counts = {"n": n, "correct": correct, "wrong": n - correct}
+    return counts | {"value": correct / n, "low": low, "high": high}
 
 
 def _calibration(truth: NDArray[Any], answers: NDArray[Any]) -> dict[str, Any]:
@@ -214,7 +185,7 @@ def _not_digits(
     return rows
 
 
-def _comparison(album: _Album, against: Against) -> dict[str, Any]:
+def _comparison(album: Album, against: Against) -> dict[str, Any]:
     """Compare with another model, image by image; a gain is one that only this model has right."""
     theirs = np.asarray(against.probabilities)
     if theirs.shape != album.probabilities.shape:
@@ -222,18 +193,19 @@ def _comparison(album: _Album, against: Against) -> dict[str, Any]:
             f"{against.name} answered {theirs.shape}, this model {album.probabilities.shape}: "
             "both must answer the same images"
         )
-    other, this = (p.argmax(axis=1) == album.labels for p in (theirs, album.probabilities))
+    other, this = album.is_right(theirs), album.is_right()
     test, difference = mcnemar_exact(other, this), paired_difference(other, this)
     flips = {}
     for name, places in (("gained", this & ~other), ("lost", other & ~this)):
         shown = np.flatnonzero(places)[:SHOWN_FLIPS]
         flips[name] = [
-            entry | {"other_answer": int(theirs[entry["index"]].argmax())}
+            entry | {"other_answer": answer_of(theirs[entry["index"]])}
             for entry in album.add(shown)
         ]
     return {
         "name": against.name,
-        "accuracy": _accuracy(album.labels, theirs),
+        "model": dict(against.model or {}),
+        "accuracy": _accuracy(other),
         "n_gained": test.n01,
         "n_lost": test.n10,
         "p": test.p,
@@ -267,14 +239,6 @@ def _spoilt(
     }
     pictures = {name: png.data_uri(np.hstack(strip)) for name, strip in strips.items()}
     return {"corruptions": pictures, "spoilt_digits": truth[places].tolist()}
-
-
-def _check_images(images: NDArray[np.uint8], n: int) -> None:
-    if images.dtype != np.uint8 or images.shape != (n, 28, 28):
-        raise DataError(
-            f"{n} labels, but images are {images.dtype} of shape {images.shape}; "
-            f"expected uint8 ({n}, 28, 28)"
-        )
 
 
 def _plain(value: Any) -> Any:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnistnet.errors import DataError
 from mnistnet.evaluation.certainty import wilson_interval
 from mnistnet.evaluation.corruptions import CORRUPTIONS, DEFAULT_SEVERITY, corrupt
-from mnistnet.evaluation.metrics import accuracy
+from mnistnet.evaluation.metrics import DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,8 @@ def measure_robustness(
     """Measure a model's error on images spoilt in each of the fifteen ways.
 
     Args:
-        predict: takes images, uint8 (N, 28, 28), and gives probabilities (N, 10).
+        predict: takes images, uint8 (N, 28, 28), and gives probabilities (N, 10); a row of zeros
+            is no answer, which is wrong.
         images: uint8 (N, 28, 28), not spoilt.
         labels: integers (N,).
         severity: 1 to 5; 3 is as strong as MNIST-C.
@@ -48,10 +50,11 @@ def measure_robustness(
         DataError: of `corrupt`, or the predictions do not fit the labels.
     """
     n = len(images)
+    n_wrong = _count_wrong(predict(images), labels)
     corruptions = {}
     for name in CORRUPTIONS:
         spoilt = corrupt(images, name, severity=severity, seed=seed)
-        wrong = round(n * _error(predict(spoilt), labels))
+        wrong = _count_wrong(predict(spoilt), labels)
         low, high = wilson_interval(wrong, n)
         corruptions[name] = {"wrong": wrong, "error": wrong / n, "low": low, "high": high}
     errors = [measured["error"] for measured in corruptions.values()]
@@ -59,11 +62,14 @@ def measure_robustness(
         "severity": severity,
         "seed": seed,
         "n": n,
-        "clean_error": _error(predict(images), labels),
+        "clean_error": n_wrong / n,
         "mean_error": math.fsum(errors) / len(errors),
         "corruptions": corruptions,
     }
 
 
-def _error(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    return 1 - accuracy(labels, np.asarray(probabilities).argmax(axis=1))
+def _count_wrong(probabilities: ArrayLike, labels: ArrayLike) -> int:
+    rows, truth = np.asarray(probabilities), np.asarray(labels)
+    if rows.shape != (len(truth), DIGITS) or not len(truth):
+        raise DataError(f"{len(truth)} labels, but probabilities have shape {rows.shape}")
+    return int((~rows.any(axis=1) | (rows.argmax(axis=1) != truth)).sum())

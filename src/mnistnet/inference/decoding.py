@@ -33,6 +33,7 @@ FORMATS = {  # how a file starts → its format, and Pillow's module for it
     rb"....ftyp": ("HEIF", "pillow_heif"),  # where that is installed
 }
 DOCUMENTS = {rb"%pdf": "a PDF", rb"<svg": "an SVG drawing", rb"<\?xml|<!": "an XML file"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif"}
 KNOWN = "PNG, JPEG, WebP, BMP, TIFF or GIF"
 MAX_FILE_BYTES = 64 * 2**20
 MAX_PIXELS = 64_000_000  # as the file declares them; larger ones are refused unread

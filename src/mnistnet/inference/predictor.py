@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from mnistnet.bundle.manifest import read_file, read_manifest
-from mnistnet.errors import PictureError
+from mnistnet.errors import PictureError, UsageError
 from mnistnet.inference.decoding import MAX_FILE_BYTES, decode, from_array, from_image
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Prediction:
 
     digit: int | None  # None where there is no ink
     confidence: float  # the digit's probability; 0 where there is no ink
+    sure: bool  # there is ink, and the confidence reaches the predictor's threshold
     probabilities: NDArray[np.float32]  # (10,)
     seen: NDArray[np.uint8]  # (28, 28): what the network was shown
     reason: str | None = None  # why there is no digit
@@ -54,16 +55,27 @@ class Predictor:
     Args:
         bundle: a bundle's folder; the package's own by default.
         threads: how many a call may use.
+        threshold: the confidence, 0–1, below which an answer is unsure; by default the bundle's.
 
     Raises:
+        UsageError: the threshold is not between 0 and 1.
         BundleError: there is no bundle, or its manifest is damaged; of a damaged graph, the first
             call that needs it.
     """
 
-    def __init__(self, bundle: str | os.PathLike[str] | None = None, *, threads: int = 1) -> None:
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str] | None = None,
+        *,
+        threads: int = 1,
+        threshold: float | None = None,
+    ) -> None:
+        if threshold is not None and not 0 <= threshold <= 1:  # NaN is not, either
+            raise UsageError(f"the threshold is {threshold}; it lies between 0 and 1")
         self.bundle = DEFAULT_BUNDLE if bundle is None else Path(bundle)
         self.threads = threads
         self.manifest = read_manifest(self.bundle)
+        self.threshold = self.manifest.threshold if threshold is None else threshold
 
     def predict(self, picture: Picture) -> Prediction:
         """Read one picture.
@@ -78,9 +90,10 @@ class Predictor:
         grey = _grey(picture)
         probabilities, seen, ink = self._picture_session.run(None, {"picture": grey})
         if not ink:
-            return Prediction(None, 0.0, probabilities, seen, NO_INK)
+            return Prediction(None, 0.0, False, probabilities, seen, NO_INK)
         digit = int(probabilities.argmax())
-        return Prediction(digit, float(probabilities[digit]), probabilities, seen)
+        confidence = float(probabilities[digit])
+        return Prediction(digit, confidence, confidence >= self.threshold, probabilities, seen)
 
     def predict_many(self, pictures: Iterable[Picture]) -> list[Prediction]:
         """Read several pictures, of any sizes. Raises PictureError at the first that is none."""

@@ -1,24 +1,25 @@
 """`mnistnet export RUN -o DIR` and `mnistnet verify DIR`: from a run to a bundle that is whole.
 
 The same run exports to the same bytes from any folder: the report holds no timings, and all else
-is the run's own record.
+is the run's own record, the bill of materials beside the bundle included.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mnistnet.bundle.manifest import Origin
-from mnistnet.bundle.verify import verify
+from mnistnet.bundle.verify import verify as verify_bundle
+from mnistnet.delivery.signature import check_signature, sign
 from mnistnet.errors import RunError
 from mnistnet.evaluation import (
-    MNIST_TEST_LABEL_ERRORS,
-    build_report,
     expected_calibration_error,
     negative_log_likelihood,
     wilson_interval,
 )
-from mnistnet.files import read_json
+from mnistnet.files import write_bytes
+from mnistnet.pipeline.evaluate import report_on
+from mnistnet.pipeline.judged import read_origin
+from mnistnet.pipeline.threshold import choose_threshold
 from mnistnet.pipeline.train import load_for, predict
 from mnistnet.training.runs import Run
 
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnistnet.bundle.manifest import Manifest
+    from mnistnet.bundle.manifest import Manifest, Origin
 
-__all__ = ["export_run", "verify"]
+__all__ = ["export_run", "sign", "verify"]
 
 
 def export_run(run_folder: Path, directory: Path, *, data: Path | None = None) -> Manifest:
@@ -49,35 +50,47 @@ def export_run(run_folder: Path, directory: Path, *, data: Path | None = None) -
     from mnistnet.model import MnistNet, parameter_count
 
     run = Run(run_folder)
-    origin = _origin(run)
+    origin = read_origin(run)
     net = MnistNet.load(run_folder)
     dataset = load_for(run.recipe(), data)
     if dataset.sha256 != origin.data:
         raise RunError(f"{run_folder}: was trained on other data than {dataset.source}; use --data")
     probabilities, labels = predict(net, dataset.test.images), dataset.test.labels
     judged_on = "validation" if run.recipe().validation else "test"
+    threshold = choose_threshold(run.recipe(), probabilities, labels)
     metrics = _metrics(probabilities, labels, judged_on)
     model = {"name": f"MnistNet, recipe {run.recipe().name}", "parameters": parameter_count(net)}
-    report = build_report(
-        labels,
+    report = report_on(
+        dataset,
         probabilities,
-        dataset.test.images,
-        dataset={"name": f"MNIST, {judged_on} images", "sha256": origin.data},
+        judged_on=judged_on,
         model=model | {"recipe": origin.recipe, "source": origin.source},
-        label_errors=MNIST_TEST_LABEL_ERRORS if judged_on == "test" else (),
+        threshold=threshold,
     )
-    card = _card(metrics, origin)
-    return export(net, directory, origin=origin, metrics=metrics, report=report, card=card)
+    manifest = export(
+        net,
+        directory,
+        origin=origin,
+        metrics=metrics,
+        report=report,
+        card=_card(metrics, origin, threshold),
+        threshold=threshold,
+    )
+    if run.sbom_file.exists():
+        write_bytes(directory / run.sbom_file.name, run.sbom_file.read_bytes())
+    return manifest
 
 
-def _origin(run: Run) -> Origin:
-    if not run.weights_file.is_file():
-        raise RunError(f"{run.folder}: is not a finished run; mnistnet train makes one")
-    fields = read_json(run.origin_file)
-    try:
-        return Origin(**fields)
-    except TypeError:
-        raise RunError(f"{run.origin_file}: is not a run's record; train anew") from None
+def verify(directory: Path, *, public_key: Path | None = None) -> Manifest:
+    """Check that a bundle is whole and computes rightly; with a key, first that its owner made it.
+
+    Raises:
+        BundleError: names the first thing that is wrong.
+        FileError: the key cannot be used.
+    """
+    if public_key:
+        check_signature(directory, public_key)
+    return verify_bundle(directory)
 
 
 def _metrics(
@@ -97,7 +110,7 @@ def _metrics(
     }
 
 
-def _card(metrics: dict[str, Any], origin: Origin) -> str:
+def _card(metrics: dict[str, Any], origin: Origin, threshold: float) -> str:
     """Write the model card: what it is, how good, for what, and where it came from."""
     low, high = (f"{metrics[key] * 100:.2f}" for key in ("accuracy_low", "accuracy_high"))
     source = str(origin.source["commit"]) + (" (changed since)" if origin.source["dirty"] else "")
@@ -111,6 +124,7 @@ A convolutional network of 20,826 parameters that reads one handwritten digit fr
 - **For**: single digits 0–9, ink dark on light or light on dark, photographed, scanned or drawn.
 - **Not for**: several digits at once, letters (it will take them for digits), or decisions about
   people without a person's check.
+- **Not sure**: below a confidence of {threshold:.0%} an answer should be checked by a person.
 - **Trained on**: MNIST's 60,000 training images (Yann LeCun, Corinna Cortes; CC BY-SA 3.0), \
 nothing else.
 - **Source**: commit {source}; the recipe, data hashes, versions and processor are in \

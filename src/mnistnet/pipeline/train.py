@@ -1,4 +1,4 @@
-"""`mnistnet train` and `mnistnet trials`: from the data to a run's folder, or to a mean of n.
+"""`mnistnet train`: from the data to a run's folder.
 
 result = train(recipe_named("fast"))
 result.accuracy, result.run.folder
@@ -9,24 +9,26 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnistnet import data as datasets
 from mnistnet.errors import Interrupted
 from mnistnet.evaluation import confusion_matrix, worst_mistakes
 from mnistnet.files import write_bytes, write_json
 from mnistnet.pipeline.provenance import origin_of
+from mnistnet.pipeline.sbom import bill_of_materials
+from mnistnet.pipeline.tracking import NOBODY
 from mnistnet.training.runs import Run, check_name, new_run, unfinished_run
-from mnistnet.training.trials import Trial, run_trials, trials_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import numpy as np
     from numpy.typing import NDArray
 
     from mnistnet.data import DataSet
     from mnistnet.model import MnistNet
+    from mnistnet.pipeline.tracking import Trackers
     from mnistnet.training.loop import Progress
     from mnistnet.training.recipe import Recipe
 
@@ -63,6 +65,7 @@ def train(
     name: str | None = None,
     overwrite: bool = False,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    trackers: Trackers = NOBODY,
 ) -> TrainResult:
     """Train a network and write its run.
 
@@ -73,6 +76,7 @@ def train(
         name: of the run; None gives it a fresh one.
         overwrite: replace a run of that name.
         on_progress: is told every 100 batches and at each epoch's end.
+        trackers: where else the run is reported, see `open_trackers`.
 
     Raises:
         MnistNetError: of the data, the recipe, the run's folder or the training, see each.
@@ -82,7 +86,7 @@ def train(
         check_name(name)  # before anything is loaded, or downloaded
     dataset = load_for(recipe, data)
     with new_run(runs, name, recipe, overwrite=overwrite) as run:
-        return _carry_out(run, recipe, dataset, clock, on_progress)
+        return _tracked(run, recipe, dataset, clock, on_progress, trackers)
 
 
 def resume(
@@ -91,6 +95,7 @@ def resume(
     data: Path | None = None,
     runs: Path = Path("runs"),
     on_progress: Callable[[Progress], None] = lambda _: None,
+    trackers: Trackers = NOBODY,
 ) -> TrainResult:
     """Go on with an interrupted run after its last whole epoch, to the same bits.
 
@@ -100,25 +105,7 @@ def resume(
     clock = _Clock()
     run = unfinished_run(runs, name)
     recipe = run.recipe()
-    return _carry_out(run, recipe, load_for(recipe, data), clock, on_progress)
-
-
-def trials(
-    recipe: Recipe, seeds: int, *, data: Path | None = None, runs: Path = Path("runs")
-) -> Iterator[Trial]:
-    """Train with each seed from 0 and yield what it gave; a series begun before goes on."""
-    from mnistnet.training.loop import fit
-
-    dataset = load_for(recipe, data)
-
-    def once(seeded: Recipe) -> Trial:
-        started = time.perf_counter()
-        net = fit(seeded, dataset.train)
-        train_s = time.perf_counter() - started
-        right = predict(net, dataset.test.images).argmax(1) == dataset.test.labels
-        return Trial(seeded.seed, float(right.mean()), round(train_s, 2))
-
-    return run_trials(trials_file(runs, recipe), recipe, seeds, once)
+    return _tracked(run, recipe, load_for(recipe, data), clock, on_progress, trackers)
 
 
 def summary_table() -> str:
@@ -150,18 +137,59 @@ def predict(net: MnistNet, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return torch.cat([net(x).exp() for x in inputs]).numpy()
 
 
+def as_line(progress: Progress, recipe: Recipe) -> dict[str, Any]:
+    """Give a line of a run's metrics; the speed is not of it, so that runs repeat to the byte."""
+    images = ((progress.epoch - 1) * progress.batches + progress.batch) * recipe.batch_size
+    return {
+        "epoch": progress.epoch,
+        "batch": progress.batch,
+        "batches": progress.batches,
+        "images": images,
+        "loss": round(progress.loss, 6),
+        "accuracy": round(progress.accuracy, 6),
+    }
+
+
+def _tracked(
+    run: Run,
+    recipe: Recipe,
+    dataset: DataSet,
+    clock: _Clock,
+    on_progress: Callable[[Progress], None],
+    trackers: Trackers,
+) -> TrainResult:
+    """Carry out a run under the eyes of the trackers, and give them what it holds."""
+    folder = run.folder
+    with trackers.following(folder.name, folder, recipe):
+        for line in run.metrics():  # what was measured before a run was interrupted
+            trackers.measure(line)
+        result = _carry_out(run, recipe, dataset, clock, on_progress, trackers)
+        if trackers:
+            from mnistnet.pipeline.export import export_run
+
+            trackers.finish(
+                {f"{result.judged_on}/accuracy": result.accuracy},
+                pictures=sorted(folder.glob("*.png")),
+                export=lambda bundle: export_run(folder, bundle, data=Path(dataset.source)),
+            )
+            clock.lap("tracking")
+    return result
+
+
 def _carry_out(
     run: Run,
     recipe: Recipe,
     dataset: DataSet,
     clock: _Clock,
     on_progress: Callable[[Progress], None],
+    trackers: Trackers,
 ) -> TrainResult:
     from safetensors.torch import save
 
     clock.lap("data")
     write_json(run.origin_file, asdict(origin_of(recipe, dataset)))
-    net = _fit(run, recipe, dataset, on_progress)
+    write_bytes(run.sbom_file, bill_of_materials())
+    net = _fit(run, recipe, dataset, on_progress, trackers)
     clock.lap("training")
     probabilities = predict(net, dataset.test.images)
     correct = int((probabilities.argmax(1) == dataset.test.labels).sum())
@@ -183,7 +211,11 @@ def _carry_out(
 
 
 def _fit(
-    run: Run, recipe: Recipe, dataset: DataSet, on_progress: Callable[[Progress], None]
+    run: Run,
+    recipe: Recipe,
+    dataset: DataSet,
+    on_progress: Callable[[Progress], None],
+    trackers: Trackers,
 ) -> MnistNet:
     """Train, logging to the run; turn Ctrl-C into a word on how to go on."""
     from mnistnet.training.loop import fit
@@ -193,8 +225,10 @@ def _fit(
     def note(progress: Progress) -> None:
         nonlocal last
         last = progress
-        run.log(_as_line(progress, recipe))
+        line = as_line(progress, recipe)
+        run.log(line)
         on_progress(progress)
+        trackers.measure(line, images_per_s=progress.images_per_s)
 
     try:
         return fit(recipe, dataset.train, on_progress=note, checkpoint=run.checkpoint_file)
@@ -227,18 +261,6 @@ def _draw(result: TrainResult, dataset: DataSet, probabilities: NDArray[np.float
     plots.draw_confusion(folder / "confusion.png", matrix)
     worst = worst_mistakes(probabilities, test.labels, 32)
     plots.draw_mistakes(folder / "mistakes.png", test.images, test.labels, probabilities, worst)
-
-
-def _as_line(progress: Progress, recipe: Recipe) -> dict[str, object]:
-    images = ((progress.epoch - 1) * progress.batches + progress.batch) * recipe.batch_size
-    return {
-        "epoch": progress.epoch,
-        "batch": progress.batch,
-        "batches": progress.batches,
-        "images": images,
-        "loss": round(progress.loss, 6),
-        "accuracy": round(progress.accuracy, 6),
-    }
 
 
 @dataclass

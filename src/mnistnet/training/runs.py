@@ -3,6 +3,7 @@
 runs/fast-1/
   recipe.json           what was done
   origin.json           data, source, versions and processor it was done with
+  sbom.cdx.json         every package that was there, as a CycloneDX bill of materials
   metrics.jsonl         a line every 100 batches, a last one with the result
   weights.safetensors   the trained network
   batch.png  curves.png  confusion.png  mistakes.png
@@ -44,6 +45,11 @@ class Run:
     def origin_file(self) -> Path:
         """What the run was done with: enough to repeat it to the bit."""
         return self.folder / "origin.json"
+
+    @property
+    def sbom_file(self) -> Path:
+        """The bill of materials: every package that the run could use."""
+        return self.folder / "sbom.cdx.json"
 
     @property
     def metrics_file(self) -> Path:

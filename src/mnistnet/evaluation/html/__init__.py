@@ -29,6 +29,7 @@ PARTS = (
     answers.digits,
     answers.confusion,
     answers.mistakes,
+    answers.unread,
     trust.confidence,
     trust.robustness,
     facts.size_and_speed,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Report = Mapping[str, Any]
 
 DIGITS = [str(digit) for digit in range(10)]
+LISTED = 200  # files without an answer; report.json names them all
 
 
 def title(report: Report) -> str:
@@ -48,9 +49,26 @@ def headline(report: Report, heading: str) -> Element:
         "header",
         node("h1", heading),
         node("p", sentences, class_="lead"),
+        node("p", _verdict(report["against"]), class_="lead") if "against" in report else None,
+        _unread(report),
         _mislabelled(report),
         _tiles(report),
     )
+
+
+def _unread(report: Report) -> Element | None:
+    if "unread" not in report:
+        return None
+    blank, broken = len(report["unread"]["no_ink"]), len(report["unread"]["undecoded"])
+    words = []
+    if blank:
+        words.append(
+            f"In {counted(blank, 'picture')} it found no ink. Those count as wrong; the figures "
+            "on its probabilities are on the others."
+        )
+    if broken:
+        words.append(f"{counted(broken, 'file')} could not be read and are in no figure.")
+    return node("p", " ".join(words), " They are ", node("a", "listed below", href="#unread"), ".")
 
 
 def _mislabelled(report: Report) -> Element | None:
@@ -96,12 +114,7 @@ def comparison(report: Report) -> Element | None:
     if "against" not in report:
         return None
     other = report["against"]
-    name, p = other["name"], p_value(other["p"])
-    verdicts = {
-        "better": f"Better than {name} ({p}).",
-        "worse": f"Worse than {name} ({p}).",
-        "cannot tell": f"Cannot tell whether it is better or worse than {name} ({p}).",
-    }
+    name = other["name"]
     explanation = (
         "Both models read the same pictures. This model alone is right on "
         f"{count(other['n_gained'])}, {name} alone on {count(other['n_lost'])}. If neither were "
@@ -114,11 +127,20 @@ def comparison(report: Report) -> Element | None:
     return section(
         "against",
         "Compared with another model",
-        node("p", verdicts[other["verdict"]], class_="lead"),
+        node("p", _verdict(other), class_="lead"),
         explanation,
         *_flips(report, "gained", "Only this model is right"),
         *_flips(report, "lost", f"Only {name} is right"),
     )
+
+
+def _verdict(other: Mapping[str, Any]) -> str:
+    words = {
+        "better": "Better than",
+        "worse": "Worse than",
+        "cannot tell": "Cannot tell whether it is better or worse than",
+    }
+    return f"{words[other['verdict']]} {other['name']} ({p_value(other['p'])})."
 
 
 def _flips(report: Report, kind: str, heading: str) -> list[Element]:
@@ -185,7 +207,7 @@ def confusion(report: Report) -> Element:
 
 def mistakes(report: Report) -> Element:
     """Show the worst mistakes as pictures."""
-    wrong = report["accuracy"]["wrong"]
+    wrong = report["accuracy"]["wrong"] - len(report.get("unread", {}).get("no_ink", ()))
     if not wrong:
         return section("mistakes", "The worst mistakes", "There are none.")
     figures = [mistake(report, entry) for entry in report["mistakes"]]
@@ -195,6 +217,28 @@ def mistakes(report: Report) -> Element:
         "The worst mistake is the one that gave the true digit the least probability. "
         + _shown(len(figures), wrong),
         node("div", *figures, class_="gallery"),
+    )
+
+
+def unread(report: Report) -> Element | None:
+    """List the files that got no answer, and why."""
+    if "unread" not in report:
+        return None
+    rows = [
+        (entry["file"], f"no ink is seen; its label is {entry['label']}", "wrong")
+        for entry in report["unread"]["no_ink"]
+    ]
+    rows += [(file, why, "not counted") for file, why in report["unread"]["undecoded"].items()]
+    listed = rows[:LISTED]
+    more = f" {len(listed)} of {count(len(rows))} are listed." if len(rows) > LISTED else ""
+    heads = ("file", "why", "counts as")
+    files = table("Files without an answer", heads, listed, class_="origin")
+    return section(
+        "unread",
+        "Pictures that got no answer",
+        "A picture in which no ink is found is answered with no digit, which is wrong where there "
+        "is one. A file that is no picture, or has no label, says nothing of the model." + more,
+        scrolling(files, "Files without an answer"),
     )
 
 

@@ -26,16 +26,16 @@ def mistake(
     """Show an image with its label and what it was read as, also by the other model if named."""
     label, answer = entry["label"], entry["answer"]
     name = entry.get("file") or f"image {entry['index']}"
-    sure = f"{percent(entry['confidence'], 1)} sure"
+    sure = "no ink is seen" if answer is None else f"{percent(entry['confidence'], 1)} sure"
     if other is None:
         heading = f"label {label}, read as {answer}"
         lines = [sure, f"{percent(entry['label_probability'], 1)} for {label}"]
     else:
         heading = f"label {label}"
-        lines = [f"this: {answer}, {sure}", f"{other}: {entry['other_answer']}"]
+        lines = [f"this: {_read(answer)}, {sure}", f"{other}: {_read(entry['other_answer'])}"]
     picture = _image(
         report["pictures"]["images"][str(entry["index"])],
-        f"{name}, labelled {label}, read as {answer}",
+        f"{name}, labelled {label}, read as {_read(answer)}",
         (28, 28),
     )
     caption = node(
@@ -78,6 +78,10 @@ def spoilt(
         (28 * len(shown), 28),
     )
     return node("figure", node("h3", name), picture, node("figcaption", node("dl", *bars)))
+
+
+def _read(answer: int | None) -> str:
+    return "no digit" if answer is None else str(answer)
 
 
 def _image(source: str, text: str, size: tuple[int, int]) -> Element:

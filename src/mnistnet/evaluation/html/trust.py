@@ -29,6 +29,7 @@ def confidence(report: Report) -> Element:
         "it should be right nine times in ten: then the bars end on the dashed line. The thin "
         f"lines say how sure each bar is ({SURE} intervals; few pictures make them long).",
         reliability_plot(report["calibration"]["bins"]),
+        _on_the_whole(report["calibration"]["bins"]),
         node("details", node("summary", "The same in figures"), _reliability_table(report)),
         "It may also say “not sure” and leave the least confident pictures to a person. The "
         "fewer it must answer, the fewer of its answers are wrong."
@@ -37,6 +38,18 @@ def confidence(report: Report) -> Element:
         _coverage_table(selective["points"], chosen),
         *_not_digits(report),
     )
+
+
+def _on_the_whole(bins: Sequence[Mapping[str, Any]]) -> str:
+    """Say whether it is too sure of itself or too modest."""
+    filled = [b for b in bins if b["n"]]
+    n = sum(b["n"] for b in filled)
+    sure, right = (sum(b["n"] * b[key] for b in filled) / n for key in ("confidence", "accuracy"))
+    if abs(sure - right) < 0.005:
+        direction = "that is honest"
+    else:
+        direction = "it is surer than it should be" if sure > right else "it is too modest"
+    return f"On the whole it is {percent(sure, 1)} sure and {percent(right, 1)} right: {direction}."
 
 
 def _reliability_table(report: Report) -> Element:
@@ -67,7 +80,7 @@ def _coverage_table(
         )
         for name, point in named
     ]
-    heads = ("answered", "if sure by", "pictures", "mistakes", "accuracy")
+    heads = ("answered", "if at least so sure", "pictures", "mistakes", "accuracy")
     caption = "If only the most confident are answered"
     return scrolling(table(caption, heads, rows), "Answered pictures")
 
@@ -115,9 +128,9 @@ def robustness(report: Report) -> Element | None:
     return section(
         "robustness",
         "What if the picture is spoilt?",
-        f"The same pictures are spoilt in {len(cards)} ways that leave a person able to read "
-        "them, and read again. The names are those of the MNIST-C benchmark; the strength is "
-        f"{first['severity']} of 5 (3 is MNIST-C's own). The 28×28 network sees the pixels as "
+        f"Pictures from all over the set are spoilt in {len(cards)} ways that leave a person able "
+        "to read them, and read again. The names are those of the MNIST-C benchmark; the strength "
+        f"is {first['severity']} of 5 (3 is MNIST-C's own). The 28×28 network sees the pixels as "
         "they are; the picture graph first finds, centres and scales the ink.",
         scrolling(table("Share of mistakes", heads, rows), "Robustness"),
         f"Below, bars and figures are the share of mistakes, with {SURE} intervals; all bars have "

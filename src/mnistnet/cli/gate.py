@@ -1,0 +1,42 @@
+"""`mnistnet gate CANDIDATE --champion BUNDLE`: may this bundle ship?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("candidate", type=PATH)
+@click.option("--champion", type=PATH, help="the bundle it is to replace")
+@click.option("--best", type=PATH, help="the bundle that read the most of all ever published")
+@click.option("--rules", type=PATH, help="the limits; by default gates.toml, where there is one")
+@click.option("--data", type=PATH, help="the data set whose test images are read")
+@click.option("--markdown", is_flag=True, help="print the table for a job's summary or a comment")
+@click.option("--json", "as_json", is_flag=True, help="end with one JSON object")
+def gate(
+    candidate: Path,
+    champion: Path | None,
+    best: Path | None,
+    rules: Path | None,
+    data: Path | None,
+    markdown: bool,
+    as_json: bool,
+) -> int:
+    """Judge a bundle by the rules in gates.toml, beside the champion it is to replace.
+
+    Exits with 0 if it may ship, with 1 if it is refused.
+    """
+    from mnistnet.pipeline.gate import gate as judge
+
+    verdict = judge(candidate, champion, best=best, rules=rules, data=data)
+    click.echo(verdict.table(markdown=markdown))
+    if not markdown:
+        click.echo(f"{candidate}: {verdict.summary()}")
+    if as_json:
+        click.echo(json.dumps(verdict.as_dict()))
+    return 0 if verdict.passed else 1

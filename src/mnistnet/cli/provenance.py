@@ -1,0 +1,109 @@
+"""`mnistnet fingerprint`, `mnistnet reproduce BUNDLE`, `mnistnet sign BUNDLE --key private.pem`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mnistnet.cli.extras import import_extra
+
+if TYPE_CHECKING:
+    from mnistnet.pipeline.reproduce import Reproduction
+
+PATH = click.Path(path_type=Path)
+_data = click.option("--data", type=PATH, help="a data set: a folder of IDX files, or an .npz")
+_json = click.option("--json", "as_json", is_flag=True, help="end with one JSON object")
+
+
+@click.command()
+@click.option("--recipe", default="release", show_default=True, help="its name, or a recipe.json")
+@_data
+@click.option(
+    "--constraints", type=PATH, help="take versions from this file, not from what is installed"
+)
+@click.option("--against", type=PATH, metavar="BUNDLE", help="compare with this bundle's")
+@_json
+def fingerprint(
+    recipe: str, data: Path | None, constraints: Path | None, against: Path | None, as_json: bool
+) -> int:
+    """Print one hash over all that the weights depend on: code, recipe, data and versions.
+
+    With --against, exits with 0 if training again would start from the same as that bundle's
+    training did, and with 1 if not, saying what differs.
+    """
+    from mnistnet.pipeline.provenance import basis_of, differences
+    from mnistnet.training.recipe import recipe_named
+
+    basis = basis_of(recipe_named(recipe), data=data, constraints=constraints)
+    found = differences(against, basis) if against else []
+    if against:
+        verdict = "other inputs than here" if found else "the same inputs as here"
+        click.echo("\n".join([*found, f"{against}: was trained from {verdict}"]))
+    else:
+        click.echo("\n".join(f"{kind:<9} {digest}" for kind, digest in basis.inputs.items()))
+    if as_json:
+        compared = {"same": not found, "differences": found} if against else {}
+        click.echo(json.dumps({"fingerprint": basis.inputs} | compared))
+    return 1 if found else 0
+
+
+@click.command()
+@click.argument("bundle")
+@_data
+@click.option("--remote", default="origin", show_default=True, help="where vN is pulled from")
+@click.option("--branch", default="models", show_default=True, help="the branch that has vN")
+@_json
+def reproduce(bundle: str, data: Path | None, remote: str, branch: str, as_json: bool) -> int:
+    """Train BUNDLE, a folder or a version as v3, again: are the weights the same to the bit?
+
+    Exits with 0 if they are, and with 1 if not, saying what differs in the environment and
+    whether the difference in accuracy is significant.
+    """
+    import_extra("torch", "safetensors")
+    from mnistnet.cli.progress import Bar
+    from mnistnet.pipeline import reproduce as pipeline
+
+    with pipeline.located(bundle, remote=remote, branch=branch) as folder, Bar() as bar:
+        result = pipeline.reproduce(folder, data=data, on_progress=bar.show)
+    click.echo("\n".join(_lines(bundle, result)))
+    if as_json:
+        click.echo(json.dumps(result.as_dict()))
+    return 0 if result.same else 1
+
+
+@click.command()
+@click.argument("bundle", type=PATH)
+@click.option("--key", type=PATH, required=True, help="a private key on the curve P-256, in PEM")
+def sign(bundle: Path, key: Path) -> None:
+    """Sign a bundle, in the format of OpenSSF's model signing, into its model.sig.
+
+    A key is made by: openssl ecparam -name prime256v1 -genkey -noout -out private.pem, and its
+    public half by: openssl ec -in private.pem -pubout -out public.pem. An encrypted key's password
+    is taken from $MNISTNET_KEY_PASSWORD.
+    """
+    from mnistnet.pipeline.export import sign as sign_bundle
+
+    written = sign_bundle(bundle, key, password=os.environ.get("MNISTNET_KEY_PASSWORD"))
+    click.echo(f"Signature: {written}")
+
+
+def _lines(bundle: str, result: Reproduction) -> list[str]:
+    judged = f"of {result.judged:,} {result.judged_on} images"
+    if result.same:
+        return [
+            f"Accuracy: {result.correct_there / result.judged:.2%} {judged}",
+            f"{bundle}: trained again to the same weights, bit for bit",
+        ]
+    low, high = (f"{end * 100:+.2f}" for end in (result.difference.low, result.difference.high))
+    return [
+        *(result.differences or ["nothing that is recorded differs"]),
+        f"Accuracy: {result.correct_there / result.judged:.2%} there,"
+        f" {result.correct_here / result.judged:.2%} here, {judged}",
+        f"Difference: {result.difference.difference * 100:+.2f} points (95% interval {low} to"
+        f" {high}, McNemar p = {result.p:.2g}): {'' if result.significant else 'not '}significant",
+        f"{bundle}: trained again to other weights",
+    ]

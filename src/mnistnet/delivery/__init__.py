@@ -1,0 +1,1 @@
+"""May a bundle ship? Then ship it: gates, and the registry in git."""

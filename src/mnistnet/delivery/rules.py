@@ -1,0 +1,67 @@
+"""The gate's limits, and `gates.toml`, which holds them.
+
+    rules = read_rules(Path("gates.toml"))
+
+Why each is what it is, stands in gates.toml in the repository's root; a test holds the defaults
+here to what that file says.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from mnistnet.errors import FileError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_RULES_BYTES = 65_536
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The limits, by the names that gates.toml gives them."""
+
+    parameters_below: int = 25_000
+    course_accuracy: float = 0.95
+    accuracy_floor: float = 0.992
+    loss_to_champion_points: float = 0.25
+    loss_to_best_points: float = 0.35
+    corruption_excess_points: float = 4.6
+    calibration_error: float = 0.07
+    parity_difference: float = 1e-4
+    served_share: float = 0.8
+    size_ratio: float = 2.0
+    latency_ratio: float = 2.0
+
+
+def read_rules(path: Path) -> Rules:
+    """Read a rules file: TOML, the names of `Rules`; what it leaves out keeps its default.
+
+    Raises:
+        FileError: it cannot be read, is not TOML, or holds an unknown name or a bad value.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_RULES_BYTES + 1)
+        if len(content) > MAX_RULES_BYTES:
+            raise FileError(f"{path}: is larger than {MAX_RULES_BYTES:,} bytes; name a gates.toml")
+        values = tomllib.loads(content.decode())
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror}); name a gates.toml") from error
+    except (ValueError, RecursionError) as error:  # neither UTF-8 nor TOML
+        reason = str(error).splitlines()[0]
+        raise FileError(f"{path}: is not valid TOML ({reason}); mend that") from None
+    known = {f.name: f.default for f in fields(Rules)}
+    for name, value in values.items():
+        if name not in known:
+            raise FileError(f"{path}: knows no rule {name!r:.60}; there are {', '.join(known)}")
+        kinds = (int,) if isinstance(known[name], int) else (int, float)
+        if type(value) not in kinds or not (math.isfinite(value) and value > 0):
+            raise FileError(
+                f"{path}: {name} is {value!r:.60}; give a number like {known[name]}, above 0"
+            )
+    return Rules(**values)

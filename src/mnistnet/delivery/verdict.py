@@ -1,0 +1,77 @@
+"""What a gate says: one check for each rule, and the verdict, for people and for machines."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+STATES = {True: "pass", False: "REFUSED"}
+MARKUP = re.compile(r"([\\`*_{}\[\]<>|#!~@])")  # what Markdown and HTML would take for their own
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule: what was measured, against what, whether that passes, and if not, why not."""
+
+    rule: str
+    measured: str
+    against: str
+    passed: bool
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Every rule's check. The bundle passes if all do."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the bundle may ship."""
+        return all(check.passed for check in self.checks)
+
+    def summary(self) -> str:
+        """Say it in one line."""
+        reasons = "; ".join(f"{c.rule}: {c.why}" for c in self.checks if not c.passed)
+        return f"{_outcome(self.checks)}: {reasons}" if reasons else _outcome(self.checks)
+
+    def table(self, *, markdown: bool = False) -> str:
+        """Lay out the checks, a line each, for a terminal or for a job's summary."""
+        if markdown:
+            return _markdown_table(self.checks)
+        rows = [(STATES[c.passed], c.rule, c.measured, c.against) for c in self.checks]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = []
+        for row, check in zip(rows, self.checks, strict=True):
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            lines.append("  ".join(cells).rstrip())
+            if check.why:
+                lines.append(f"{'':{widths[0]}}  └ {check.why}")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what JSON can hold."""
+        checks = [asdict(check) for check in self.checks]
+        return {"passed": self.passed, "summary": self.summary(), "checks": checks}
+
+
+def _outcome(checks: tuple[Check, ...]) -> str:
+    refused = sum(not check.passed for check in checks)
+    if refused:
+        return f"refused by {refused} of {len(checks)} rules"
+    return f"passes all {len(checks)} rules"
+
+
+def _markdown_table(checks: tuple[Check, ...]) -> str:
+    """A message may quote a hostile bundle, so nothing in a cell is left to be markup."""
+    head = [f"The bundle **{_outcome(checks)}**.", ""]
+    head += ["| | rule | measured | against | why not |", "|---|---|---|---|---|"]
+    rows = [(STATES[c.passed], c.rule, c.measured, c.against, c.why) for c in checks]
+    lines = [f"| {' | '.join(map(_escaped, row))} |" for row in rows]
+    return "\n".join([*head, *lines])
+
+
+def _escaped(cell: str) -> str:
+    return MARKUP.sub(r"\\\1", cell)

@@ -1,0 +1,124 @@
+"""`mnistnet history`, `mnistnet pull [vN] -o DIR`, `mnistnet diff vA vB`: read the registry.
+
+    history(remote="origin").champion                # a Release
+    pull(None, Path("bundle"))                       # the champion's bundle
+    diff(3, 4).difference                            # on the same test images
+
+`remote` is a remote's name in the clone that one is in, or a URL or path; `branch` the registry's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from mnistnet import data as datasets
+from mnistnet.bundle.folder import replaceable, replacing
+from mnistnet.delivery.registry import open_registry
+from mnistnet.evaluation import mcnemar_exact, paired_difference, wilson_interval
+from mnistnet.inference import Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mnistnet.delivery.release import Release
+    from mnistnet.delivery.state import State
+    from mnistnet.evaluation import Interval, McNemar, PairedDifference
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One side of a comparison."""
+
+    release: Release
+    correct: int
+    interval: Interval
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two releases on the same n test images: B's accuracy minus A's, and whether that is luck."""
+
+    a: Scored
+    b: Scored
+    n: int
+    difference: PairedDifference
+    test: McNemar
+
+
+def history(*, remote: str = "origin", branch: str = "models") -> State:
+    """Read what was published, without fetching the bundles. Raises RegistryError."""
+    with open_registry(remote, branch) as registry:
+        return registry.read()
+
+
+def pull(
+    version: int | None, directory: Path, *, remote: str = "origin", branch: str = "models"
+) -> Release:
+    """Write a version's bundle to a folder, whole and verified or not at all.
+
+    Args:
+        version: None takes the champion.
+        directory: where to; a bundle that lies there is replaced.
+        remote: see above.
+        branch: see above.
+
+    Raises:
+        RegistryError: there is no such version, or the remote cannot be read.
+        BundleError: its bundle fails verification, or something else lies in the folder.
+        FileError: the folder cannot be written.
+    """
+    target = replaceable(directory)
+    with open_registry(remote, branch) as registry:
+        release = registry.find(registry.read(), version)
+        with replacing(target) as temporary:
+            registry.extract(release, temporary)
+        return release
+
+
+def diff(
+    version_a: int,
+    version_b: int,
+    *,
+    remote: str = "origin",
+    branch: str = "models",
+    data: Path | None = None,
+    say: Callable[[str], object] = lambda _: None,
+) -> Comparison:
+    """Compare two versions on the same test images.
+
+    Args:
+        version_a: what is compared with.
+        version_b: what is compared.
+        remote: see above.
+        branch: see above.
+        data: the data set; None searches the usual places.
+        say: told in a line what is being done.
+
+    Raises:
+        RegistryError: there is no such version, or the remote cannot be read.
+        BundleError: a bundle fails verification.
+        DataError: the data set is damaged.
+    """
+    with open_registry(remote, branch) as registry, TemporaryDirectory() as folder:
+        say(f"fetching {branch} from {registry.named}")
+        state = registry.read()
+        releases = [registry.find(state, version) for version in (version_a, version_b)]
+        test = datasets.load(data).test
+        answers, scores = [], []
+        for release in releases:
+            bundle = Path(folder) / release.name
+            if not bundle.exists():
+                registry.extract(release, bundle)
+            say(f"reading {len(test):,} test images with {release.name}")
+            predictor = Predictor(bundle)
+            answers.append(predictor.classify(test.images).argmax(1) == test.labels)
+            correct = int(answers[-1].sum())
+            size_bytes = sum(file.size_bytes for file in predictor.manifest.files.values())
+            interval = wilson_interval(correct, len(test))
+            scores.append(Scored(release, correct, interval, size_bytes))
+    difference, test_of_luck = paired_difference(*answers), mcnemar_exact(*answers)
+    return Comparison(scores[0], scores[1], len(test), difference, test_of_luck)

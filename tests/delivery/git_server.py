@@ -1,0 +1,122 @@
+"""A real smart-HTTP git server: `git http-backend` behind Python's own HTTP server.
+
+with serving(folder) as server:
+    server.url("registry.git")
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class GitServer(ThreadingHTTPServer):
+    """Serves every repository in a folder, for reading and writing.
+
+    Attributes:
+        loses_answers: how many pushes yet are done but not answered.
+        sent_bytes: of all answers so far.
+        stalls: whether requests are accepted and never answered.
+    """
+
+    request_queue_size = 64
+    daemon_threads = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder = folder
+        self.loses_answers = 0
+        self.sent_bytes = 0
+        self.stalls = False
+        self.ended = threading.Event()
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{name}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that were killed."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: GitServer
+
+    def do_GET(self) -> None:
+        self._answer(b"")
+
+    def do_POST(self) -> None:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            body = b"".join(iter(self._chunk, b""))
+        else:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(body)
+
+    def _chunk(self) -> bytes:
+        chunk = self.rfile.read(int(self.rfile.readline(), 16))
+        self.rfile.readline()
+        return chunk
+
+    def _answer(self, body: bytes) -> None:
+        if self.server.stalls:
+            self.server.ended.wait()
+            return
+        head, _, content = self._backend(body).partition(b"\r\n\r\n")
+        if self.path.endswith("/git-receive-pack") and self.server.loses_answers:
+            self.server.loses_answers -= 1
+            self.close_connection = True
+            return
+        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+        self.send_response(int(headers.pop("Status", "200 OK").split()[0]))
+        for header in headers.items():
+            self.send_header(*header)
+        self.end_headers()
+        self.server.sent_bytes += len(content)
+        self.wfile.write(content)
+
+    def _backend(self, body: bytes) -> bytes:
+        address = urlsplit(self.path)
+        cgi = {
+            "GIT_PROJECT_ROOT": str(self.server.folder),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "REMOTE_USER": "somebody",  # whoever is somebody may push
+            "REQUEST_METHOD": self.command,
+            "PATH_INFO": address.path,
+            "QUERY_STRING": address.query,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(len(body)),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+        }
+        done = subprocess.run(
+            ["git", "http-backend"],
+            input=body,
+            capture_output=True,
+            check=False,
+            env=os.environ | cgi,
+        )
+        return done.stdout
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 – the base's name
+        """Keep quiet."""
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[GitServer]:
+    server = GitServer(folder)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.ended.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
