@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -189,11 +190,19 @@ def test_a_users_picture_is_left_as_it_was() -> None:
     assert (large.mode, large.size) == ("RGB", (4000, 4000))
 
 
-def test_heic_without_its_plug_in_says_what_to_install() -> None:
-    try:
-        import pillow_heif  # noqa: F401
-    except ModuleNotFoundError:
-        with pytest.raises(PictureError, match="it: needs pillow-heif to be read; install it"):
-            decode(b"\0\0\0\x18ftypheic" + bytes(100), "it")
-    else:
-        pytest.skip("pillow-heif is installed")
+def test_heic_without_its_plug_in_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
+    with pytest.raises(PictureError, match="it: needs pillow-heif to be read; install it"):
+        decode(b"\0\0\0\x18ftypheic" + bytes(100), "it")
+
+
+def test_heic_is_read_where_its_plug_in_is_installed() -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pixels = np.full((40, 60), 200, np.uint8)
+    pixels[:, 20:30] = 30
+    content = io.BytesIO()
+    picture = pillow_heif.from_pillow(Image.fromarray(pixels).convert("RGB"))
+    picture.save(content, quality=95)
+    assert np.abs(decode(content.getvalue(), "it").astype(int) - pixels).mean() < 5
+    with pytest.raises(PictureError, match=r"^it: "):
+        decode(content.getvalue()[:200], "it")
