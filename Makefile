@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v pyth
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY := $(VENV)/.installed
+EXTRAS ?= train,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help install train test test-all check format race inference clean
@@ -12,7 +13,7 @@ help:  ## list the targets
 
 $(READY): pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".$(EXTRAS:%=[%])"
 	touch $(READY)
 
 install: $(READY)  ## create .venv and install everything (the others do so themselves)
@@ -23,13 +24,15 @@ train: $(READY)  ## train on the 60,000 images; results land in runs/
 test: $(READY)  ## prove it, in under 4 minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-all: $(READY)  ## the slow tests too: kills, whole processes, fuzzing
+test-all: $(READY)  ## the slow tests too: kills, whole processes, fuzzing, workflows
 	$(BIN)/python -m pytest -m slow
 
-check: $(READY)  ## format, lint and types, as CI demands them
+check: $(READY)  ## format, lint, types and workflows, as CI demands them
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
+	$(BIN)/zizmor --offline --no-progress --persona auditor .github/workflows
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml .github/workflows/release.yml
 
 format: $(READY)  ## put the code in the house's format
 	$(BIN)/python -m ruff format .

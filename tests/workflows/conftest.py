@@ -1,0 +1,50 @@
+"""A repository with a first release in it, made by the real workflow file; skipped without act."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from forge import Forge, serving_forge, why_not
+from small import RULES, write_few_digits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from forge import Run
+
+    from mnistnet.data import DataSet
+
+
+RECIPE = json.dumps({"name": "few", "epochs": 4, "threads": 1})
+VARIABLES = {"MNISTNET_RECIPE": "recipe.json", "MNISTNET_DATA": "few"}
+
+
+@pytest.fixture(scope="session")
+def few(mnist: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of a few digits."""
+    return write_few_digits(mnist, tmp_path_factory.mktemp("few"))
+
+
+@pytest.fixture(scope="module")
+def forge(tmp_path_factory: pytest.TempPathFactory, few: Path) -> Iterator[Forge]:
+    """Ada's repository with this project in it, a small data set and a short recipe."""
+    if reason := why_not():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("forge")
+    config = folder / "gitconfig"
+    config.write_text("[user]\nname = Ada\nemail = ada@example.org\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch, serving_forge(folder) as forge:
+        patch.setenv("GIT_CONFIG_GLOBAL", str(config))
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        files = {"README.md": "# Digits\n", "few": few, "recipe.json": RECIPE, "gates.toml": RULES}
+        forge.begin(files, VARIABLES)
+        yield forge
+
+
+@pytest.fixture(scope="module")
+def first_run(forge: Forge) -> Run:
+    """What the release workflow made of the first push."""
+    return forge.run("release.yml")

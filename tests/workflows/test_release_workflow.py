@@ -1,0 +1,119 @@
+"""Pushes to a repository over HTTP, and what the real release.yml makes of them, run by act."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from forge import TOKEN
+from releases import git, refs
+
+from mnistnet.bundle.verify import verify
+from mnistnet.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from forge import Forge, Run
+
+pytestmark = pytest.mark.slow
+
+DECIDE, TRAIN, SIGN = "Is there anything to train?", "Train and gate", "Sign"
+PUBLISH, PAGE = "Publish", "Deploy the page"
+
+
+def _registry(forge: Forge) -> dict[str, str]:
+    """The refs that releases are kept in."""
+    return {name: at for name, at in refs(forge.repository).items() if name != "refs/heads/main"}
+
+
+def _recipe(**changes: float) -> str:
+    return json.dumps({"name": "few", "epochs": 4, "threads": 1} | changes)
+
+
+def _say(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    out, err = capsys.readouterr()
+    assert ended.value.code == 0, err
+    return out
+
+
+def test_a_pushed_commit_is_trained_gated_published_and_shown(forge: Forge, first_run: Run) -> None:
+    assert first_run.passed, first_run.log
+    assert first_run.jobs == dict.fromkeys((DECIDE, TRAIN, SIGN, PUBLISH, PAGE), True)
+    there = _registry(forge)
+    assert list(there) == ["refs/heads/models", "refs/tags/model/v1"]
+    assert len(set(there.values())) == 1
+    message = git(forge.repository, "log", "-1", "--format=%an%n%B", "models")
+    assert message.startswith("github-actions[bot]\n")
+    assert f"Source-Commit: {git(forge.repository, 'rev-parse', 'main')}" in message
+    assert (forge.site / "report.html").stat().st_size > 10_000
+
+
+def test_the_summary_has_the_accuracy_the_gate_and_what_was_not_done(first_run: Run) -> None:
+    assert re.search(r"    Accuracy: \d+\.\d\d% \(95% interval", first_run.summary)
+    assert re.search(r"    pass +not worse than champion", first_run.summary)
+    assert "candidate: published as v1, the first\n" in first_run.summary
+    assert "Not signed: no identity token is to be had here." in first_run.summary
+
+
+def test_the_password_is_in_no_log(first_run: Run) -> None:
+    assert TOKEN not in first_run.log
+
+
+@pytest.mark.usefixtures("first_run")
+def test_a_push_that_changes_nothing_of_what_the_weights_depend_on_trains_nothing(
+    forge: Forge,
+) -> None:
+    before = _registry(forge)
+    forge.push({"README.md": "# Digits, with a typo mended\n"})
+    run = forge.run("release.yml")
+    assert run.passed, run.log
+    assert run.jobs == {DECIDE: True}
+    assert "champion: was trained from the same inputs as here\nNothing to train." in run.summary
+    assert _registry(forge) == before
+
+
+@pytest.mark.usefixtures("first_run")
+def test_a_worse_model_is_refused_with_the_reason_and_nothing_is_touched(forge: Forge) -> None:
+    before = _registry(forge)
+    forge.push({"recipe.json": _recipe(learning_rate=0.0001)})
+    run = forge.run("release.yml")
+    assert not run.passed
+    assert run.jobs == {DECIDE: True, TRAIN: False}, run.log
+    assert "recipe: learning_rate was 0.01, is 0.0001" in run.summary
+    assert re.search(r"REFUSED  not worse than champion .*\n +└ .*loss", run.summary), run.summary
+    assert "candidate: refused; the champion stays v1" in run.summary
+    assert _registry(forge) == before
+
+
+@pytest.mark.usefixtures("first_run")
+def test_what_cannot_be_decided_is_red_and_trains_nothing(forge: Forge) -> None:
+    forge.push({"recipe.json": '{"epochs": 0}'})
+    run = forge.run("release.yml")
+    assert not run.passed
+    assert run.jobs == {DECIDE: False}
+    assert "mnistnet: recipe.json: epochs is 0" in run.summary, run.log
+
+
+@pytest.mark.usefixtures("first_run")
+def test_history_pull_and_rollback_work_on_what_was_published(
+    forge: Forge, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forge.push({"recipe.json": _recipe(epochs=8)})
+    second = forge.run("release.yml")
+    assert second.jobs.get(PUBLISH), second.log
+    remote = ("--remote", forge.own_url)
+    history = _say(capsys, "history", *remote).splitlines()
+    assert [line[:4] for line in history] == ["* v2", "  v1"]
+    assert all(line.endswith("passes all 13 rules  github-actions[bot]") for line in history)
+    _say(capsys, "pull", "v1", "-o", str(tmp_path / "first"), *remote)
+    verify(tmp_path / "first")
+    assert "v2 minus v1" in _say(capsys, "diff", "v1", "v2", "--data", str(few), *remote)
+    assert "published as v3, in place of v2" in _say(capsys, "rollback", "v1", *remote)
+    run = forge.run("release.yml")
+    assert run.jobs == {DECIDE: True, TRAIN: False}, run.log
+    assert "v3 withdrew this model by a rollback" in run.summary
