@@ -26,8 +26,17 @@ def mnist() -> DataSet:
 @pytest.fixture(scope="session")
 def few_digits(mnist: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the first 6,000 training and 1,000 test digits: an epoch takes a second."""
-    folder = tmp_path_factory.mktemp("few")
-    for prefix, split, n in (("train", mnist.train, 6000), ("t10k", mnist.test, 1000)):
+    return _write_first(mnist, tmp_path_factory.mktemp("few"), n_train=6000, n_test=1000)
+
+
+@pytest.fixture(scope="session")
+def tiny(mnist: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the first 600 training and 100 test digits: an epoch takes no time."""
+    return _write_first(mnist, tmp_path_factory.mktemp("tiny"), n_train=600, n_test=100)
+
+
+def _write_first(mnist: DataSet, folder: Path, *, n_train: int, n_test: int) -> Path:
+    for prefix, split, n in (("train", mnist.train, n_train), ("t10k", mnist.test, n_test)):
         idx.write(folder / f"{prefix}-images-idx3-ubyte", split.images[:n])
         idx.write(folder / f"{prefix}-labels-idx1-ubyte", split.labels[:n])
     return folder

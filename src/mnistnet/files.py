@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mnistnet.errors import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 
@@ -39,12 +39,34 @@ def writing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def replaceable(folder: Path, names: Collection[str]) -> Path:
+    """Resolve links to a folder, lest one of them be replaced, and look at what is in it.
+
+    Args:
+        folder: what `replacing` is to be given; it need not be there.
+        names: what may be replaced.
+
+    Raises:
+        FileError: it holds something of another name, is a file, or cannot be read.
+    """
+    target = folder.resolve()
+    try:
+        there = {entry.name for entry in target.iterdir()} if target.exists() else set()
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    if foreign := sorted(there - set(names)):
+        raise FileError(
+            f"{folder}: holds {foreign[0]}, so it is not replaced; choose another folder"
+        )
+    return target
+
+
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
     """Hand out a new folder beside `folder`, which takes its place when the block ends well.
 
-    All of its files are there or none is. What lay in its place before is gone then; whoever
-    calls this has looked at that. When the block fails, nothing has changed.
+    All of its files are there or none is. What lay in its place before is gone then; look at that
+    first, with `replaceable`. When the block fails, nothing has changed.
 
     Raises:
         FileError: the place or the disk does not take the folder.

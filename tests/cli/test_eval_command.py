@@ -21,6 +21,7 @@ from sklearn import metrics as sk
 from mnistnet import Predictor
 from mnistnet.cli import main
 from mnistnet.evaluation import CORRUPTIONS, corrupt
+from mnistnet.evaluation.negatives import draw_negatives
 from mnistnet.files import write_json
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.training.recipe import recipe_named
@@ -193,6 +194,21 @@ def test_robustness_is_the_error_on_spoilt_images_on_both_paths(
     assert network["n"] == picture["n"] == N
 
 
+def test_what_is_no_digit_goes_through_the_picture_graph_and_is_told_apart_as_scikit_learn_says(
+    report: dict[str, Any], answers: Any
+) -> None:
+    session = onnxruntime.InferenceSession(DEFAULT_BUNDLE / "picture.onnx")
+    threshold, digits = _manifest().threshold, answers.max(1)
+    drawn = draw_negatives(100, seed=0)
+    assert [row["kind"] for row in report["not_digits"]] == list(drawn)
+    for row, pictures in zip(report["not_digits"], drawn.values(), strict=True):
+        outputs = [session.run(None, {"picture": picture}) for picture in pictures]
+        others = [float(ink) * probabilities.max() for probabilities, _, ink in outputs]
+        auroc = sk.roc_auc_score([1] * N + [0] * 100, [*digits, *others])
+        assert row["auroc"] == pytest.approx(auroc, rel=1e-5)
+        assert row["refused"] == sum(other < threshold for other in others)
+
+
 def test_size_speed_and_origin_are_the_bundles(report: dict[str, Any]) -> None:
     manifest, model = _manifest(), report["model"]
     files = {f.name: f.stat().st_size for f in DEFAULT_BUNDLE.iterdir()}
@@ -219,6 +235,7 @@ def test_it_says_what_it_does_and_ends_with_a_summary_and_one_json_object(
         "Calibration error",
         "Robustness of the network",
         "Robustness of the picture graph",
+        "Pictures of no digit, told apart by confidence",
         "Speed",
         "Verdict",
         "Report",
@@ -229,6 +246,7 @@ def test_it_says_what_it_does_and_ends_with_a_summary_and_one_json_object(
     assert result["accuracy"] == report["accuracy"]
     assert result["against"]["verdict"] == "better"
     assert result["picture_mean_error"] == report["robustness"]["picture"]["mean_error"]
+    assert result["not_digits"] == report["not_digits"]
     page = (out / "report.html").read_text("utf-8")
     assert "Better than forgetful (recipe fast)" in page
     assert {file.name for file in out.iterdir()} == {"report.json", "report.html"}
@@ -247,7 +265,7 @@ def test_a_bundle_is_judged_where_there_is_no_torch(few: Path, tmp_path: Path) -
     assert process.returncode == 0, process.stderr
     assert "Verdict: cannot tell whether better or worse than default" in process.stdout
     report = json.loads((tmp_path / "reports/default-against-default/report.json").read_bytes())
-    assert not {"robustness", "speed", "mislabelled"} & set(report)
+    assert not {"robustness", "speed", "not_digits", "mislabelled"} & set(report)
 
 
 def test_only_mnists_own_test_images_are_marked_as_mislabelled(
@@ -291,6 +309,7 @@ def test_peoples_own_pictures_are_all_accounted_for(
     assert report["classes"][4]["recall"] == pytest.approx(sum(read[2:4]) / 3, rel=1e-5)
     assert report["classes"][4]["n"] == 3
     assert sum(map(sum, report["confusion_matrix"])) == 6
+    assert [row["n"] for row in report["not_digits"]] == [100] * 4
     assert "No answer: 1 without ink (wrong), 2 not read (not counted)" in capsys.readouterr().out
     page = (tmp_path / "r" / "report.html").read_text("utf-8")
     assert "7/damaged.jpg" in page
@@ -302,7 +321,7 @@ def test_a_change_in_one_picture_changes_the_data_sets_hash(mine: Path, tmp_path
     for name in ("before", "same", "after"):
         if name == "after":
             shutil.copy(mine / "1/by-hand/0.png", mine / "1/by-hand/1.png")
-        _eval(DEFAULT_BUNDLE, "--data", mine, "-o", tmp_path / name)
+        _eval(DEFAULT_BUNDLE, "--data", mine, "--quick", "-o", tmp_path / name)
         hashes.append(json.loads((tmp_path / name / "report.json").read_bytes())["dataset"])
     assert hashes[0] == hashes[1] != hashes[2]
 
@@ -310,7 +329,10 @@ def test_a_change_in_one_picture_changes_the_data_sets_hash(mine: Path, tmp_path
 @pytest.mark.slow  # exporting takes ten seconds
 def test_two_models_read_the_same_pictures_of_people(mine: Path, run: Path, tmp_path: Path) -> None:
     """The run's picture graph is what an export would make of it."""
-    assert _eval(DEFAULT_BUNDLE, "--data", mine, "--against", run, "-o", tmp_path / "r") == 0
+    assert (
+        _eval(DEFAULT_BUNDLE, "--data", mine, "--against", run, "--quick", "-o", tmp_path / "r")
+        == 0
+    )
     against = json.loads((tmp_path / "r" / "report.json").read_bytes())["against"]
     assert against["accuracy"]["n"] == 7
     assert {entry["label"] for entry in against["gained"]} == {4}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from git_server import GitServer, serving
+from key_pairs import write_pair
 from releases import RecordingGate, git, make_bundle
 
 if TYPE_CHECKING:
@@ -86,6 +87,15 @@ def three_releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
             bundle = make_bundle(folder, name, correct=correct)
             publish(bundle, remote=str(folder / "registry.git"), gate=RecordingGate())
     return folder / "registry.git"
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the maker's and a stranger's key pair."""
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("maker", "stranger"):
+        write_pair(folder, name)
+    return folder
 
 
 @pytest.fixture

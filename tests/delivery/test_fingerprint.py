@@ -189,14 +189,19 @@ def test_with_constraints_it_needs_no_torch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pins", "words"), [(None, "cannot be read"), ("torch==2.13.0\n", "does not pin numpy")]
+    ("pins", "words"),
+    [
+        (None, "pins.txt: cannot be read (No such file"),
+        (b"torch==2.13.0\n", "does not pin numpy"),
+        (b"\xff\xfe\x00", "is not a text file"),
+    ],
 )
 def test_constraints_that_do_not_serve_are_refused_in_one_line(
-    tmp_path: Path, pins: str | None, words: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, pins: bytes | None, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "pins.txt"
     if pins:
-        file.write_text(pins)
+        file.write_bytes(pins)
     code, _, err = _run(capsys, "--data", DATA, "--constraints", file)
     assert (code, err.count("\n")) == (2, 1)
     assert words in err

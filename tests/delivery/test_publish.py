@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from releases import RecordingGate, git, make_bundle, published, refs, seal, sha256_of
 
+from mnistnet.bundle.manifest import BESIDE
 from mnistnet.errors import BundleError, RegistryError
 from mnistnet.pipeline.publish import publish
-from mnistnet.pipeline.published import history
+from mnistnet.pipeline.published import history, pull
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,11 +61,33 @@ def test_a_damaged_bundle_is_refused_before_the_remote_is_asked(registry: Path, 
         publish(ada, gate=RecordingGate())
 
 
-@pytest.mark.slow
-def test_what_lies_beside_a_bundle_is_published_with_it(registry: Path, ada: Path) -> None:
-    (ada / "model.sig").write_bytes(b"signature")
+def test_what_lies_beside_a_bundle_is_published_and_pulled_with_it(
+    registry: Path, ada: Path, tmp_path: Path
+) -> None:
+    for name in BESIDE:
+        (ada / name).write_bytes(b"beside: " + name.encode())
     publish(ada, gate=RecordingGate())
-    assert git(registry, "show", "models:model.sig") == "signature"
+    assert git(registry, "show", "models:model.sig") == "beside: model.sig"
+    pull(None, tmp_path / "pulled")
+    there, here = (
+        {file.name: file.read_bytes() for file in folder.iterdir()}
+        for folder in (ada, tmp_path / "pulled")
+    )
+    assert here == there
+    (ada / "model.sig").write_bytes(b"of another day")
+    assert publish(ada, gate=RecordingGate()).outcome == "unchanged"
+
+
+def test_a_release_is_no_larger_than_a_megabyte_with_all_that_lies_beside_it(
+    registry: Path, ada: Path
+) -> None:
+    room = 1_000_000 - sum(file.stat().st_size for file in ada.iterdir())
+    (ada / "report.html").write_bytes(b" " * (room - 10))
+    publish(ada, gate=RecordingGate(), dry_run=True)
+    (ada / "sbom.cdx.json").write_bytes(b" " * 11)
+    with pytest.raises(BundleError, match="has 1,000,001 bytes"):
+        publish(ada, gate=RecordingGate())
+    assert refs(registry) == {}
 
 
 def test_a_commit_says_what_it_replaced_and_how_it_was_judged(three: Path, bob: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from releases import RecordingGate, git, make_bundle, published, refs, seal, sha256_of, title
 
 from mnistnet.bundle.verify import verify
-from mnistnet.errors import BundleError, RegistryError
+from mnistnet.errors import BundleError, FileError, RegistryError
 from mnistnet.pipeline.publish import publish, rollback
 from mnistnet.pipeline.published import diff, history, pull
 
@@ -105,7 +105,7 @@ def test_pull_keeps_its_hands_off_a_folder_that_holds_something_else(tmp_path: P
     folder = tmp_path / "precious"
     folder.mkdir()
     (folder / "thesis.txt").write_text("years of work", encoding="utf-8")
-    with pytest.raises(BundleError, match=r"holds thesis\.txt"):
+    with pytest.raises(FileError, match=r"holds thesis\.txt"):
         pull(None, folder)
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
 

@@ -8,11 +8,11 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from key_pairs import write_pair
 from model_signing import hashing, signing, verifying
 
 import mnistnet
@@ -25,29 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DEFAULT = Path(mnistnet.__file__).parent / "models" / "default"
-
-
-def _write_pair(folder: Path, name: str, key: Any = None, password: bytes | None = None) -> None:
-    key = key or ec.generate_private_key(ec.SECP256R1())
-    pem = serialization.Encoding.PEM
-    encryption = (
-        serialization.BestAvailableEncryption(password)
-        if password
-        else serialization.NoEncryption()
-    )
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, encryption)
-    public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
-    (folder / f"{name}.pem").write_bytes(private)
-    (folder / f"{name}.pub").write_bytes(public)
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the maker's and a stranger's key pair."""
-    folder = tmp_path_factory.mktemp("keys")
-    for name in ("maker", "stranger"):
-        _write_pair(folder, name)
-    return folder
 
 
 @pytest.fixture
@@ -243,8 +220,8 @@ def test_a_signature_without_a_hint_at_its_key_is_checked_all_the_same_and_silen
 
 
 def test_a_key_that_cannot_be_used_is_named(signed: Path, keys: Path, tmp_path: Path) -> None:
-    _write_pair(tmp_path, "rsa", rsa.generate_private_key(65537, 2048))
-    _write_pair(tmp_path, "bitcoin", ec.generate_private_key(ec.SECP256K1()))
+    write_pair(tmp_path, "rsa", rsa.generate_private_key(65537, 2048))
+    write_pair(tmp_path, "bitcoin", ec.generate_private_key(ec.SECP256K1()))
     (tmp_path / "text.pub").write_text("hello")
     for name in ("rsa.pub", "bitcoin.pub", "text.pub", "missing.pub", "."):
         with pytest.raises(FileError, match=r"P-256|is no public key|cannot be read") as caught:
@@ -262,7 +239,7 @@ def test_an_encrypted_key_takes_its_password_from_the_environment(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    _write_pair(tmp_path, "locked", password=b"open sesame")
+    write_pair(tmp_path, "locked", password=b"open sesame")
     code, _, err = _run(capsys, "sign", signed, "--key", tmp_path / "locked.pem")
     assert (code, err.count("\n")) == (2, 1)
     assert "is encrypted" in err

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
+from mnistnet.evaluation.negatives import lay_curve
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -88,7 +90,7 @@ def draw_ink(digit: int, height: int, pen: float, rng: np.random.Generator) -> L
     ways = [strokes for of, strokes in STROKES if of == digit]
     strokes = ways[rng.integers(len(ways))]
     hand = _handwriting(rng)
-    curves = [_curve(points) @ hand for points in _shaken(strokes, rng)]
+    curves = [lay_curve(points, positions=60) @ hand for points in _shaken(strokes, rng)]
     corners = np.concatenate(curves)
     origin, extent = corners.min(0), np.ptp(corners, 0)
     zoom = 3 if height < 400 else 1  # drawn larger, then averaged, for soft edges
@@ -169,17 +171,6 @@ def _handwriting(rng: np.random.Generator) -> Light:
     turn, slant = rng.normal(0, 0.06), rng.normal(0.1, 0.1)
     turned = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     return np.array([[rng.uniform(0.9, 1.25), 0], [-slant, 1]]) @ turned
-
-
-def _curve(points: Light) -> Light:
-    """Lay a smooth curve through points (Catmull-Rom), as 60 positions a span."""
-    ends = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
-    t = np.linspace(0, 1, 60)[:, None]
-    spans = []
-    for a, b, c, d in zip(ends, ends[1:], ends[2:], ends[3:], strict=False):
-        cubic = (3 * (b - c) + d - a) * t**3 + (2 * a - 5 * b + 4 * c - d) * t**2
-        spans.append(b + 0.5 * (cubic + (c - a) * t))
-    return np.concatenate(spans)
 
 
 def _light(scene: Scene, rng: np.random.Generator) -> Light:

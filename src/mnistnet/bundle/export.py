@@ -19,23 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from mnistnet.bundle.digit import digit_graph
+from mnistnet.bundle.folder import replaceable
 from mnistnet.bundle.graph import OPSET, to_bytes
-from mnistnet.bundle.manifest import (
-    BESIDE,
-    FILES,
-    MANIFEST,
-    Fingerprint,
-    Manifest,
-    json_bytes,
-    read_manifest,
-)
+from mnistnet.bundle.manifest import MANIFEST, Fingerprint, Manifest, json_bytes
 from mnistnet.bundle.picture import picture_graph
 from mnistnet.bundle.vectors import PictureVector, Vectors, drawn_images, drawn_pictures
 from mnistnet.bundle.verify import verify
-from mnistnet.errors import BundleError, WeightsError
-from mnistnet.files import replacing, unwritable, write_bytes
+from mnistnet.errors import WeightsError
+from mnistnet.files import replacing, write_bytes
 from mnistnet.model import MEAN, STD, normalise
-from mnistnet.picture import prepare, read
+from mnistnet.picture import ENOUGH, prepare, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,12 +65,11 @@ def export(
         The manifest that was written.
 
     Raises:
-        BundleError: something else lies in the directory.
         WeightsError: the weights are not finite.
-        FileError: the directory cannot be written.
+        BundleError: the manifest that lies in the directory is damaged.
+        FileError: something else lies in the directory, or it cannot be written.
     """
-    target = directory.resolve()  # so that it is not a link that gets replaced
-    _check_replaceable(target)
+    target = replaceable(directory)
     contents = _contents(net, report, card)
     files = {name: Fingerprint.of(content) for name, content in contents.items()}
     manifest = Manifest(files, metrics, threshold, origin)
@@ -99,7 +91,7 @@ def _contents(net: MnistNet, report: dict[str, Any], card: str) -> dict[str, byt
     return {
         "README.md": card.encode(),
         "digit.onnx": to_bytes(digit),
-        "picture.onnx": to_bytes(picture_graph(_exported_preparation(), digit)),
+        "picture.onnx": to_bytes(picture_graph(_exported_preparation(), digit, enough=ENOUGH)),
         "report.json": json_bytes(report),
         "vectors.json": _vectors(net).to_bytes(),
         "weights.safetensors": save(state),
@@ -165,18 +157,3 @@ def _vectors(net: MnistNet) -> Vectors:
             probabilities_of(images).numpy(),
             tuple(PictureVector(p.numpy(), seen.numpy(), bool(ink)) for p, seen, ink in answers),
         )
-
-
-def _check_replaceable(target: Path) -> None:
-    """Refuse to touch what is not a bundle. Raises BundleError, FileError."""
-    try:
-        names = {entry.name for entry in target.iterdir()} if target.exists() else set()
-    except OSError as error:  # a file, or not to be read
-        raise unwritable(target, error) from error
-    foreign = sorted(names - {MANIFEST, *FILES, *BESIDE})
-    if foreign:
-        raise BundleError(
-            f"{target}: holds {foreign[0]}, so it is not replaced; choose another directory"
-        )
-    if names:
-        read_manifest(target)

@@ -1,6 +1,6 @@
 """`picture.onnx`: the picture's readings and the network that judges them, joined into one graph.
 
-    model = picture_graph(prepared, digit_graph(weights, mean=MEAN, std=STD))
+    model = picture_graph(prepared, digit_graph(weights, mean=MEAN, std=STD), enough=ENOUGH)
 
 `picture` uint8 (H, W) to `probabilities` float32 (10,), `seen` uint8 (28, 28) and `ink` bool ().
 `prepared` is what torch's exporter makes of the preparation. The exporter writes down where and
@@ -24,13 +24,16 @@ SEEN = Tensor("seen", np.uint8, (28, 28))
 INK = Tensor("ink", np.bool_, ())
 
 
-def picture_graph(prepared: onnx.ModelProto, digit: onnx.ModelProto) -> onnx.ModelProto:
+def picture_graph(
+    prepared: onnx.ModelProto, digit: onnx.ModelProto, *, enough: float
+) -> onnx.ModelProto:
     """Let the digit graph judge how a picture may be read, and keep the best reading.
 
     Args:
         prepared: one input, uint8 (H, W); outputs uint8 (N, 28, 28), float32 (N,) and bool ():
             `mnistnet.picture.Readings`.
         digit: `images` uint8 (N, 28, 28) to `probabilities` float32 (N, 10).
+        enough: the confidence beyond which more says no more.
 
     Raises:
         ValueError: the preparation is for pictures of one size only. Torch's exporter takes a
@@ -44,16 +47,16 @@ def picture_graph(prepared: onnx.ModelProto, digit: onnx.ModelProto) -> onnx.Mod
     g = Graph()
     g.take_over(prepared.graph, {end.name: name for end, name in zip(ends, names, strict=True)})
     g.take_over(digit.graph, {"images": "readings", "probabilities": "judged"})
-    best = _best(g, "judged", "plausibility")
+    best = _best(g, "judged", "plausibility", enough)
     g.add("Gather", "readings", best, axis=0, output=SEEN.name)
     g.add("Gather", "judged", best, axis=0, output=PROBABILITIES.name)
     return g.model("picture", [PICTURE], [PROBABILITIES, SEEN, INK])
 
 
-def _best(g: Graph, probabilities: str, plausibility: str) -> str:
+def _best(g: Graph, probabilities: str, plausibility: str, enough: float) -> str:
     """Choose a reading as `mnistnet.picture.prepare` does: by log odds of the network's answer."""
     confidence = g.add("ReduceMax", probabilities, g.constant([1], np.int64), keepdims=0)
-    confidence = g.add("Clip", confidence, g.constant(1e-6), g.constant(1 - 1e-6))
+    confidence = g.add("Clip", confidence, g.constant(1e-6), g.constant(enough))
     odds = g.add("Div", confidence, g.add("Sub", g.constant(1), confidence))
     score = g.add("Add", plausibility, g.add("Log", odds))
     return g.add("ArgMax", score, axis=0, keepdims=0)

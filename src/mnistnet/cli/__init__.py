@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         code = cli(list(arguments) if arguments is not None else None, standalone_mode=False)
     except MnistNetError as error:
-        click.echo(f"mnistnet: {error}", err=True)
+        click.echo(f"mnistnet: {_one_line(error)}", err=True)
         code = 130 if isinstance(error, Interrupted) else 2
     except click.ClickException as error:
         error.show()
@@ -78,4 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # the reader, `head` say, has what it wanted
         sys.stderr.close()
         code = 0
+    except OSError as error:  # the disk that the output goes to is full, say
+        click.echo(f"mnistnet: {_one_line(error)}", err=True)
+        code = 2
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _one_line(error: Exception) -> str:
+    """Give a message as it may be printed, whatever a file's name or a foreign file put into it."""
+    return "".join(c if c.isprintable() else "?" for c in str(error))

@@ -12,7 +12,8 @@ import click
 from mnistnet.cli.extras import import_extra
 
 if TYPE_CHECKING:
-    from mnistnet.pipeline.evaluate import Evaluation, Progress
+    from mnistnet.pipeline.evaluate import Evaluation
+    from mnistnet.pipeline.measures import Progress
 
 PATH = click.Path(path_type=Path)
 VERDICTS = {
@@ -107,6 +108,8 @@ def _summary(report: dict[str, Any]) -> list[str]:
             f"{len(measured['corruptions'])} corruptions ({measured['clean_error']:.2%} clean, "
             f"n = {measured['n']:,} each)"
         )
+    if "not_digits" in report:
+        lines.append(_not_digits(report["not_digits"]))
     if "speed" in report:
         images, picture = report["speed"]["images_per_s"], report["speed"]["ms_per_picture"]
         lines.append(
@@ -114,6 +117,15 @@ def _summary(report: dict[str, Any]) -> list[str]:
             f"{picture['median']:.2f} ms a picture (n = {picture['n']})"
         )
     return lines + _verdict(report)
+
+
+def _not_digits(rows: list[dict[str, Any]]) -> str:
+    scores = ", ".join(f"{row['kind']} {row['auroc']:.2f}" for row in rows)
+    line = f"Pictures of no digit, told apart by confidence: AUROC {scores}"
+    n = sum(row["n"] for row in rows)
+    if all("refused" in row for row in rows):
+        line += f'; {sum(row["refused"] for row in rows) / n:.0%} answered "not sure"'
+    return f"{line} (n = {n:,})"
 
 
 def _verdict(report: dict[str, Any]) -> list[str]:
@@ -137,6 +149,8 @@ def _as_json(done: Evaluation) -> dict[str, Any]:
     result["calibration_error"] = report["calibration"]["expected_calibration_error"]
     for path, measured in report.get("robustness", {}).items():
         result[f"{path}_mean_error"] = measured["mean_error"]
+    if "not_digits" in report:
+        result["not_digits"] = report["not_digits"]
     if "against" in report:
         keys = ("name", "verdict", "p", "difference", "low", "high", "n_gained", "n_lost")
         result["against"] = {key: report["against"][key] for key in keys}

@@ -113,14 +113,16 @@ def history(remote: str, branch: str, as_json: bool) -> None:
 @click.command()
 @click.argument("version", metavar="[vN]", required=False)
 @click.option("-o", "--out", type=PATH, required=True, help="the bundle's folder")
+@click.option("--public-key", type=PATH, help="demand that this key's owner has signed it")
 @_registry
-def pull(version: str | None, out: Path, remote: str, branch: str) -> None:
+def pull(version: str | None, out: Path, public_key: Path | None, remote: str, branch: str) -> None:
     """Write the champion's bundle, or vN's, to a folder, and verify it."""
     from mnistnet.pipeline.published import pull
 
     number = _number(version) if version else None
-    release = pull(number, out, remote=remote, branch=branch)
-    click.echo(f"{out}: {release.name}, verified")
+    release = pull(number, out, remote=remote, branch=branch, public_key=public_key)
+    whose = f", signed by the owner of {public_key}" if public_key else ""
+    click.echo(f"{out}: {release.name}, verified{whose}")
 
 
 @click.command()

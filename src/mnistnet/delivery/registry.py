@@ -16,15 +16,7 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from mnistnet.bundle.manifest import (
-    BESIDE,
-    FILES,
-    MANIFEST,
-    MAX_BESIDE_BYTES,
-    MAX_BUNDLE_BYTES,
-    MAX_MANIFEST_BYTES,
-    check_files,
-)
+from mnistnet.bundle.manifest import BESIDE, FILES, MANIFEST, check_files
 from mnistnet.bundle.verify import verify
 from mnistnet.delivery.git import GitFailed
 from mnistnet.delivery.release import (
@@ -53,7 +45,7 @@ ENTRY = re.compile(rf"100644 blob ({OBJECT_NAME})\t([A-Za-z.]{{1,32}})")
 MAX_COMMIT_BYTES = 65_536
 MAX_RELEASES = 100_000
 MAX_TREE_BYTES = 4096  # ten entries take 500
-MAX_BYTES = {MANIFEST: MAX_MANIFEST_BYTES, **dict.fromkeys(FILES, MAX_BUNDLE_BYTES)}
+MAX_RELEASE_BYTES = 1_000_000  # a bundle with all that lies beside it
 
 
 class Verdict(Protocol):
@@ -164,14 +156,15 @@ class Registry:
             FileError: the folder cannot be written.
         """
         entries = self._entries(release)
-        for name, blob in entries.items():
-            limit = MAX_BYTES.get(name, MAX_BESIDE_BYTES)
-            (content,) = self._git.read_objects([blob], "blob", max_bytes=limit)
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
+        contents = self._git.read_objects(
+            list(entries.values()), "blob", max_bytes=MAX_RELEASE_BYTES
+        )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, content in zip(entries, contents, strict=True):
                 (folder / name).write_bytes(content)
-            except OSError as error:
-                raise unwritable(folder, error) from error
+        except OSError as error:
+            raise unwritable(folder, error) from error
         verify(folder)
         if facts_of(folder) != release.facts:
             raise self._damaged(release, "does not hold the bundle that its commit names")
@@ -278,13 +271,19 @@ def snapshot(bundle: Path, folder: Path) -> Path:
     """Verify a bundle, and copy it to where nobody changes it while it is judged.
 
     Raises:
-        BundleError: it fails verification.
+        BundleError: it fails verification, or is too large with what lies beside it.
     """
     manifest = verify(bundle)
     folder.mkdir()
-    for name in (MANIFEST, *FILES, *BESIDE):
-        if (bundle / name).exists():
-            shutil.copyfile(bundle / name, folder / name, follow_symlinks=False)
+    names = [name for name in (MANIFEST, *FILES, *BESIDE) if (bundle / name).exists()]
+    size_bytes = sum((bundle / name).stat().st_size for name in names)
+    if size_bytes > MAX_RELEASE_BYTES:
+        raise BundleError(
+            f"{bundle}: has {size_bytes:,} bytes, and a release at most {MAX_RELEASE_BYTES:,}; take"
+            f" away what lies beside the bundle ({', '.join(BESIDE)})"
+        )
+    for name in names:
+        shutil.copyfile(bundle / name, folder / name, follow_symlinks=False)
     try:
         unchanged = check_files(folder) == manifest
     except BundleError:

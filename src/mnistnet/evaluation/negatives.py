@@ -70,7 +70,7 @@ def _scribble(rng: np.random.Generator) -> Grey:
         to_and_fro = np.arange(2 * turns) % 2
         corners = np.stack([to_and_fro, np.linspace(0, 1, 2 * turns)], axis=1)
         corners = corners @ _turned(rng.uniform(0, np.pi)) + rng.normal(0, 0.06, corners.shape)
-    return _on_paper([_curve(corners)], rng)
+    return _on_paper([lay_curve(corners)], rng)
 
 
 def _blank(rng: np.random.Generator) -> Grey:
@@ -145,10 +145,10 @@ def _turned(angle: float) -> NDArray[np.float64]:
     return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
 
 
-def _curve(points: Points) -> Points:
-    """Lay a smooth curve through points (Catmull-Rom), as 20 positions a span."""
+def lay_curve(points: Points, positions: int = 20) -> Points:
+    """Lay a smooth curve through points (Catmull-Rom), as so many positions a span."""
     ends = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
-    t = np.linspace(0, 1, 20)[:, None]
+    t = np.linspace(0, 1, positions)[:, None]
     spans = []
     for a, b, c, d in zip(ends, ends[1:], ends[2:], ends[3:], strict=False):
         cubic = (3 * (b - c) + d - a) * t**3 + (2 * a - 5 * b + 4 * c - d) * t**2

@@ -42,6 +42,8 @@ PRIORS = (0.0, -0.6, -0.9, -1.1, -0.6, -2.0, -1.0, -0.8)
 # validation images, plain and spoilt, on drawn scenes and on load_digits: see benchmarks/LOG.md.
 CLEAR, SURE, HEAVY = 9.0, 1.3, 2.0
 USUAL_MASS = 0.13  # mean ink of MNIST's pixels
+# Confidence beyond this is no more evidence: the network is very sure of much that is no digit.
+ENOUGH = 0.93
 
 
 class Readings(NamedTuple):
@@ -64,7 +66,7 @@ def prepare(picture: Tensor, judge: Callable[[Tensor], Tensor]) -> tuple[Tensor,
         ink, bool (). Without ink the picture is black.
     """
     readings = read(picture)
-    confidence = judge(readings.seen).amax(1).clamp(1e-6, 1 - 1e-6)
+    confidence = judge(readings.seen).amax(1).clamp(1e-6, ENOUGH)
     best = (readings.plausibility + confidence.logit()).argmax()
     return readings.seen[best], readings.ink
 

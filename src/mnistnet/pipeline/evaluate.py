@@ -4,56 +4,46 @@
     done.report["accuracy"], done.page
 
 `report_on` is the report on a data set's images, the same here and in a bundle; what is added
-here is what would differ from one machine to the next or take a minute: timings, robustness.
+here is what would differ from one machine to the next or take a minute: timings, robustness,
+pictures that show no digit.
 """
 
 from __future__ import annotations
 
-import os
-import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from mnistnet import data as datasets
 from mnistnet.data.mnist import MNIST
-from mnistnet.errors import DataError, FileError
+from mnistnet.errors import DataError
 from mnistnet.evaluation import (
     MNIST_TEST_LABEL_ERRORS,
     Against,
     build_report,
-    measure_robustness,
     render_html,
 )
-from mnistnet.files import replacing, unwritable, write_bytes, write_json
-from mnistnet.inference.labelled import as_row, find_labelled, is_labelled, read_labelled
+from mnistnet.files import replaceable, replacing, write_bytes, write_json
+from mnistnet.inference.labelled import find_labelled, is_labelled, read_labelled
 from mnistnet.pipeline.judged import opened
+from mnistnet.pipeline.measures import (
+    Progress,
+    measure_not_digits,
+    measure_robustness,
+    measure_speed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from mnistnet.data import DataSet
     from mnistnet.pipeline.judged import Judged
 
 REPORT, PAGE = "report.json", "report.html"
-ROBUSTNESS_IMAGES = 2000  # spread over the whole test set, whose halves are of different writers
-ROBUSTNESS_PASSES = 16  # the fifteen corruptions, and the images as they are
-ROUNDS = 20  # of timing many images
-PICTURES_TIMED = 100
-
-
-class Progress(NamedTuple):
-    """How far a part of the work is."""
-
-    what: str
-    done: int
-    total: int
 
 
 @dataclass(frozen=True)
@@ -86,7 +76,7 @@ def evaluate(
             the usual places for a data set.
         against: another bundle or run, to compare with on the same images.
         out: the report's folder; an older report there is replaced. None: below `reports/`.
-        quick: leave out robustness and timings, the slow parts.
+        quick: leave out robustness, timings and pictures of no digit, the slow parts.
         on_progress: is told what is being done, and how far it is.
 
     Raises:
@@ -97,10 +87,10 @@ def evaluate(
         model = stack.enter_context(opened(folder))
         other = stack.enter_context(opened(against)) if against else None
         target = out or default_folder(folder, against)
-        _check_replaceable(target)
-        scratch = stack.enter_context(replacing(target.resolve()))  # it may not be writable
+        place = replaceable(target, {REPORT, PAGE})
+        scratch = stack.enter_context(replacing(place))  # now, as it may not be writable
         if data is not None and is_labelled(data):
-            report = _judge_pictures(model, other, data, on_progress)
+            report = _judge_pictures(model, other, data, on_progress, quick=quick)
         else:
             report = _judge_images(model, other, _load(data), on_progress, quick=quick)
         page = render_html(report)
@@ -174,17 +164,21 @@ def _judge_images(
     if other:
         parts["against"] = Against(other.name, other.classify(images), other.about)
     if not quick:
-        n = min(ROBUSTNESS_IMAGES, len(images))
-        subset = np.arange(n) * len(images) // n
-        parts["robustness"] = _robustness(model, images[subset], labels[subset], on_progress)
-        parts["speed"] = _speed(model, images[subset], on_progress)
+        parts["robustness"] = measure_robustness(model, images, labels, on_progress)
+        parts["speed"] = measure_speed(model, images, on_progress)
+        parts["not_digits"] = measure_not_digits(model, on_progress)
     about = {"name": model.name, **model.about}
     name = Path(dataset.source).resolve().stem
     return report_on(dataset, model.classify(images), model=about, name=name, **parts)
 
 
 def _judge_pictures(
-    model: Judged, other: Judged | None, folder: Path, on_progress: Callable[[Progress], None]
+    model: Judged,
+    other: Judged | None,
+    folder: Path,
+    on_progress: Callable[[Progress], None],
+    *,
+    quick: bool,
 ) -> dict[str, Any]:
     """Judge on people's own pictures, which are as cameras and programs make them."""
     pictures = find_labelled(folder)
@@ -205,89 +199,11 @@ def _judge_pictures(
         file_names=answers.names,
         undecoded=answers.unread,
         threshold=model.threshold,
+        not_digits=None if quick else measure_not_digits(model, on_progress),
         against=against,
     )
-
-
-def _robustness(
-    model: Judged,
-    images: NDArray[np.uint8],
-    labels: NDArray[np.uint8],
-    on_progress: Callable[[Progress], None],
-) -> dict[str, dict[str, Any]]:
-    """Spoil images in every way, and have the network and the picture graph read them."""
-    predictor = model.predictor()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-
-        def through_graph(spoilt: NDArray[np.uint8]) -> NDArray[np.float32]:
-            return np.stack([as_row(answer) for answer in pool.map(predictor.predict, spoilt)])
-
-        return {
-            "network": _measured("network", model.classify, images, labels, on_progress),
-            "picture": _measured("picture graph", through_graph, images, labels, on_progress),
-        }
-
-
-def _measured(
-    path: str,
-    answer: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-    images: NDArray[np.uint8],
-    labels: NDArray[np.uint8],
-    on_progress: Callable[[Progress], None],
-) -> dict[str, Any]:
-    done, total = 0, ROBUSTNESS_PASSES * len(images)
-
-    def counting(spoilt: NDArray[np.uint8]) -> NDArray[np.float32]:
-        nonlocal done
-        rows = answer(spoilt)
-        done += len(spoilt)
-        on_progress(Progress(f"robustness of the {path}", done, total))
-        return rows
-
-    return measure_robustness(counting, images, labels)
-
-
-def _speed(
-    model: Judged, images: NDArray[np.uint8], on_progress: Callable[[Progress], None]
-) -> dict[str, Any]:
-    """Time many images at once, and pictures of 280×280 pixels one by one."""
-    on_progress(Progress("timing", 0, 1))
-    predict = model.predictor().predict
-    pictures = [np.kron(image, np.ones((10, 10), np.uint8)) for image in images[:PICTURES_TIMED]]
-    model.classify(images), predict(pictures[0])  # what the first call sets up is not timed
-    rounds_s = [_time_s(model.classify, images) for _ in range(ROUNDS)]
-    pictures_s = [_time_s(predict, picture) for picture in pictures]
-    return {
-        "images_per_s": _spread([len(images) / seconds for seconds in rounds_s]),
-        "ms_per_picture": _spread([1000 * seconds for seconds in pictures_s]),
-        "runtime": model.runtime,
-    }
-
-
-def _time_s(answer: Callable[[Any], object], question: Any) -> float:
-    started = time.perf_counter()
-    answer(question)
-    return time.perf_counter() - started
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    low, median, high = (float(q) for q in np.percentile(values, (25, 50, 75)))
-    return {"median": median, "low": low, "high": high, "n": len(values)}
 
 
 def _is_mnists_test_set(dataset: DataSet) -> bool:
     known = {file.name: file.sha256 for file in MNIST if file.name.startswith("t10k")}
     return all(dataset.sha256[name] == digest for name, digest in known.items())
-
-
-def _check_replaceable(folder: Path) -> None:
-    """Refuse to touch what is not a report. Raises FileError."""
-    try:
-        names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
-    except OSError as error:  # a file, or not to be read
-        raise unwritable(folder, error) from error
-    foreign = sorted(names - {REPORT, PAGE})
-    if foreign:
-        raise FileError(
-            f"{folder}: holds {foreign[0]}, so no report is put there; choose another folder"
-        )

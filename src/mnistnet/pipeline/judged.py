@@ -87,7 +87,7 @@ def read_origin(run: Run) -> Origin:
         RunError: the run is not finished, or its record is damaged.
         FileError: the record cannot be read.
     """
-    if not run.weights_file.is_file():
+    if not is_run(run.folder) or not run.weights_file.is_file():
         raise RunError(f"{run.folder}: is not a finished run; mnistnet train makes one")
     fields = read_json(run.origin_file)
     try:

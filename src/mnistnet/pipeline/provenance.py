@@ -179,8 +179,10 @@ def _installed() -> dict[str, str]:
 def _pinned(constraints: Path) -> dict[str, str]:
     try:
         text = constraints.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(f"{constraints}: cannot be read ({error})") from error
+    except OSError as error:
+        raise FileError(f"{constraints}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError:
+        raise FileError(f"{constraints}: is not a text file; name a constraints.txt") from None
     versions = dict(re.findall(r"^(\S+)==([^\s;#+]+)", text, re.MULTILINE))
     for name in DECISIVE:
         if name not in versions:

@@ -15,9 +15,12 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from mnistnet import data as datasets
-from mnistnet.bundle.folder import replaceable, replacing
+from mnistnet.bundle.folder import replaceable
 from mnistnet.delivery.registry import open_registry
+from mnistnet.delivery.signature import check_signature
+from mnistnet.errors import BundleError
 from mnistnet.evaluation import mcnemar_exact, paired_difference, wilson_interval
+from mnistnet.files import replacing
 from mnistnet.inference import Predictor
 
 if TYPE_CHECKING:
@@ -56,7 +59,12 @@ def history(*, remote: str = "origin", branch: str = "models") -> State:
 
 
 def pull(
-    version: int | None, directory: Path, *, remote: str = "origin", branch: str = "models"
+    version: int | None,
+    directory: Path,
+    *,
+    remote: str = "origin",
+    branch: str = "models",
+    public_key: Path | None = None,
 ) -> Release:
     """Write a version's bundle to a folder, whole and verified or not at all.
 
@@ -65,17 +73,24 @@ def pull(
         directory: where to; a bundle that lies there is replaced.
         remote: see above.
         branch: see above.
+        public_key: demand that this key's owner has signed it.
 
     Raises:
         RegistryError: there is no such version, or the remote cannot be read.
-        BundleError: its bundle fails verification, or something else lies in the folder.
-        FileError: the folder cannot be written.
+        BundleError: its bundle fails verification, or is not signed with that key.
+        FileError: something else lies in the folder, it cannot be written, or the key not be used.
+        MissingError: a key was given, and the extra `deliver` is not installed.
     """
     target = replaceable(directory)
     with open_registry(remote, branch) as registry:
         release = registry.find(registry.read(), version)
         with replacing(target) as temporary:
-            registry.extract(release, temporary)
+            try:
+                registry.extract(release, temporary)
+                if public_key:
+                    check_signature(temporary, public_key)
+            except BundleError as error:  # when it is read, that folder is gone
+                raise BundleError(str(error).replace(str(temporary), release.name)) from error
         return release
 
 

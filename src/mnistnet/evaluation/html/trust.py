@@ -91,6 +91,7 @@ def _not_digits(report: Report) -> Iterator[Element]:
     yield node("h3", "Pictures that are no digit")
     yield node(
         "p",
+        "Drawn letters, scribbles and empty paper, read by the picture graph. "
         "AUROC is the chance that a digit is answered with more confidence than such a picture: "
         "1 tells them apart perfectly, 0.5 not at all.",
     )

@@ -1,0 +1,78 @@
+"""Careless words and hostile names: one clear line, exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnistnet.cli import main
+from mnistnet.inference.predictor import DEFAULT_BUNDLE
+
+FULL = Path("/dev/full")  # Linux has a disk that always is
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is in no git repository, with a file and an empty folder."""
+    (tmp_path / "garbage").write_bytes(bytes(range(256)))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--recipe", "empty"], "no recipe is called 'empty'"),
+        (["export", "empty", "-o", "x"], "empty: is not a finished run"),
+        (["export", DEFAULT_BUNDLE, "-o", "x"], "default: is not a finished run"),
+        (["verify", "garbage"], "garbage: is not a bundle"),
+        (["verify", "two\nlines"], "two?lines: is not a bundle"),
+        (["verify", "\x1b[31mred"], "?[31mred: is not a bundle"),
+        (["eval", "empty"], "empty: is neither a run"),
+        (["eval", DEFAULT_BUNDLE, "--quick", "-o", "garbage"], "garbage: cannot be written"),
+        (["eval", DEFAULT_BUNDLE, "--quick", "-o", "."], ": holds empty, so it is not replaced"),
+        (["gate", "garbage"], "garbage: is not a bundle"),
+        (["gate", DEFAULT_BUNDLE, "--rules", "garbage"], "garbage: "),
+        (["publish", DEFAULT_BUNDLE], "this folder is in no git repository"),
+        (["history", "--remote", "./empty"], "./empty: cannot be read"),
+        (["history", "--remote", "http://127.0.0.1:1/x"], "cannot be read"),
+        (["rollback", "v1", "--remote", "./garbage"], "./garbage: cannot be read"),
+        (["pull", "-o", "garbage", "--remote", "./empty"], "garbage: cannot be written"),
+        (["diff", "v1", "newest"], "'newest' is no version"),
+        (["fingerprint", "--recipe", "nope"], "no recipe is called 'nope'"),
+        (["reproduce", "empty"], "empty: is not a bundle"),
+        (["reproduce", "v3"], "this folder is in no git repository"),
+        (["sign", DEFAULT_BUNDLE, "--key", "garbage"], "garbage: is no private key"),
+    ],
+    ids=lambda words: " ".join(map(str, words))[:40] if isinstance(words, list) else "",
+)
+@pytest.mark.usefixtures("place")
+def test_what_cannot_be_used_is_told_in_one_line(
+    words: list[str | Path], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    told = capsys.readouterr()
+    lines = [line for line in told.err.splitlines() if not line.endswith(" …") and line[0] != "…"]
+    assert (ended.value.code, told.out, len(lines)) == (2, "", 1), told.err
+    assert lines[0].startswith("mnistnet: ")
+    assert message in lines[0]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no disk here that is always full")
+def test_output_to_a_full_disk_is_told_in_one_line() -> None:
+    with FULL.open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mnistnet", "data"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "mnistnet: [Errno 28] No space left on device\n"
