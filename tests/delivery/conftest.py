@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-IDENTITY = "[user]\nname = Ada\nemail = ada@example.org\n"
+IDENTITY = "[user]\nname = Owner\nemail = publisher@example.org\n"
 
 
 @pytest.fixture

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from releases import RecordingGate, git, refs
+from releases import RecordingGate, git, published, refs
 
 from mnistnet.delivery import git as running
 from mnistnet.errors import RegistryError
 from mnistnet.pipeline.publish import publish
-from mnistnet.pipeline.published import history
+from mnistnet.pipeline.published import history, pull
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,6 +124,30 @@ def test_the_clones_own_name_and_way_in_are_used(
     git(clone, "remote", "set-url", "origin", "short:registry.git")
     publish(ada, gate=RecordingGate())
     assert git(registry, "log", "-1", "--format=%an", "models") == "Local"
+
+
+SSH = """
+import subprocess, sys
+*options, host, command = sys.argv[1:]
+assert host == "git@host.invalid", sys.argv
+sys.exit(subprocess.run(["sh", "-c", command]).returncode)
+"""
+
+
+def test_a_remote_may_be_reached_over_ssh(
+    registry: Path, clone: Path, ada: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git's own SSH transport, end to end; only the encrypted wire between is left out."""
+    program = tmp_path / "ssh.py"
+    program.write_text(SSH, encoding="utf-8")
+    monkeypatch.setenv("GIT_SSH_COMMAND", f'"{sys.executable}" "{program}"')
+    address = f"ssh://git@host.invalid{registry.as_posix()}"
+    git(clone, "remote", "set-url", "origin", address)
+    assert publish(ada, gate=RecordingGate()).version == 1
+    assert published(registry) == ["ada"]
+    assert pull(None, tmp_path / "champion", remote=address).name == "v1"
+    program.write_text("import sys; sys.exit('Permission denied (publickey).')", encoding="utf-8")
+    assert "Permission denied" in _complaint()
 
 
 def test_outside_a_clone_a_remote_is_a_url_or_a_path(

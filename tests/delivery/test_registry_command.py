@@ -84,10 +84,11 @@ def test_the_history_is_a_table_with_the_champion_on_top(three: Path, say: objec
     when = r"\d{4}-\d\d-\d\d \d\d:\d\d"
     lines = out.splitlines()
     assert re.fullmatch(
-        rf"\* v4  {when} – now  +99\.10% \(98\.90–99\.27\)  [0-9a-f]{{12}}  rollback to v2 .* Ada",
+        rf"\* v4  {when} – now  +99\.10% \(98\.90–99\.27\)  [0-9a-f]{{12}}"
+        r"  rollback to v2 .* Owner",
         lines[0],
     )
-    assert re.fullmatch(rf"  v3  {when} – {when}  98\.90% .*; withdrawn by v4  Ada", lines[1])
+    assert re.fullmatch(rf"  v3  {when} – {when}  98\.90% .*; withdrawn by v4  Owner", lines[1])
     assert len(lines) == len(published(three)) == 4
 
 

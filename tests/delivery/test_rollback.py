@@ -76,7 +76,7 @@ def test_history_tells_what_was_champion_and_what_was_withdrawn(three: Path) -> 
     state = history()
     assert [release.name for release in state.releases] == ["v1", "v2", "v3", "v4"]
     assert state.champion is not None
-    assert (state.champion.name, state.champion.who) == ("v4", "Ada")
+    assert (state.champion.name, state.champion.who) == ("v4", "Owner")
     assert state.champion.notes.rollback_to == 2
     accuracies = [release.facts.accuracy.correct for release in state.releases]
     assert accuracies == [9900, 9910, 9890, 9910]

@@ -30,12 +30,12 @@ def few(mnist: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def forge(tmp_path_factory: pytest.TempPathFactory, few: Path) -> Iterator[Forge]:
-    """Ada's repository with this project in it, a small data set and a short recipe."""
+    """A publisher's repository with this project in it, a small data set and a short recipe."""
     if reason := why_not():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("forge")
     config = folder / "gitconfig"
-    config.write_text("[user]\nname = Ada\nemail = ada@example.org\n", encoding="utf-8")
+    config.write_text("[user]\nname = Owner\nemail = publisher@example.org\n", encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch, serving_forge(folder) as forge:
         patch.setenv("GIT_CONFIG_GLOBAL", str(config))
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")

@@ -54,7 +54,7 @@ def test_a_pushed_commit_is_trained_gated_published_and_shown(forge: Forge, firs
 
 
 def test_the_summary_has_the_accuracy_the_gate_and_what_was_not_done(first_run: Run) -> None:
-    assert re.search(r"    Accuracy: \d+\.\d\d% \(95% interval", first_run.summary)
+    assert re.search(r"- Accuracy: \d+\.\d\d% \(95% interval", first_run.summary)
     assert re.search(r"    pass +not worse than champion", first_run.summary)
     assert "candidate: published as v1, the first\n" in first_run.summary
     assert "Not signed: no identity token is to be had here." in first_run.summary

@@ -81,6 +81,6 @@ def test_a_change_is_trained_and_gated_and_its_summary_has_the_gates_table(forge
     run = forge.run("ci.yml", job="train")
     assert run.passed, run.log
     assert run.jobs == {"Train and gate": True}
-    assert re.search(r"    Accuracy: \d+\.\d\d%", run.summary)
+    assert re.search(r"- Accuracy: \d+\.\d\d%", run.summary)
     assert "The bundle **passes all 13 rules**." in run.summary
     assert "| pass | accuracy |" in run.summary

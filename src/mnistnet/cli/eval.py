@@ -29,6 +29,7 @@ VERDICTS = {
 @click.option("--against", type=PATH, help="another bundle or run, read on the same images")
 @click.option("-o", "--out", type=PATH, help="the report's folder; otherwise below reports/")
 @click.option("--quick", is_flag=True, help="leave out robustness and timings, a minute's work")
+@click.option("--markdown", is_flag=True, help="print Markdown, for a job's summary")
 @click.option("--json", "as_json", is_flag=True, help="end with one JSON object")
 def evaluate(
     model: Path,
@@ -36,6 +37,7 @@ def evaluate(
     against: Path | None,
     out: Path | None,
     quick: bool,
+    markdown: bool,
     as_json: bool,
 ) -> None:
     """Judge a model, and write report.json and report.html.
@@ -44,6 +46,7 @@ def evaluate(
     """
     import warnings
 
+    from mnistnet.evaluation import render_markdown
     from mnistnet.pipeline import evaluate as pipeline
     from mnistnet.pipeline.judged import is_run
 
@@ -54,9 +57,9 @@ def evaluate(
         done = pipeline.evaluate(
             model, data=data, against=against, out=out, quick=quick, on_progress=bar.show
         )
-    for line in _summary(done.report):
-        click.echo(line)
-    click.echo(f"Report: {done.page}")
+    summary = _summary(done.report)
+    click.echo(render_markdown(done.report, summary) if markdown else "\n".join(summary))
+    click.echo(f"Report: {done.page}", err=markdown)
     if as_json:
         click.echo(json.dumps(_as_json(done)))
 

@@ -4,8 +4,8 @@
     >>> page = render_html(report)
 
 `metrics` scores predictions and `certainty` says how sure a score is; `corruptions` spoils
-pictures and `robustness` measures what that costs; `report` puts it all into data and `html`
-into a page.
+pictures and `robustness` measures what that costs; `report` puts it all into data, `html`
+into a page and `markdown` into a summary.
 """
 
 from mnistnet.evaluation.certainty import (
@@ -20,6 +20,7 @@ from mnistnet.evaluation.certainty import (
 )
 from mnistnet.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from mnistnet.evaluation.html import render_html
+from mnistnet.evaluation.markdown import render_markdown
 from mnistnet.evaluation.metrics import (
     ClassScores,
     ReliabilityBin,
@@ -67,6 +68,7 @@ __all__ = [
     "paired_difference",
     "reliability_bins",
     "render_html",
+    "render_markdown",
     "selective_accuracy",
     "wilson_interval",
     "worst_mistakes",
