@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 SOURCE = Path(__file__).with_name("step.cpp")
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
-# Apple's older compilers call it -mcpu; without either it still works, at a fraction of the speed.
-TUNING = (("-march=native",), ("-mcpu=native",), ())
+# The same wish in two compilers' words. Untuned, torch's layers are as fast: see benchmarks/LOG.md.
+TUNING = ("-march=native", "-mcpu=native")
 COMPILER_TIMEOUT_S = 120
 
 
@@ -141,7 +141,7 @@ def _compile(compiler: str, library: Path) -> bool:
     for tuning in TUNING:
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:
             made = Path(folder) / library.name
-            if _run([compiler, *FLAGS, *tuning, str(SOURCE), "-o", str(made)]) is not None:
+            if _run([compiler, *FLAGS, tuning, str(SOURCE), "-o", str(made)]) is not None:
                 made.replace(library)  # at once: another run may be about to load it
                 return True
     return False
