@@ -12,9 +12,10 @@ import pytest
 import mnistnet
 
 SOURCE = Path(mnistnet.__file__).parent
-EVERYONE_MAY = {"errors", "files"}
+EVERYONE_MAY = {"errors", "extras", "files"}
 MAY_IMPORT = {
     "errors": set(),
+    "extras": set(),
     "files": set(),
     "data": set(),
     "model": set(),

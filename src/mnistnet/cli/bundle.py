@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mnistnet.cli.extras import import_extra
+from mnistnet.extras import import_extra
 
 PATH = click.Path(path_type=Path)
 
@@ -17,7 +17,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--data", type=PATH, help="the data set that the run was trained on")
 def export(run: Path, out: Path, data: Path | None) -> None:
     """Write a finished run as a bundle: graphs, weights, report, card and manifest."""
-    import_extra("torch", "onnx", "onnxscript", "safetensors")
+    import_extra("train", "torch", "onnx", "onnxscript", "safetensors")
     from mnistnet.pipeline.export import export_run
 
     manifest = export_run(run, out, data=data)

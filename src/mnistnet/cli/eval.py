@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnistnet.cli.extras import import_extra
+from mnistnet.extras import import_extra
 
 if TYPE_CHECKING:
     from mnistnet.pipeline.evaluate import Evaluation
@@ -51,7 +51,7 @@ def evaluate(
     from mnistnet.pipeline.judged import is_run
 
     if any(is_run(folder) for folder in (model, against) if folder):
-        import_extra("torch", "onnx", "onnxscript", "safetensors")
+        import_extra("train", "torch", "onnx", "onnxscript", "safetensors")
     warnings.simplefilter("ignore")  # of oddities in a picture's file that do not matter
     with _Bar() as bar:
         done = pipeline.evaluate(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnistnet.cli.extras import import_extra
+from mnistnet.extras import import_extra
 
 if TYPE_CHECKING:
     from mnistnet.pipeline.reproduce import Reproduction
@@ -63,7 +63,7 @@ def reproduce(bundle: str, data: Path | None, remote: str, branch: str, as_json:
     Exits with 0 if they are, and with 1 if not, saying what differs in the environment and
     whether the difference in accuracy is significant.
     """
-    import_extra("torch", "safetensors")
+    import_extra("train", "torch", "safetensors")
     from mnistnet.cli.progress import Bar
     from mnistnet.pipeline import reproduce as pipeline
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnistnet.cli.extras import import_extra
 from mnistnet.cli.progress import Bar
 from mnistnet.errors import UsageError
+from mnistnet.extras import import_extra
 from mnistnet.pipeline.tracking import open_trackers
 from mnistnet.training.recipe import RECIPES, Recipe, recipe_named
 
@@ -160,7 +160,7 @@ def summary() -> None:
 
 def _import_training() -> Any:
     """Import what training needs (torch above all: this is timed as import)."""
-    import_extra("torch", "torchinfo", "safetensors")
+    import_extra("train", "torch", "torchinfo", "safetensors")
     from mnistnet.pipeline import train as pipeline
     from mnistnet.training import loop  # noqa: F401
 

@@ -18,7 +18,8 @@ from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from mnistnet.bundle.manifest import check_files
-from mnistnet.errors import BundleError, FileError, MissingError
+from mnistnet.errors import BundleError, FileError
+from mnistnet.extras import missing
 from mnistnet.files import writing
 
 if TYPE_CHECKING:
@@ -154,6 +155,4 @@ def _library() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise MissingError(
-            f"{error.name} is not installed; this needs: pip install 'mnistnet[deliver]'"
-        ) from None
+        raise missing(error.name, "deliver") from None

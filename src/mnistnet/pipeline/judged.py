@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mnistnet.bundle.manifest import Manifest
     from mnistnet.model import MnistNet
 
 TIMED_FILES = ("digit.onnx", "picture.onnx", "weights.safetensors")  # what a model consists of
@@ -104,7 +105,7 @@ def _bundle(folder: Path) -> Judged:
     files = {name: manifest.files[name] for name in FILES}
     about = {
         "kind": "bundle",
-        **_parameters(folder),
+        **_parameters(folder, manifest),
         "size_bytes": {name: file.size_bytes for name, file in files.items()}
         | {MANIFEST: (folder / MANIFEST).stat().st_size},
         "sha256": {name: files[name].sha256 for name in TIMED_FILES},
@@ -158,9 +159,8 @@ def _exported(net: MnistNet, origin: Origin, scratch: Path) -> Predictor:
     return Predictor(scratch)
 
 
-def _parameters(bundle: Path) -> dict[str, int]:
+def _parameters(bundle: Path, manifest: Manifest) -> dict[str, int]:
     """Take the number of parameters from the report in a bundle, if it says."""
-    manifest = Predictor(bundle).manifest
     report = parse_json(read_file(bundle, "report.json", manifest), bundle / "report.json")
     model = report.get("model") if isinstance(report, dict) else None
     n = model.get("parameters") if isinstance(model, dict) else None

@@ -136,8 +136,7 @@ class CompiledReplicas:
 
     def _lay_gradients(self) -> None:
         """Make the parameters' gradients parts of the sum."""
-        parts = torch.split(self.sum, [p.numel() for p in self.net.parameters()])
-        for parameter, part in zip(self.net.parameters(), parts, strict=True):
+        for parameter, part in _parts(self.sum, list(self.net.parameters())):
             parameter.grad = part.view_as(parameter)
 
     def share_statistics(self) -> None:
@@ -145,10 +144,7 @@ class CompiledReplicas:
         mean = torch.stack(self.statistics).double().mean(0).float()
         for own in self.statistics:
             own.copy_(mean)
-        buffers = _statistics(self.net)
-        for buffer, part in zip(
-            buffers, torch.split(mean, [b.numel() for b in buffers]), strict=True
-        ):
+        for buffer, part in _parts(mean, _statistics(self.net)):
             buffer.copy_(part)
         for layer in self.net.modules():
             if isinstance(layer, nn.BatchNorm2d) and layer.num_batches_tracked is not None:
@@ -255,10 +251,15 @@ def _together(shares: Sequence[Share]) -> Share:
 def _in_one_piece(parameters: list[nn.Parameter]) -> Tensor:
     """Make the parameters parts of one tensor, and give that."""
     whole = torch.cat([p.detach().flatten() for p in parameters])
-    parts = torch.split(whole, [p.numel() for p in parameters])
-    for parameter, part in zip(parameters, parts, strict=True):
+    for parameter, part in _parts(whole, parameters):
         parameter.data = part.view_as(parameter)
     return whole
+
+
+def _parts(whole: Tensor, tensors: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Pair tensors with the parts of one that holds them all, end to end."""
+    parts = torch.split(whole, [t.numel() for t in tensors])
+    return list(zip(tensors, parts, strict=True))
 
 
 def _statistics(net: MnistNet) -> list[Tensor]:

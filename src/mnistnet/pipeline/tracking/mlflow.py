@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnistnet.errors import MnistNetError, TrackingError, UsageError
-from mnistnet.pipeline.tracking.trackers import need, one_line, without_password
+from mnistnet.extras import import_extra
+from mnistnet.pipeline.tracking.trackers import one_line, without_password
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -118,7 +119,7 @@ def _settle_mlflow() -> None:
     for variable, value in settings.items():
         os.environ.setdefault(variable, value)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it would tell of each retry
-    need("mlflow", "sqlalchemy", "alembic")
+    import_extra("track", "mlflow", "sqlalchemy", "alembic")
 
 
 def _sqlite_file(uri: str) -> Path | None:

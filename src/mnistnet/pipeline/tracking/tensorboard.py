@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mnistnet.pipeline.tracking.trackers import need
+from mnistnet.extras import import_extra
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ class TensorBoard:
     takes_bundle = False  # it has no artifacts
 
     def __init__(self) -> None:
-        need("tensorboard", "torch.utils.tensorboard")
+        import_extra("track", "tensorboard", "torch.utils.tensorboard")
         self._writer: Any = None
         self._images = 0  # the last step that was written
         self._parameters: dict[str, Any] = {}

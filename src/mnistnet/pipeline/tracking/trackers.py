@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from mnistnet.errors import Interrupted, MissingError, TrackingError
+from mnistnet.errors import Interrupted, TrackingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -152,18 +151,6 @@ class Trackers:
         self._warn(f"{tracker.name}: no longer tracks ({one_line(error)}); the run goes on")
         with suppress(Exception):  # it may still be able to say that it ended
             tracker.stop("failed")
-
-
-def need(*modules: str) -> None:
-    """Import modules of the extra `track`, or say how to install it."""
-    for module in modules:
-        try:
-            import_module(module)
-        except ImportError as error:
-            raise MissingError(
-                f"{error.name or module} is not installed; this needs:"
-                " pip install 'mnistnet[track]'"
-            ) from None
 
 
 def one_line(error: Exception) -> str:
