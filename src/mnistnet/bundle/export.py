@@ -121,8 +121,8 @@ class _Preparation(nn.Module):
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See `mnistnet.picture.read`."""
-        seen, plausibility, ink = read(picture)
-        return seen, plausibility, ink
+        readings = read(picture)
+        return readings.seen, readings.plausibility, readings.ink
 
 
 @contextmanager
