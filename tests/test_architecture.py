@@ -36,7 +36,7 @@ TORCH_ROOMS = ("model.py", "picture/", "training/", "bundle/export.py", "pipelin
 ONNX_ROOMS = ("bundle/export.py", "bundle/digit.py", "bundle/graph.py", "bundle/picture.py")
 HEAVY = {  # what only extras install, and which files may import it
     **dict.fromkeys(("mlflow", "tensorboard"), ("pipeline/tracking/",)),
-    **dict.fromkeys(("torch", "torchinfo", "safetensors", "matplotlib"), TORCH_ROOMS),
+    **dict.fromkeys(("torch", "torchinfo", "safetensors"), TORCH_ROOMS),
     **dict.fromkeys(("onnx", "onnxscript"), ONNX_ROOMS),
     **dict.fromkeys(("model_signing", "cryptography"), ("delivery/signature.py",)),
 }

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 N = 120
 BLOCK_TORCH = """
 import sys
-sys.modules.update(dict.fromkeys(("torch", "onnx", "onnxscript", "safetensors", "matplotlib")))
+sys.modules.update(dict.fromkeys(("torch", "onnx", "onnxscript", "safetensors")))
 from mnistnet.cli import main
 main(sys.argv[1:])
 """
