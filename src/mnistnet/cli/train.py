@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnistnet import data as datasets
 from mnistnet.cli.progress import Bar
 from mnistnet.errors import UsageError
 from mnistnet.extras import import_extra
@@ -85,12 +86,13 @@ def train(
     recipe = recipe_named(recipe_name).replacing(**changes)
     if resume and (not name or overwrite or changes or recipe_name != "fast"):
         raise UsageError("--resume takes --name alone: a resumed run keeps its recipe")
-    pipeline = _import_training()
+    with datasets.loading(data) as dataset:  # the import keeps only one core busy
+        pipeline = _import_training()
     trackers = open_trackers(places, warn=_warn)
     import_s = time.perf_counter() - started
     click.echo(pipeline.summary_table())
     with Bar() as bar:
-        given = {"data": data, "runs": runs, "name": name, "trackers": trackers}
+        given = {"data": dataset, "runs": runs, "name": name, "trackers": trackers}
         if resume:
             result = pipeline.resume(on_progress=bar.show, **given)
         else:

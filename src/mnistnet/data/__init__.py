@@ -10,8 +10,19 @@ Looked for, in this order: the path that is given, `$MNISTNET_DATA`, `./data/mni
 
 from __future__ import annotations
 
-from mnistnet.data.places import Candidate, candidates, find, load
+from mnistnet.data.places import Candidate, Loading, candidates, find, load, loading
 from mnistnet.data.sets import DataSet, Split
 from mnistnet.data.verify import Check, verify
 
-__all__ = ["Candidate", "Check", "DataSet", "Split", "candidates", "find", "load", "verify"]
+__all__ = [
+    "Candidate",
+    "Check",
+    "DataSet",
+    "Loading",
+    "Split",
+    "candidates",
+    "find",
+    "load",
+    "loading",
+    "verify",
+]

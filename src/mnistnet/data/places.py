@@ -7,7 +7,11 @@ nothing usable is there, that is an error, and no other place is tried.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +21,8 @@ from mnistnet.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Loading = Callable[[], DataSet]  # gives a data set that was begun to be read, see `loading`
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,26 @@ def load(path: Path | None = None) -> DataSet:
         chosen = cache_folder()
         download(chosen)
     return read(chosen)
+
+
+@contextmanager
+def loading(path: Path | None = None) -> Iterator[Loading]:
+    """Load a data set on a thread of its own while the block does other work.
+
+    Decompressing lets other threads run. A set that must be downloaded waits for the call: there
+    its progress is seen, and Ctrl-C stops it.
+
+    Args:
+        path: as in `load`.
+
+    Yields:
+        A function that gives the data set, or raises what `load` raises.
+    """
+    if find(path) is None:
+        yield partial(load, path)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(load, path).result
 
 
 def find(path: Path | None = None) -> Path | None:

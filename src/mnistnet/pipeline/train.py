@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnistnet.data import DataSet
+    from mnistnet.data import DataSet, Loading
     from mnistnet.model import MnistNet
     from mnistnet.pipeline.tracking import Trackers
     from mnistnet.training.loop import Progress
@@ -60,7 +60,7 @@ class TrainResult:
 def train(
     recipe: Recipe,
     *,
-    data: Path | None = None,
+    data: Path | Loading | None = None,
     runs: Path = Path("runs"),
     name: str | None = None,
     overwrite: bool = False,
@@ -71,7 +71,8 @@ def train(
 
     Args:
         recipe: what to do.
-        data: a data set's folder or file; None searches the usual places.
+        data: a data set's folder or file, or what `data.loading` gives; None searches the usual
+            places.
         runs: the folder of all runs.
         name: of the run; None gives it a fresh one.
         overwrite: replace a run of that name.
@@ -92,7 +93,7 @@ def train(
 def resume(
     *,
     name: str,
-    data: Path | None = None,
+    data: Path | Loading | None = None,
     runs: Path = Path("runs"),
     on_progress: Callable[[Progress], None] = lambda _: None,
     trackers: Trackers = NOBODY,
@@ -118,9 +119,9 @@ def summary_table() -> str:
     return str(summary(MnistNet(), (1, 1, 28, 28), col_names=columns, verbose=0, device="cpu"))
 
 
-def load_for(recipe: Recipe, data: Path | None) -> DataSet:
+def load_for(recipe: Recipe, data: Path | Loading | None) -> DataSet:
     """Load the data set as a recipe wants it: whole, or its validation split as the test set."""
-    dataset = datasets.load(data)
+    dataset = data() if callable(data) else datasets.load(data)
     return dataset.hold_out(recipe.validation) if recipe.validation else dataset
 
 
