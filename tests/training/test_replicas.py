@@ -51,13 +51,16 @@ def test_the_quick_convolution_follows_autocast() -> None:
 
 
 NEEDS_COMPILER = pytest.mark.skipif(
-    compiled_step() is None, reason="there is no C++ compiler here to build the step with"
+    compiled_step("float32") is None, reason="there is no C++ compiler here to build the step with"
+)
+NEEDS_BFLOAT16 = pytest.mark.skipif(
+    compiled_step("bfloat16") is None, reason="this processor does not multiply bfloat16"
 )
 ENGINES = ["torch", pytest.param("compiled", marks=NEEDS_COMPILER)]
 
 
-def _hardware(engine: str, threads: int) -> Hardware:
-    return Hardware(torch.device("cpu"), engine, "float32", threads)
+def _hardware(engine: str, threads: int, precision: str = "float32") -> Hardware:
+    return Hardware(torch.device("cpu"), engine, precision, threads)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -111,6 +114,29 @@ def test_the_compiled_step_goes_the_way_of_torchs_layers_with_any_weights(mnist:
     assert _nearly(gradients["compiled"], gradients["torch"])
 
 
+@NEEDS_BFLOAT16
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_in_bfloat16_the_compiled_step_is_nearer_to_float32_than_torchs_layers_are(
+    mnist: DataSet, seed: int
+) -> None:
+    images, labels = torch.tensor(mnist.train.images[:64]), torch.tensor(mnist.train.labels[:64])
+    torch.manual_seed(seed)
+    net = MnistNet()
+
+    def gradients(engine: str, precision: str) -> Tensor:
+        one = copy.deepcopy(net)
+        hardware = _hardware(engine, 1, precision)
+        with replicating(one, hardware, label_smoothing=0.1) as replicas:
+            replicas.gradients(images, labels.long())
+        return torch.cat([p.grad.flatten() for p in one.parameters()])
+
+    exact = gradients("torch", "float32")
+    error, torchs_error = (
+        float((gradients(engine, "bfloat16") - exact).norm()) for engine in ("compiled", "torch")
+    )
+    assert 0 < error < torchs_error
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_batch_may_be_smaller_than_there_are_threads(mnist: DataSet, engine: str) -> None:
     with replicating(MnistNet(), _hardware(engine, 4), label_smoothing=0.0) as replicas:
@@ -147,11 +173,22 @@ def test_the_thread_count_is_put_back(engine: str) -> None:
 
 def test_auto_takes_the_compiled_step_only_where_it_can_carry_the_recipe_out() -> None:
     auto = Recipe(device="cpu")
-    assert resolve(auto).engine == ("compiled" if compiled_step() else "torch")
-    for changes in ({"dropout": 0.1}, {"precision": "bfloat16"}, {"engine": "torch"}):
+    assert resolve(auto).engine == ("compiled" if compiled_step("float32") else "torch")
+    for changes in ({"dropout": 0.1}, {"engine": "torch"}):
         assert resolve(auto.replacing(**changes)).engine == "torch"
     with pytest.raises(RecipeError, match="engine is compiled, but it has no dropout"):
         resolve(auto.replacing(engine="compiled", dropout=0.1))
+
+
+@NEEDS_COMPILER
+def test_the_compiled_step_multiplies_in_the_precision_that_is_asked_for() -> None:
+    native = "bfloat16" if compiled_step("bfloat16") else "float32"
+    for asked, taken in (("auto", native), ("float32", "float32")):
+        hardware = resolve(Recipe(device="cpu", precision=asked))
+        assert (hardware.engine, hardware.precision) == ("compiled", taken)
+    asked_bfloat16 = resolve(Recipe(device="cpu", precision="bfloat16"))
+    assert asked_bfloat16.precision == "bfloat16"
+    assert (asked_bfloat16.engine == "compiled") == (native == "bfloat16")
 
 
 NO_COMPILER = """
@@ -178,7 +215,7 @@ def test_without_a_compiler_torchs_layers_train_and_asking_for_more_is_refused()
 def test_what_was_compiled_is_kept_and_used_again(tmp_path: Path) -> None:
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
     environment["LOCALAPPDATA"] = str(tmp_path)
-    build = "from mnistnet.training.compiled import compiled_step; assert compiled_step()"
+    build = "from mnistnet.training.compiled import compiled_step as c; assert c('float32')"
     made = []
     for _ in range(2):
         subprocess.run([sys.executable, "-c", build], env=environment, check=True)

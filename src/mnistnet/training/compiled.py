@@ -1,6 +1,6 @@
 """The training step compiled for this processor, where there is a C++ compiler.
 
-    step = compiled_step()                  # None where there is none
+    step = compiled_step("float32")         # None where there is none
 
 `step.cpp` is MnistNet's way there and back in one function. It is compiled the first time that a
 run needs it (two seconds), for the very processor it runs on, and kept in the user's cache
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SOURCE = Path(__file__).with_name("step.cpp")
-FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+FLAGS = (
+    *("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing"),
+    *("-shared", "-fPIC"),
+)
+DEFINES = {"float32": (), "bfloat16": ("-DBFLOAT16",)}
 # The same wish in two compilers' words. Untuned, torch's layers are as fast: see benchmarks/LOG.md.
 TUNING = ("-march=native", "-mcpu=native")
 COMPILER_TIMEOUT_S = 120
@@ -106,19 +110,25 @@ class CompiledStep:
 
 
 @cache
-def compiled_step() -> CompiledStep | None:
-    """Compile the step, or find it compiled; None where there is no compiler that can."""
+def compiled_step(precision: str) -> CompiledStep | None:
+    """Compile the step, or find it compiled; None where there is no compiler that can.
+
+    Args:
+        precision: of what is multiplied, "float32", or "bfloat16" on a processor that has
+            instructions for it. Sums are float32 in both.
+    """
     compiler = _compiler()
-    if compiler is None:
+    if compiler is None or (precision == "bfloat16" and not _multiplies_bfloat16()):
         return None
     path, version = compiler
-    key = sha256(SOURCE.read_bytes() + "\n".join((version, *FLAGS, _processor())).encode())[:16]
+    flags = (*FLAGS, *DEFINES[precision])
+    key = sha256(SOURCE.read_bytes() + "\n".join((version, *flags, _processor())).encode())[:16]
     for folder in _places():
         library = folder / f"step-{key}.so"
         try:
             if not library.is_file():
                 folder.mkdir(parents=True, exist_ok=True)
-                if not _compile(path, library):
+                if not _compile(path, flags, library):
                     return None
             return CompiledStep(library, version)
         except OSError:  # a folder that cannot be written, or that forbids running from it
@@ -126,6 +136,11 @@ def compiled_step() -> CompiledStep | None:
     return None
 
 
+def _multiplies_bfloat16() -> bool:
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+@cache
 def _compiler() -> tuple[str, str] | None:
     """Find a compiler: the one that $CXX names, or the system's; its path and version."""
     for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
@@ -137,11 +152,11 @@ def _compiler() -> tuple[str, str] | None:
     return None
 
 
-def _compile(compiler: str, library: Path) -> bool:
+def _compile(compiler: str, flags: Sequence[str], library: Path) -> bool:
     for tuning in TUNING:
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:
             made = Path(folder) / library.name
-            if _run([compiler, *FLAGS, tuning, str(SOURCE), "-o", str(made)]) is not None:
+            if _run([compiler, *flags, tuning, str(SOURCE), "-o", str(made)]) is not None:
                 made.replace(library)  # at once: another run may be about to load it
                 return True
     return False

@@ -38,9 +38,8 @@ class Hardware:
 def resolve(recipe: Recipe) -> Hardware:
     """Find what a recipe means on this machine.
 
-    The compiled step is the fastest on a processor, and computes in float32. Without it, `auto`
-    takes bfloat16 where the hardware has instructions for it: emulated, it is several times
-    slower than float32.
+    The compiled step is the fastest on a processor. `auto` takes bfloat16 where the hardware has
+    instructions for it: emulated, it is several times slower than float32.
 
     Raises:
         RecipeError: the device is not there, or the compiled step cannot carry the recipe out.
@@ -49,11 +48,12 @@ def resolve(recipe: Recipe) -> Hardware:
     obstacle = _obstacle_to_compiling(recipe, device)
     if recipe.engine == "compiled" and obstacle:
         raise RecipeError(f"engine is compiled, but {obstacle}; use engine=auto or torch")
-    compiled = recipe.engine != "torch" and not obstacle
+    may_compile = recipe.engine != "torch" and not obstacle
+    compiled = _compilable(recipe.precision) if may_compile else None
     return Hardware(
         device=device,
         engine="compiled" if compiled else "torch",
-        precision="float32" if compiled else _precision(recipe.precision, device),
+        precision=compiled or _precision(recipe.precision, device),
         threads=recipe.threads or torch.get_num_threads(),
     )
 
@@ -61,7 +61,7 @@ def resolve(recipe: Recipe) -> Hardware:
 def describe(recipe: Recipe) -> dict[str, str | int]:
     """Give what repeatability depends on, for the record beside a result."""
     hardware = resolve(recipe)
-    step = compiled_step() if hardware.engine == "compiled" else None
+    step = compiled_step(hardware.precision) if hardware.engine == "compiled" else None
     return {
         "device": hardware.device.type,
         "engine": f"compiled by {step.compiler}" if step else hardware.engine,
@@ -85,13 +85,17 @@ def _obstacle_to_compiling(recipe: Recipe, device: torch.device) -> str | None:
     """Say why the compiled step cannot carry a recipe out, if it cannot."""
     if device.type != "cpu":
         return f"the device is {device.type}"
-    if recipe.precision == "bfloat16":
-        return "it has no bfloat16"
     if recipe.dropout:
         return "it has no dropout"
-    if recipe.engine != "torch" and compiled_step() is None:
-        return "no C++ compiler was found that can build it"
+    if recipe.engine != "torch" and not _compilable(recipe.precision):
+        return f"no C++ compiler was found that can build it in precision {recipe.precision}"
     return None
+
+
+def _compilable(precision: str) -> str | None:
+    """Give the precision that the compiled step takes for a recipe's, or None."""
+    wanted = ("bfloat16", "float32") if precision == "auto" else (precision,)
+    return next((p for p in wanted if compiled_step(p)), None)
 
 
 def _precision(name: str, device: torch.device) -> str:

@@ -78,7 +78,7 @@ def replicating(net: MnistNet, hardware: Hardware, *, label_smoothing: float) ->
     try:
         with ThreadPoolExecutor(count, initializer=lambda: torch.set_num_threads(1)) as pool:
             if hardware.engine == "compiled":
-                yield CompiledReplicas(net, count, label_smoothing, pool)
+                yield CompiledReplicas(net, count, label_smoothing, pool, hardware.precision)
             else:
                 yield TorchReplicas(net, count, label_smoothing, pool, hardware.precision)
     finally:
@@ -89,9 +89,14 @@ class CompiledReplicas:
     """Replicas that run the compiled step."""
 
     def __init__(
-        self, net: MnistNet, count: int, label_smoothing: float, pool: ThreadPoolExecutor
+        self,
+        net: MnistNet,
+        count: int,
+        label_smoothing: float,
+        pool: ThreadPoolExecutor,
+        precision: str,
     ) -> None:
-        step = compiled_step()
+        step = compiled_step(precision)
         assert step is not None  # `resolve` has seen to it
         self.net, self.step, self.pool = net, step, pool
         self.label_smoothing = label_smoothing

@@ -1,4 +1,4 @@
-// A training step of MnistNet in one function: pictures in, gradients out, in float32.
+// A training step of MnistNet in one function: pictures in, gradients out.
 //
 //     c++ -std=c++17 -O3 -march=native -shared -fPIC step.cpp -o step.so     (see compiled.py)
 //
@@ -13,11 +13,19 @@
 // - GELU's derivative needs what GELU computes: both are made at once, and both kept.
 // - The classifier is a convolution of the last 2×2 map: 32 channels to ten, padded to sixteen.
 //
+// With -DBFLOAT16, for processors that multiply pairs of it (twice as fast), maps and weights are
+// kept as bfloat16, and what is summed is float32; the first and the last layer are float32
+// altogether. A word is 32 bits to multiply by: one float, or two bfloat16, whose products are added.
+//
 // Names on the way there: x or a →(convolution)→ y →(GELU)→ a →(BatchNorm)→ z. On the way back
 // dy, da and dz are the loss's derivatives by these.
 
 #include <cstdint>
 #include <cstring>
+
+#if defined(BFLOAT16)
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512F__)
 constexpr int LANES = 16, REGISTERS = 24;  // for sums; the others hold weights
@@ -44,6 +52,45 @@ template <int N> using Ints = typename Of<N>::ints;
 template <int N> inline Vec<N> load(const float *p) { return *(const Vec<N> *)p; }
 template <int N> inline void store(float *p, Vec<N> v) { *(Vec<N> *)p = v; }
 
+// ---- numbers as they are kept, a float or a bfloat16: the upper half of one
+
+#if defined(BFLOAT16)
+struct Number {
+    uint16_t bits;
+};
+
+template <int N> inline Vec<N> load(const Number *p) {
+    typedef uint16_t halves __attribute__((vector_size(N * 2), aligned(2), may_alias));
+    return (Vec<N>)(__builtin_convertvector(*(const halves *)p, Ints<N>) << 16);
+}
+// Both round to the nearest.
+template <int N> inline void store(Number *p, Vec<N> v) {
+    if constexpr (N == 16)
+        _mm256_storeu_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh((__m512)v));
+    else
+        _mm_storeu_si128((__m128i *)p, (__m128i)_mm256_cvtneps_pbh((__m256)v));
+}
+inline void store(Number *p, float v) {
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    p->bits = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+#else
+typedef float Number;
+#endif
+inline void store(float *p, float v) { *p = v; }
+
+// Add to each lane the products of a word and of another for that lane.
+template <class T, int L> inline void add_product(Vec<L> &sum, float word, Vec<L> words) {
+#if defined(BFLOAT16)
+    if constexpr (sizeof(T) == 2) {
+        sum = _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_ps(word), (__m512bh)(__m512)words);
+        return;
+    }
+#endif
+    sum += word * words;
+}
+
 constexpr int lanes(int channels) { return channels < LANES ? channels : LANES; }
 
 // The largest divisor of n that is at most `limit`.
@@ -56,8 +103,9 @@ constexpr int divisor(int n, int limit) {
 // ---- convolutions without padding
 
 // x (IN, IN, C), w (K, WIDTH, C, O), bias (O) → y (rows, columns, O), every STEP-th column.
-template <int C, int O, int K, int WIDTH, int STEP, int IN>
-void convolve(const float *x, const float *w, const float *bias, float *y) {
+// C counts words, of T; O counts floats.
+template <class T, int C, int O, int K, int WIDTH, int STEP, int IN, class Y>
+void convolve(const float *x, const float *w, const float *bias, Y *y) {
     constexpr int ROWS = IN - K + 1, COLUMNS = (IN - WIDTH) / STEP + 1;
     constexpr int L = lanes(O), V = O / L;
     // A tile of the map has as many sums as there are registers: each weight is loaded once a tile.
@@ -78,7 +126,8 @@ void convolve(const float *x, const float *w, const float *bias, float *y) {
                     UNROLL for (int r = 0; r < DOWN; r++)
                         UNROLL for (int c = 0; c < ACROSS; c++) {
                             const float value = window[(r * IN + c * STEP) * C + j];
-                            UNROLL for (int v = 0; v < V; v++) sum[r][c][v] += value * weight[v];
+                            UNROLL for (int v = 0; v < V; v++)
+                                add_product<T, L>(sum[r][c][v], value, weight[v]);
                         }
                 }
             }
@@ -89,10 +138,11 @@ void convolve(const float *x, const float *w, const float *bias, float *y) {
         }
 }
 
-// Add to dw (K, K, C, O) what x (IN, IN, C) and dy say; a row of dy is `stride` pixels long.
-template <int C, int O, int K, int IN>
+// Add to dw (K, K, C, O) what x (IN, IN, C) and dy say; a row of dy is `stride` words long. A word
+// of two holds a pixel and the one to its right.
+template <class T, int C, int O, int K, int IN>
 void add_weight_gradient(const float *x, const float *dy, int stride, float *dw) {
-    constexpr int SIDE = IN - K + 1, L = lanes(O), V = O / L;
+    constexpr int SIDE = IN - K + 1, L = lanes(O), V = O / L, STEP = 4 / sizeof(T);
     constexpr int BLOCK = divisor(K * C, REGISTERS / V);
     for (int k = 0; k < K; k++)
         for (int j = 0; j < K * C; j += BLOCK) {  // (dx, channel)
@@ -101,13 +151,14 @@ void add_weight_gradient(const float *x, const float *dy, int stride, float *dw)
             UNROLL for (int b = 0; b < BLOCK; b++)
                 UNROLL for (int v = 0; v < V; v++) sum[b][v] = load<L>(gradient + b * O + v * L);
             for (int row = 0; row < SIDE; row++)
-                for (int column = 0; column < SIDE; column++) {
+                for (int column = 0; column < SIDE; column += STEP) {
                     const float *window = x + ((row + k) * IN + column) * C + j;
-                    const float *pixel = dy + (row * stride + column) * O;
+                    const float *pixel = dy + row * stride + column / STEP * O;
                     Vec<L> above[V];
                     UNROLL for (int v = 0; v < V; v++) above[v] = load<L>(pixel + v * L);
                     UNROLL for (int b = 0; b < BLOCK; b++)
-                        UNROLL for (int v = 0; v < V; v++) sum[b][v] += window[b] * above[v];
+                        UNROLL for (int v = 0; v < V; v++)
+                            add_product<T, L>(sum[b][v], window[b], above[v]);
                 }
             UNROLL for (int b = 0; b < BLOCK; b++)
                 UNROLL for (int v = 0; v < V; v++) store<L>(gradient + b * O + v * L, sum[b][v]);
@@ -178,6 +229,10 @@ struct Norm {
             by_a[c] = -scale[c] * inverse[c] * weight_grad[c] / n;
             rest[c] = -scale[c] * bias_grad[c] / n - by_a[c] * mean[c];
         }
+        for (int c = channels; c < LANES; c++) {  // for the other pixels of a span
+            const int same = c % channels;
+            by_dz[c] = by_dz[same], by_a[c] = by_a[same], rest[c] = rest[same];
+        }
     }
 
     template <int L> Vec<L> back(Vec<L> dz, Vec<L> a, int channel) const {
@@ -199,27 +254,29 @@ template <int C> struct Sums {
             sum[v] = product[v] = Vec<L>{};
         }
     }
-    void give(Norm &norm) const {
+    void give(Norm &norm, int channels = C) const {
         for (int c = 0; c < C; c++) {
-            norm.sum[c] += all[c / L][c % L];
-            norm.product[c] += all_products[c / L][c % L];
+            norm.sum[c % channels] += all[c / L][c % L];
+            norm.product[c % channels] += all_products[c / L][c % L];
         }
     }
 };
 
 // A map that was activated, and what its derivative was.
 template <int SIDE_, int C_> struct Map {
-    static constexpr int SIDE = SIDE_, C = C_, SIZE = SIDE * SIDE * C;
-    float a[SIZE], slope[SIZE];
+    static constexpr int SIDE = SIDE_, C = C_, SIZE = SIDE * SIDE * C, ROW = SIDE * C;
+    // Of few channels, two pixels side by side share a register: a span is what repeats.
+    static constexpr int SPAN = C < LANES && SIDE % 2 == 0 ? 2 * C : C;
+    Number a[SIZE], slope[SIZE];
 };
 
 // y → a = gelu(y) and its slope; the norm hears of a.
 template <class M> void activate(const float *y, M &map, Norm &norm) {
-    constexpr int L = lanes(M::C);
-    Sums<M::C> sums;
-    for (int row = 0; row < M::SIZE; row += M::SIDE * M::C) {
-        for (int i = row; i < row + M::SIDE * M::C; i += M::C)
-            UNROLL for (int v = 0; v < M::C / L; v++) {
+    constexpr int L = lanes(M::SPAN);
+    Sums<M::SPAN> sums;
+    for (int row = 0; row < M::SIZE; row += M::ROW) {
+        for (int i = row; i < row + M::ROW; i += M::SPAN)
+            UNROLL for (int v = 0; v < M::SPAN / L; v++) {
                 const int at = i + v * L;
                 Vec<L> slope;
                 const Vec<L> a = gelu<L>(load<L>(y + at), &slope);
@@ -228,26 +285,36 @@ template <class M> void activate(const float *y, M &map, Norm &norm) {
             }
         sums.end_row();
     }
-    sums.give(norm);
+    sums.give(norm, M::C);
 }
 
 // The norm hears of dz.
-template <class M> void hear(const float *dz, const M &map, Norm &norm) {
-    constexpr int L = lanes(M::C);
-    Sums<M::C> sums;
-    for (int row = 0; row < M::SIZE; row += M::SIDE * M::C) {
-        for (int i = row; i < row + M::SIDE * M::C; i += M::C)
-            UNROLL for (int v = 0; v < M::C / L; v++)
+template <class M> void hear(const Number *dz, const M &map, Norm &norm) {
+    constexpr int L = lanes(M::SPAN);
+    Sums<M::SPAN> sums;
+    for (int row = 0; row < M::SIZE; row += M::ROW) {
+        for (int i = row; i < row + M::ROW; i += M::SPAN)
+            UNROLL for (int v = 0; v < M::SPAN / L; v++)
                 sums.add(v, load<L>(dz + i + v * L), load<L>(map.a + i + v * L));
         sums.end_row();
     }
-    sums.give(norm);
+    sums.give(norm, M::C);
+}
+
+// Put every pixel, or every STEP-th, and the one after it side by side; after the last is nought.
+template <int PIXELS, int C, int STEP, class T> void pair_pixels(const T *x, uint32_t *pairs) {
+    for (int p = 0; p + 1 < PIXELS; p += STEP, pairs += C)
+        for (int c = 0; c < C; c++)
+            pairs[c] = x[p * C + c].bits | uint32_t(x[(p + 1) * C + c].bits) << 16;
+    if (STEP == 1)
+        for (int c = 0; c < C; c++) pairs[c] = x[(PIXELS - 1) * C + c].bits;
 }
 
 // ---- a layer: a convolution and its weights, as the loops above want them
 
-// O is the number of filters rounded up to a whole vector, FILTERS how many there are.
-template <int IN_, int C_, int O_, int K_, int FILTERS = O_> struct Layer {
+// O is the number of filters rounded up to a whole vector, FILTERS how many there are. T is what
+// it multiplies.
+template <class T, int IN_, int C_, int O_, int K_, int FILTERS = O_> struct Layer {
     static constexpr int IN = IN_, C = C_, O = O_, K = K_, TAPS = K * K;
     static constexpr int SIDE = IN - K + 1;                   // of y
     static constexpr int PAD = K - 1, WIDE = SIDE + 2 * PAD;  // dy, with nought around it
@@ -256,10 +323,12 @@ template <int IN_, int C_, int O_, int K_, int FILTERS = O_> struct Layer {
     static constexpr int PAIR_BACK = C < LANES && IN % 2 == 0 ? 2 : 1;
     const float *weight, *bias;  // (FILTERS, C, K, K) and (FILTERS)
     float *weight_grad, *bias_grad;
-    float there[K][K + PAIR - 1][C][PAIR][O], offset[PAIR][O];
-    float back[K][K + PAIR_BACK - 1][O][PAIR_BACK][C], nothing[PAIR_BACK * C];
+    static constexpr int N = 4 / sizeof(T);  // numbers a word
+    T there[K][K + PAIR - 1][C / N][PAIR][O][N], back[K][K + PAIR_BACK - 1][O / N][PAIR_BACK][C][N];
+    float offset[PAIR][O], nothing[PAIR_BACK * C];
     float gradient[K][K][C][O], bias_sum[O];
-    float frame[WIDE][WIDE][O];  // dy of the picture that is on
+    T frame[WIDE][WIDE][O];  // dy of the picture that is on
+    uint32_t x_pairs[N == 2 ? IN * IN * C : 1], dy_pairs[N == 2 ? SIDE * ((SIDE + 1) / 2) * O : 1];
 
     // Lay out the weights; the BatchNorm before this layer, if any, is folded into them.
     void fold(const Norm *before) {
@@ -271,8 +340,10 @@ template <int IN_, int C_, int O_, int K_, int FILTERS = O_> struct Layer {
                     const int dy = k / K, dx = k % K;
                     const float w = weight[(o * C + c) * TAPS + k];
                     const float folded = before ? w * before->scale[c] : w;
-                    for (int p = 0; p < PAIR; p++) there[dy][dx + p][c][p][o] = folded;
-                    for (int p = 0; p < PAIR_BACK; p++) back[PAD - dy][PAD - dx + p][o][p][c] = w;
+                    for (int p = 0; p < PAIR; p++)
+                        store(&there[dy][dx + p][c / N][p][o][c % N], folded);
+                    for (int p = 0; p < PAIR_BACK; p++)
+                        store(&back[PAD - dy][PAD - dx + p][o / N][p][c][o % N], w);
                     if (before) moved += w * before->shift[c];
                 }
             for (int p = 0; p < PAIR; p++) offset[p][o] = moved;
@@ -286,19 +357,29 @@ template <int IN_, int C_, int O_, int K_, int FILTERS = O_> struct Layer {
         memset(frame, 0, sizeof frame);
     }
 
-    void run(const float *x, float *y) const {
-        convolve<C, PAIR * O, K, K + PAIR - 1, PAIR, IN>(x, &there[0][0][0][0][0], offset[0], y);
+    void run(const T *x, float *y) const {
+        convolve<T, C / N, PAIR * O, K, K + PAIR - 1, PAIR, IN>(
+            (const float *)x, (const float *)there, offset[0], y);
     }
 
     // With dy in the frame: add to the weights' gradient.
-    void learn(const float *x) {
-        add_weight_gradient<C, O, K, IN>(x, frame[PAD][PAD], WIDE, &gradient[0][0][0][0]);
+    void learn(const T *x) {
+        float *dw = &gradient[0][0][0][0];
+        if constexpr (N == 1) {
+            add_weight_gradient<T, C, O, K, IN>(x, frame[PAD][PAD], WIDE * O, dw);
+        } else {
+            constexpr int ROW = (SIDE + 1) / 2 * O;
+            pair_pixels<IN * IN, C, 1>(x, x_pairs);
+            for (int row = 0; row < SIDE; row++)  // to the right of an odd row is nought
+                pair_pixels<SIDE + 1, O, 2>(frame[row + PAD][PAD], dy_pairs + row * ROW);
+            add_weight_gradient<T, C, O, K, IN>((float *)x_pairs, (float *)dy_pairs, ROW, dw);
+        }
     }
 
     // With dy in the frame: give dx.
-    void run_back(float *dx) const {
-        convolve<O, PAIR_BACK * C, K, K + PAIR_BACK - 1, PAIR_BACK, WIDE>(
-            &frame[0][0][0], &back[0][0][0][0][0], nothing, dx);
+    template <class X> void run_back(X *dx) const {
+        convolve<T, O / N, PAIR_BACK * C, K, K + PAIR_BACK - 1, PAIR_BACK, WIDE>(
+            (const float *)frame, (const float *)back, nothing, dx);
     }
 
     // Write the gradients out. What the layer read was a, not z = scale·a + shift.
@@ -315,24 +396,25 @@ template <int IN_, int C_, int O_, int K_, int FILTERS = O_> struct Layer {
     }
 };
 
-// Puts dy into a layer's frame, some channels of a pixel at a time; the bias's gradient is its sum.
-template <class Y> struct Frame {
-    static constexpr int L = lanes(Y::O);
+// Puts dy into a layer's frame, some channels at a time; the bias's gradient is its sum. A span is
+// what repeats: the channels of a pixel, or of two.
+template <class Y, int SPAN> struct Frame {
+    static constexpr int L = lanes(SPAN);
     Y &layer;
-    Vec<L> sum[Y::O / L] = {};
+    Vec<L> sum[SPAN / L] = {};
     void put(int row, int column, int v, Vec<L> dy) {
-        store<L>(&layer.frame[row + Y::PAD][column + Y::PAD][v * L], dy);
+        store<L>(layer.frame[row + Y::PAD][Y::PAD] + column * SPAN + v * L, dy);
         sum[v] += dy;
     }
     ~Frame() {
-        for (int c = 0; c < Y::O; c++) layer.bias_sum[c] += sum[c / L][c % L];
+        for (int c = 0; c < SPAN; c++) layer.bias_sum[c % Y::O] += sum[c / L][c % L];
     }
 };
 
 // dy (SIDE, SIDE, O) → the layer's frame, as it is.
 template <int SIDE, class Y> void frame_whole(const float *dy, Y &layer) {
     constexpr int L = lanes(Y::O);
-    Frame<Y> frame{layer};
+    Frame<Y, Y::O> frame{layer};
     for (int i = 0; i < SIDE * SIDE; i++)
         for (int v = 0; v < Y::O / L; v++)
             frame.put(i / SIDE, i % SIDE, v, load<L>(dy + i * Y::O + v * L));
@@ -340,13 +422,13 @@ template <int SIDE, class Y> void frame_whole(const float *dy, Y &layer) {
 
 // Back through BatchNorm and GELU: dz → dy in the layer's frame.
 template <class M, class Y>
-void deactivate(const float *dz, const M &map, const Norm &norm, Y &layer) {
-    constexpr int L = lanes(M::C);
-    Frame<Y> frame{layer};
+void deactivate(const Number *dz, const M &map, const Norm &norm, Y &layer) {
+    constexpr int L = lanes(M::SPAN);
+    Frame<Y, M::SPAN> frame{layer};
     for (int row = 0; row < M::SIDE; row++)
-        for (int column = 0; column < M::SIDE; column++)
-            UNROLL for (int v = 0; v < M::C / L; v++) {
-                const int at = (row * M::SIDE + column) * M::C + v * L;
+        for (int column = 0; column < M::ROW / M::SPAN; column++)
+            UNROLL for (int v = 0; v < M::SPAN / L; v++) {
+                const int at = row * M::ROW + column * M::SPAN + v * L;
                 const Vec<L> da = norm.back<L>(load<L>(dz + at), load<L>(map.a + at), v * L);
                 frame.put(row, column, v, da * load<L>(map.slope + at));
             }
@@ -355,7 +437,7 @@ void deactivate(const float *dz, const M &map, const Norm &norm, Y &layer) {
 // ---- pooling: the largest z of each 2×2, then GELU
 
 template <int SIDE, int C> struct Pooled : Map<SIDE, C> {
-    float top[SIDE * SIDE * C];  // the a, below, whose z was the largest
+    Number top[SIDE * SIDE * C];  // the a, below, whose z was the largest
 };
 
 template <class M, class P> void pool(const M &below, const Norm &norm_below, P &map, Norm &norm) {
@@ -364,7 +446,7 @@ template <class M, class P> void pool(const M &below, const Norm &norm_below, P 
     for (int row = 0; row < P::SIDE; row++) {
         for (int column = 0; column < P::SIDE; column++)
             UNROLL for (int v = 0; v < M::C / L; v++) {
-                const float *corner = below.a + (2 * row * M::SIDE + 2 * column) * M::C + v * L;
+                const Number *corner = below.a + (2 * row * M::SIDE + 2 * column) * M::C + v * L;
                 const Vec<L> scale = load<L>(norm_below.scale + v * L), zero = {};
                 const Ints<L> falling = scale < zero;  // then the smallest a has the largest z
                 Vec<L> top = load<L>(corner);
@@ -385,7 +467,7 @@ template <class M, class P> void pool(const M &below, const Norm &norm_below, P 
 }
 
 // Back through the pooled map's BatchNorm and GELU: dz → dz of the largest, in place.
-template <class P> void unpool(float *dz, const P &map, const Norm &norm, Norm &norm_below) {
+template <class P> void unpool(Number *dz, const P &map, const Norm &norm, Norm &norm_below) {
     constexpr int L = lanes(P::C);
     Sums<P::C> sums;
     for (int row = 0; row < P::SIZE; row += P::SIDE * P::C) {
@@ -404,10 +486,10 @@ template <class P> void unpool(float *dz, const P &map, const Norm &norm, Norm &
 
 // Give each dz to the first of its four that was the largest, then as in deactivate.
 template <class P, class M, class Y>
-void deactivate_pooled(const float *dz, const P &map, const M &below, const Norm &norm, Y &layer) {
+void deactivate_pooled(const Number *dz, const P &map, const M &below, const Norm &norm, Y &layer) {
     constexpr int L = lanes(M::C);
     const Vec<L> zero = {};
-    Frame<Y> frame{layer};
+    Frame<Y, Y::O> frame{layer};
     for (int row = 0; row < P::SIDE; row++)
         for (int column = 0; column < P::SIDE; column++)
             UNROLL for (int v = 0; v < M::C / L; v++) {
@@ -429,12 +511,12 @@ void deactivate_pooled(const float *dz, const P &map, const M &below, const Norm
 // ---- the network
 
 struct Network {
-    Layer<28, 1, 8, 3> conv1;
-    Layer<26, 8, 16, 3> conv2;
-    Layer<12, 16, 32, 3> conv3;
-    Layer<5, 32, 32, 3> conv4;
-    Layer<3, 32, 32, 2> conv5;
-    Layer<2, 32, 16, 2, 10> classifier;
+    Layer<float, 28, 1, 8, 3> conv1;
+    Layer<Number, 26, 8, 16, 3> conv2;
+    Layer<Number, 12, 16, 32, 3> conv3;
+    Layer<Number, 5, 32, 32, 3> conv4;
+    Layer<Number, 3, 32, 32, 2> conv5;
+    Layer<float, 2, 32, 16, 2, 10> classifier;
     Norm norm1, norm2, norm2_pooled, norm3, norm3_pooled, norm4;
 };
 
@@ -447,7 +529,7 @@ struct Kept {
     Map<10, 32> three;
     Pooled<5, 32> three_pooled;
     Map<3, 32> four;
-    float dz[26 * 26 * 8];  // of the map that the way back has come to
+    Number dz[26 * 26 * 8];  // of the map that the way back has come to
 };
 
 // Where the network's numbers lie, in the order of MnistNet.parameters() and buffers().
@@ -598,8 +680,9 @@ extern "C" double gradients(const float *parameters, float *gradients, float *st
     Network &net = *(Network *)workspace;
     Kept *pictures = (Kept *)(workspace + sizeof(Network));
     connect(net, {parameters, gradients, statistics});
-    for (int64_t i = 0; i < n * 784; i++)
-        pictures[i / 784].x[i % 784] = images[i] * brightness + darkness;
+    for (int64_t i = 0; i < n; i++)
+        for (int p = 0; p < 784; p++)
+            pictures[i].x[p] = images[i * 784 + p] * brightness + darkness;
     go_there(net, pictures, n);
     double loss = 0;
     net.conv5.fold(&net.norm4), net.classifier.fold(nullptr);
