@@ -38,7 +38,7 @@ HEAVY = {  # what only extras install, and which files may import it
     **dict.fromkeys(("mlflow", "tensorboard"), ("pipeline/tracking/",)),
     **dict.fromkeys(("torch", "torchinfo", "safetensors"), TORCH_ROOMS),
     **dict.fromkeys(("onnx", "onnxscript"), ONNX_ROOMS),
-    **dict.fromkeys(("model_signing", "cryptography"), ("delivery/signature.py",)),
+    **dict.fromkeys(("model_signing", "cryptography", "id"), ("delivery/signature.py",)),
 }
 
 
@@ -105,7 +105,7 @@ def test_torch_is_imported_only_in_its_rooms_and_in_the_pipeline_only_inside_fun
         "mnistnet.inference",
         *(f"mnistnet.bundle.{name}" for name in ("folder", "vectors", "verify")),
         *(f"mnistnet.cli.{name}" for name in ("bundle", "data", "eval", "gate", "predict")),
-        *(f"mnistnet.cli.{name}" for name in ("provenance", "registry", "train")),
+        *(f"mnistnet.cli.{name}" for name in ("provenance", "registry", "signer", "train")),
         *(f"mnistnet.delivery.{name}" for name in ("gates", "registry", "rules", "signature")),
         *(f"mnistnet.pipeline.{name}" for name in ("evaluate", "export", "gate", "measures")),
         *(f"mnistnet.pipeline.{name}" for name in ("provenance", "publish", "published")),

@@ -13,6 +13,7 @@
     ├── PictureError    a picture cannot be decoded, or is not one
     ├── BundleError     a bundle fails verification
     ├── RegistryError   the published models cannot be reached, read or written
+    ├── SigningError    a bundle cannot be signed, or a signature not be checked, here and now
     └── MissingError    a part of the program is not installed
 
 Each message is one line: what is wrong, where, and what to do about it.
@@ -71,6 +72,10 @@ class BundleError(MnistNetError):
 
 class RegistryError(MnistNetError):
     """The published models cannot be reached, read or written."""
+
+
+class SigningError(MnistNetError):
+    """A bundle cannot be signed, or a signature not be checked, here and now."""
 
 
 class MissingError(MnistNetError):

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from mnistnet.cli.signer import demanding_signer
 from mnistnet.extras import import_extra
+
+if TYPE_CHECKING:
+    from mnistnet.delivery.signature import Identity
 
 PATH = click.Path(path_type=Path)
 
@@ -31,12 +36,13 @@ def export(run: Path, out: Path, data: Path | None) -> None:
 
 @click.command()
 @click.argument("bundle", type=PATH)
-@click.option("--public-key", type=PATH, help="demand that this key's owner has signed it")
-def verify(bundle: Path, public_key: Path | None) -> None:
+@demanding_signer
+def verify(bundle: Path, signer: Path | Identity | None) -> None:
     """Check a bundle: every size and SHA-256, and both graphs on stored vectors."""
+    from mnistnet.delivery.signature import who
     from mnistnet.pipeline.export import verify as check
 
-    manifest = check(bundle, public_key=public_key)
-    if public_key:
-        click.echo(f"{bundle}: signed by the owner of {public_key}")
+    manifest = check(bundle, signer=signer)
+    if signer:
+        click.echo(f"{bundle}: signed by {who(signer)}")
     click.echo(f"{bundle}: whole; {len(manifest.files)} files, both graphs answer as they should")

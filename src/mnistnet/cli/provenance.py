@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mnistnet.errors import SigningError, UsageError
 from mnistnet.extras import import_extra
 
 if TYPE_CHECKING:
@@ -77,17 +78,38 @@ def reproduce(bundle: str, data: Path | None, remote: str, branch: str, as_json:
 
 @click.command()
 @click.argument("bundle", type=PATH)
-@click.option("--key", type=PATH, required=True, help="a private key on the curve P-256, in PEM")
-def sign(bundle: Path, key: Path) -> None:
+@click.option("--key", type=PATH, help="with a private key on the curve P-256, in PEM")
+@click.option("--keyless", is_flag=True, help="as the workflow that this runs in, by Sigstore")
+@click.option("--if-possible", is_flag=True, help="let it be, outside of such workflows")
+def sign(bundle: Path, key: Path | None, keyless: bool, if_possible: bool) -> None:
     """Sign a bundle, in the format of OpenSSF's model signing, into its model.sig.
 
     A key is made by: openssl ecparam -name prime256v1 -genkey -noout -out private.pem, and its
     public half by: openssl ec -in private.pem -pubout -out public.pem. An encrypted key's password
     is taken from $MNISTNET_KEY_PASSWORD.
-    """
-    from mnistnet.pipeline.export import sign as sign_bundle
 
-    written = sign_bundle(bundle, key, password=os.environ.get("MNISTNET_KEY_PASSWORD"))
+    Without a key, Sigstore vouches for who the workflow's host says that it is, and its log, which
+    all can read, names the workflow. --if-possible exits with 0 too where no host says so; that
+    Sigstore fails is an error all the same.
+    """
+    from mnistnet.pipeline import export
+
+    if keyless == (key is not None):
+        raise UsageError("sign either with --key FILE or with --keyless")
+    if if_possible and not keyless:
+        raise UsageError("--if-possible goes with --keyless; a key is always possible")
+    if key:
+        written = export.sign(bundle, key, password=os.environ.get("MNISTNET_KEY_PASSWORD"))
+    elif signature := export.sign_keyless(bundle):
+        written = signature
+    elif if_possible:
+        click.echo(f"{bundle}: not signed; no identity token is to be had here")
+        return
+    else:
+        raise SigningError(
+            f"{bundle}: no identity token is to be had here; a workflow's job gets one by the"
+            " permission id-token: write, and everybody else signs with --key"
+        )
     click.echo(f"Signature: {written}")
 
 

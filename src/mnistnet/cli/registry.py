@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnistnet.cli.signer import demanding_signer
 from mnistnet.errors import UsageError
 
 if TYPE_CHECKING:
     from mnistnet.delivery.release import Accuracy, Release
+    from mnistnet.delivery.signature import Identity
     from mnistnet.delivery.state import State
     from mnistnet.pipeline.publish import Publication
     from mnistnet.pipeline.published import Comparison
@@ -113,15 +115,18 @@ def history(remote: str, branch: str, as_json: bool) -> None:
 @click.command()
 @click.argument("version", metavar="[vN]", required=False)
 @click.option("-o", "--out", type=PATH, required=True, help="the bundle's folder")
-@click.option("--public-key", type=PATH, help="demand that this key's owner has signed it")
+@demanding_signer
 @_registry
-def pull(version: str | None, out: Path, public_key: Path | None, remote: str, branch: str) -> None:
+def pull(
+    version: str | None, out: Path, signer: Path | Identity | None, remote: str, branch: str
+) -> None:
     """Write the champion's bundle, or vN's, to a folder, and verify it."""
+    from mnistnet.delivery.signature import who
     from mnistnet.pipeline.published import pull
 
     number = _number(version) if version else None
-    release = pull(number, out, remote=remote, branch=branch, public_key=public_key)
-    whose = f", signed by the owner of {public_key}" if public_key else ""
+    release = pull(number, out, remote=remote, branch=branch, signer=signer)
+    whose = f", signed by {who(signer)}" if signer else ""
     click.echo(f"{out}: {release.name}, verified{whose}")
 
 

@@ -2,11 +2,16 @@
 
     sign(bundle, Path("private.pem"))              # writes model.sig into the folder
     check_signature(bundle, Path("public.pem"))    # or raises BundleError
+    sign_keyless(bundle)                           # as the workflow that this runs in
+    check_signature(bundle, Identity("https://github.com/ada/digits/.github/workflows/…"))
 
 The format is OpenSSF's model signing, so other programs can check it too. A signature covers
 every file of the folder but itself, those beside the bundle included: a foreign bill of materials
 or a page with somebody's script in it is refused as a changed weight is. It does not say that the
 bundle is the newest: an old one, signed once, stays signed.
+
+Without a key it is Sigstore that vouches: the host says who runs here, Sigstore gives out a
+certificate for that which lasts minutes, and writes the signature into a log that all can read.
 """
 
 from __future__ import annotations
@@ -15,21 +20,43 @@ import base64
 import io
 import json
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnistnet.bundle.manifest import check_files
-from mnistnet.errors import BundleError, FileError
+from mnistnet.errors import BundleError, FileError, SigningError
 from mnistnet.extras import missing
 from mnistnet.files import writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 SIGNATURE = "model.sig"
 MAX_SIGNATURE_BYTES = 100_000
 MAX_KEY_BYTES = 100_000
 MAKE_KEY = "openssl ecparam -name prime256v1 -genkey -noout -out private.pem"
+GITHUB = "https://token.actions.githubusercontent.com"
+AUDIENCE = "sigstore"  # whom an identity token is for
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who signs without a key: on GitHub the workflow's file at a branch, and who vouches for it.
+
+    Attributes:
+        name: https://github.com/OWNER/REPOSITORY/.github/workflows/FILE@refs/heads/BRANCH, or what
+            else the certificate names: elsewhere often an address of electronic mail.
+        provider: the address of whoever gave out the identity token.
+    """
+
+    name: str
+    provider: str = GITHUB
+
+
+def who(signer: Path | Identity) -> str:
+    """Say in words whose signature is meant: a public key's owner's, or an identity's."""
+    return signer.name if isinstance(signer, Identity) else f"the owner of {signer}"
 
 
 def sign(bundle: Path, private_key: Path, *, password: str | None = None) -> Path:
@@ -60,13 +87,71 @@ def sign(bundle: Path, private_key: Path, *, password: str | None = None) -> Pat
     return bundle / SIGNATURE
 
 
-def check_signature(bundle: Path, public_key: Path) -> None:
-    """Check that the owner of a key has signed every file that lies in a bundle's folder.
+def sign_keyless(bundle: Path) -> Path | None:
+    """Sign a bundle and all that lies beside it as whoever the host says that this runs as.
+
+    Nobody is asked for anything, and no browser opened. Sigstore's log, which all can read, then
+    has who signed and when, and the SHA-256 of what was signed.
+
+    Returns:
+        Where the signature was written; None where the host says of nobody who this runs as.
+
+    Raises:
+        BundleError: the bundle is not whole.
+        FileError: the signature cannot be written.
+        MissingError: the extra `deliver` is not installed.
+        SigningError: there is such a host, but it does not answer, or Sigstore does not sign.
+    """
+    check_files(bundle)
+    with _library():
+        from model_signing import signing
+    token = _identity_token()
+    if token is None:
+        return None
+    with writing(bundle / SIGNATURE) as temporary:
+        try:
+            # With a token of ours: else the library would go and open a browser.
+            signer = signing.Config().use_sigstore_signer(identity_token=token)
+            signer.set_hashing_config(_hashing()).sign(bundle.resolve(), temporary)
+        except Exception as error:  # what the library raises has no other base
+            raise SigningError(
+                f"{bundle}: Sigstore did not sign it ({_reason(error)}); try again, or sign with"
+                " --key"
+            ) from error
+    return bundle / SIGNATURE
+
+
+def _identity_token() -> str | None:
+    """Ask the host for a proof of who this runs as; None where there is none to be had.
+
+    Raises:
+        SigningError: it should be there, and cannot be had.
+    """
+    with _library():
+        from id import GitHubOidcPermissionCredentialError, detect_credential
+    try:
+        return detect_credential(AUDIENCE)
+    except GitHubOidcPermissionCredentialError:  # a job without `id-token: write`
+        return None
+    except Exception as error:  # the library's own, or of the HTTP client that it asks with
+        raise SigningError(
+            f"the host's identity token cannot be had ({_reason(error)}); try again, or sign with"
+            " --key"
+        ) from error
+
+
+def check_signature(bundle: Path, signer: Path | Identity) -> None:
+    """Check that somebody has signed every file that lies in a bundle's folder.
+
+    Args:
+        bundle: the folder.
+        signer: the public key of who is to have signed it, or an identity.
 
     Raises:
         BundleError: it is not so, the bundle is not whole, or it is not signed.
         FileError: the key cannot be used.
         MissingError: the extra `deliver` is not installed.
+        SigningError: what Sigstore's signatures are checked by cannot be fetched.
     """
     check_files(bundle)  # only plain files with the format's names, of bounded size
     signature = bundle / SIGNATURE
@@ -74,17 +159,14 @@ def check_signature(bundle: Path, public_key: Path) -> None:
         raise BundleError(f"{bundle}: is not signed (no {SIGNATURE}); get one that is")
     if signature.stat().st_size > MAX_SIGNATURE_BYTES:
         raise BundleError(f"{signature}: is too large for a signature; get the bundle anew")
-    with _library():
-        from model_signing import verifying
-    _check_key(public_key, private=False)
-    verifier = verifying.Config().use_elliptic_key_verifier(public_key=public_key)
+    verifier = _verifier(signer)
     try:
         with redirect_stdout(io.StringIO()):  # the library prints a warning of its own
             verifier.set_hashing_config(_hashing()).verify(bundle.resolve(), signature)
         signed = _signed_names(signature)
     except Exception as error:  # it is hostile, and what the library raises has no other base
         raise BundleError(
-            f"{signature}: does not show that {public_key}'s owner made this bundle"
+            f"{signature}: does not show that {who(signer)} made this bundle"
             f" ({_reason(error)}); get it anew, from a source that you trust"
         ) from error
     present = {entry.name for entry in bundle.iterdir()} - {SIGNATURE}
@@ -96,6 +178,24 @@ def check_signature(bundle: Path, public_key: Path) -> None:
         )
 
 
+def _verifier(signer: Path | Identity) -> Any:
+    """Set the library up for a signer. Raises FileError, MissingError, SigningError."""
+    with _library():
+        from model_signing import verifying
+    if isinstance(signer, Path):
+        _check_key(signer, private=False)
+        return verifying.Config().use_elliptic_key_verifier(public_key=signer)
+    try:
+        return verifying.Config().use_sigstore_verifier(
+            identity=signer.name, oidc_issuer=signer.provider
+        )
+    except Exception as error:  # it fetches Sigstore's own keys
+        raise SigningError(
+            f"Sigstore's keys cannot be fetched ({_reason(error)}), and signatures without a key"
+            " are checked by them; check the network"
+        ) from error
+
+
 def _hashing() -> Any:
     """Have every file hashed but the signature; by default, git's would be left out too."""
     from model_signing import hashing
@@ -104,7 +204,7 @@ def _hashing() -> Any:
 
 
 def _signed_names(signature: Path) -> set[str]:
-    """Read which files a signature names, once it is known to be the key's."""
+    """Read which files a signature names, once it is known to be the signer's."""
     envelope = json.loads(signature.read_bytes())["dsseEnvelope"]
     statement = json.loads(base64.b64decode(envelope["payload"]))
     return {resource["name"] for resource in statement["predicate"]["resources"]}

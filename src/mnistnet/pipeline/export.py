@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mnistnet.bundle.verify import verify as verify_bundle
-from mnistnet.delivery.signature import check_signature, sign
+from mnistnet.delivery.signature import Identity, check_signature, sign, sign_keyless
 from mnistnet.errors import RunError
 from mnistnet.evaluation import (
     expected_calibration_error,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from mnistnet.bundle.manifest import Manifest, Origin
 
-__all__ = ["export_run", "sign", "verify"]
+__all__ = ["export_run", "sign", "sign_keyless", "verify"]
 
 
 def export_run(run_folder: Path, directory: Path, *, data: Path | None = None) -> Manifest:
@@ -81,15 +81,21 @@ def export_run(run_folder: Path, directory: Path, *, data: Path | None = None) -
     return manifest
 
 
-def verify(directory: Path, *, public_key: Path | None = None) -> Manifest:
-    """Check that a bundle is whole and computes rightly; with a key, first that its owner made it.
+def verify(directory: Path, *, signer: Path | Identity | None = None) -> Manifest:
+    """Check that a bundle is whole and computes rightly; before that, who signed it, if demanded.
+
+    Args:
+        directory: the bundle's folder.
+        signer: the public key of who is to have signed it, or an identity.
 
     Raises:
         BundleError: names the first thing that is wrong.
         FileError: the key cannot be used.
+        MissingError: a signer was named, and the extra `deliver` is not installed.
+        SigningError: what an identity's signature is checked by cannot be fetched.
     """
-    if public_key:
-        check_signature(directory, public_key)
+    if signer:
+        check_signature(directory, signer)
     return verify_bundle(directory)
 
 

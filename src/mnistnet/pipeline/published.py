@@ -26,7 +26,9 @@ from mnistnet.inference import Predictor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mnistnet.delivery.registry import Registry
     from mnistnet.delivery.release import Release
+    from mnistnet.delivery.signature import Identity
     from mnistnet.delivery.state import State
     from mnistnet.evaluation import Interval, McNemar, PairedDifference
 
@@ -64,7 +66,7 @@ def pull(
     *,
     remote: str = "origin",
     branch: str = "models",
-    public_key: Path | None = None,
+    signer: Path | Identity | None = None,
 ) -> Release:
     """Write a version's bundle to a folder, whole and verified or not at all.
 
@@ -73,24 +75,20 @@ def pull(
         directory: where to; a bundle that lies there is replaced.
         remote: see above.
         branch: see above.
-        public_key: demand that this key's owner has signed it.
+        signer: the public key of who is to have signed it, or an identity.
 
     Raises:
         RegistryError: there is no such version, or the remote cannot be read.
-        BundleError: its bundle fails verification, or is not signed with that key.
+        BundleError: its bundle fails verification, or is not signed by that signer.
         FileError: something else lies in the folder, it cannot be written, or the key not be used.
-        MissingError: a key was given, and the extra `deliver` is not installed.
+        MissingError: a signer was named, and the extra `deliver` is not installed.
+        SigningError: what an identity's signature is checked by cannot be fetched.
     """
     target = replaceable(directory)
     with open_registry(remote, branch) as registry:
         release = registry.find(registry.read(), version)
         with replacing(target) as temporary:
-            try:
-                registry.extract(release, temporary)
-                if public_key:
-                    check_signature(temporary, public_key)
-            except BundleError as error:  # when it is read, that folder is gone
-                raise BundleError(str(error).replace(str(temporary), release.name)) from error
+            _extract(registry, release, temporary, signer)
         return release
 
 
@@ -127,7 +125,7 @@ def diff(
         for release in releases:
             bundle = Path(folder) / release.name
             if not bundle.exists():
-                registry.extract(release, bundle)
+                _extract(registry, release, bundle)
             say(f"reading {len(test):,} test images with {release.name}")
             predictor = Predictor(bundle)
             answers.append(predictor.classify(test.images).argmax(1) == test.labels)
@@ -137,3 +135,16 @@ def diff(
             scores.append(Scored(release, correct, interval, size_bytes))
     difference, test_of_luck = paired_difference(*answers), mcnemar_exact(*answers)
     return Comparison(scores[0], scores[1], len(test), difference, test_of_luck)
+
+
+def _extract(
+    registry: Registry, release: Release, folder: Path, signer: Path | Identity | None = None
+) -> Path:
+    """Write a release's bundle, verified, to a folder that will be gone when a message is read."""
+    try:
+        registry.extract(release, folder)
+        if signer:
+            check_signature(folder, signer)
+    except BundleError as error:
+        raise BundleError(str(error).replace(str(folder), release.name)) from error
+    return folder

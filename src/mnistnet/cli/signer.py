@@ -1,0 +1,64 @@
+"""`--public-key`, or `--identity` and `--identity-provider`: who is to have signed a bundle."""
+
+from __future__ import annotations
+
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnistnet.errors import UsageError
+
+if TYPE_CHECKING:
+    from mnistnet.delivery.signature import Identity
+
+_Command = Any  # what click's decorators pass on
+_OPTIONS = (
+    click.option(
+        "--public-key",
+        type=click.Path(path_type=Path),
+        help="demand that this key's owner has signed it",
+    ),
+    click.option(
+        "--identity",
+        metavar="NAME",
+        help="demand that this identity has signed it without a key: a workflow is"
+        " https://github.com/OWNER/REPOSITORY/.github/workflows/FILE@refs/heads/BRANCH",
+    ),
+    click.option(
+        "--identity-provider",
+        metavar="URL",
+        help="who vouches for the identity; by default GitHub's workflows",
+    ),
+)
+
+
+def demanding_signer(command: _Command) -> _Command:
+    """Give a command these options, and hand it what they say as `signer`."""
+
+    @wraps(command)
+    def called(
+        public_key: Path | None, identity: str | None, identity_provider: str | None, **rest: Any
+    ) -> Any:
+        return command(signer=_signer(public_key, identity, identity_provider), **rest)
+
+    for option in reversed(_OPTIONS):
+        called = option(called)
+    return called
+
+
+def _signer(
+    public_key: Path | None, identity: str | None, provider: str | None
+) -> Path | Identity | None:
+    from mnistnet.delivery.signature import Identity
+
+    if identity == "" or provider == "":  # an unset variable must not demand nothing
+        raise UsageError("--identity, or its provider, is empty; name it, or demand no signer")
+    if public_key and identity:
+        raise UsageError("--public-key and --identity: a bundle has one signature; name one signer")
+    if provider and not identity:
+        raise UsageError("--identity-provider: vouches for an --identity; name that too")
+    if not identity:
+        return public_key
+    return Identity(identity, provider) if provider else Identity(identity)
