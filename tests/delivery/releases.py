@@ -44,8 +44,8 @@ class Verdict:
     def summary(self) -> str:
         return f"{'passes' if self.passed else 'refused by'} the test's rule"
 
-    def table(self, *, markdown: bool = False) -> str:  # noqa: ARG002 – one form will do
-        return self.words
+    def table(self, *, markdown: bool = False) -> str:
+        return self.words.replace(" beside", ", in Markdown, beside") if markdown else self.words
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from releases import RecordingGate, git, seal
 
 import mnistnet
 from mnistnet.bundle.manifest import INPUTS, MANIFEST, parse_manifest, read_manifest
 from mnistnet.cli import main
 from mnistnet.errors import BundleError
 from mnistnet.pipeline.provenance import ROOMS, Basis, basis_of
+from mnistnet.pipeline.publish import publish
 from mnistnet.training.recipe import RELEASE, Recipe
 
 ROOT = Path(__file__).parent.parent.parent
@@ -144,7 +147,8 @@ def test_against_a_bundle_that_was_trained_from_the_same_it_exits_with_0(
 ) -> None:
     code, out, _ = _run(capsys, "--data", DATA, "--against", champion, "--json")
     assert code == 0
-    assert out.splitlines()[0] == f"{champion}: was trained from the same inputs as here"
+    same = f"{champion}: was trained from the same inputs as here; there is nothing to train"
+    assert out.splitlines()[0] == same
     assert json.loads(out.splitlines()[-1])["same"]
 
 
@@ -165,8 +169,97 @@ def test_against_another_it_exits_with_1_and_says_what_differs(
         "recipe: epochs was 24, is 23",
         "data: changed",
         "versions: torch was '2.13.0', is '2.99.0'",
-        f"{champion}: was trained from other inputs than here",
+        f"{champion}: was trained from other inputs than here; there is something to train",
     ]
+
+
+def test_in_markdown_what_differs_is_a_list_and_no_name_is_markup(
+    champion: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write(champion, recipe={"learning_rate": "<b>"}, inputs=dict.fromkeys(INPUTS, "0" * 64))
+    _, out, _ = _run(capsys, "--data", DATA, "--against", champion, "--markdown")
+    *found, nothing, verdict = out.splitlines()
+    assert nothing == ""
+    assert verdict.endswith("was trained from other inputs than here; there is something to train")
+    assert rf"- recipe: learning\_rate was '\<b\>', is {RELEASE.learning_rate}" in found
+    assert all(line.startswith("- ") for line in found)
+
+
+def test_the_answer_is_appended_to_a_file_and_the_exit_code_is_0_whatever_it_is(
+    champion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = tmp_path / "output"
+    answer.write_text("other=1\n")
+    words = ("--data", DATA, "--against", champion, "--answer", answer)
+    assert _run(capsys, *words)[0] == 0
+    assert _run(capsys, *words, "--recipe", "fast")[0] == 0
+    assert answer.read_text() == "other=1\ntrain=false\ntrain=true\n"
+    code, _, err = _run(capsys, *words, "--recipe", "none-such")
+    assert (code, err.count("\n")) == (2, 1)
+    assert answer.read_text().count("train=") == 2
+    code, _, err = _run(capsys, *words[:-1], tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"{tmp_path}: cannot be written" in err
+
+
+@pytest.mark.usefixtures("clone")
+def test_against_the_champion_it_asks_the_registry(
+    registry: Path, ada: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--data", DATA, "--against-champion", "--json")
+    code, out, _ = _run(capsys, *words)
+    assert code == 1
+    first = ["nothing is published yet on branch models", "there is something to train"]
+    assert out.splitlines()[:-1] == first
+    publish(ada, gate=RecordingGate())
+    code, out, _ = _run(capsys, *words)
+    assert code == 1
+    verdict = "v1: was trained from other inputs than here; there is something to train"
+    assert out.splitlines()[-2] == verdict
+    basis = basis_of(RELEASE, data=DATA)
+    inputs = {"recipe": basis.recipe, "data": basis.data, "versions": basis.versions}
+    publish(seal(ada, inputs=basis.inputs, **inputs), gate=RecordingGate())
+    answer = tmp_path / "answer"
+    code, out, _ = _run(capsys, *words, "--answer", answer)
+    assert code == 0
+    assert json.loads(out.splitlines()[-1])["same"]
+    same = "v2: was trained from the same inputs as here; there is nothing to train"
+    assert out.splitlines()[0] == same
+    assert answer.read_text() == "train=false\n"
+    assert _run(capsys, *words, "--branch", "other")[0] == 1
+    code, _, err = _run(capsys, *words, "--remote", tmp_path / "gone")
+    assert (code, err.count("\n")) == (2, 1)
+    assert registry.exists()
+
+
+@pytest.mark.usefixtures("clone")
+def test_a_champion_that_is_damaged_is_an_error_and_no_reason_to_train(
+    registry: Path, ada: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(ada, gate=RecordingGate())
+    card = git(registry, "hash-object", "-w", "--stdin", given="# not what its manifest says\n")
+    listing = re.sub(r"\w+\tREADME", f"{card}\tREADME", git(registry, "ls-tree", "models"))
+    tree = git(registry, "mktree", given=f"{listing}\n")
+    message = git(registry, "log", "-1", "--format=%B", "models")
+    commit = git(registry, "commit-tree", tree, given=message)
+    git(registry, "update-ref", "refs/heads/models", commit)
+    git(registry, "update-ref", "-d", "refs/tags/model/v1")
+    answer = tmp_path / "answer"
+    code, _, err = _run(capsys, "--data", DATA, "--against-champion", "--answer", answer)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("mnistnet: v1/README.md: ")
+    assert not answer.exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("--against", "b", "--against-champion"), ("--answer", "answer")]
+)
+def test_words_that_do_not_fit_together_are_refused(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = _run(capsys, *words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert words[0] in err
 
 
 def test_a_bundle_from_before_fingerprints_is_to_be_trained_again(

@@ -12,6 +12,7 @@ from releases import RecordingGate, Verdict, git, published, seal
 
 from mnistnet.bundle.verify import verify
 from mnistnet.cli import main
+from mnistnet.delivery.verdict import escaped
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 
 DATA = str(Path(__file__).parents[2] / "data" / "mnist")
@@ -60,6 +61,21 @@ def test_publishing_is_told_in_lines_and_at_the_end_in_json(
     code, out, _ = say("publish", bob)
     assert (code, out) == (0, f"{bob}: is the champion already, as v2\n")
     assert published(registry) == ["ada", "bob"]
+
+
+@pytest.mark.usefixtures("clone", "lenient")
+def test_in_markdown_the_progress_the_table_and_the_end_are_paragraphs(
+    registry: Path, ada: Path, say: object
+) -> None:
+    folder = ada.rename(ada.with_name("an_ada"))
+    code, out, err = say("publish", folder, "--markdown")
+    name = escaped(str(folder))
+    assert r"an\_ada" in name
+    table = "ada, in Markdown, beside None"
+    assert (code, out) == (0, f"{table}\n\n{name}: published as v1, the first\n")
+    assert [line for line in err.splitlines()[1::2] if line] == []
+    assert err.endswith(f"… judging {name} beside nothing\n\n… pushing v1\n\n")
+    assert "Markdown" not in git(registry, "log", "-1", "--format=%B", "models")
 
 
 @pytest.mark.slow

@@ -55,7 +55,9 @@ def test_the_walk_leads_where_the_page_says(walker: Path, registry: Path) -> Non
     assert "worse: refused; the champion stays v2\nrefused\n" in told
     assert "champion: signed by the owner of public.pem" in told
     assert "v2 minus v1" in told
+    assert "v2: was trained from the same inputs as here; there is nothing to train" in told
     assert "champion: was trained from the same inputs as here" in told
+    assert (walker / "answer.txt").read_text(encoding="utf-8") == "train=false\n"
     assert re.search(r"^\* v3 .* rollback to v1 .*\n  v2 .*; withdrawn by v3 .*\n  v1 ", told, re.M)
     assert sorted(refs(registry)) == [
         "refs/heads/models",

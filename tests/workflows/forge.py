@@ -142,10 +142,11 @@ class Forge:
             words += ["--var", f"{key}={value}"]
         for name, commit in set(USES.findall((checkout / file).read_text(encoding="utf-8"))):
             words += ["--local-repository", f"actions/{name}@{commit}={STUBS / name}"]
+        own = {"XDG_CACHE_HOME": str(self._folder / "cache"), "NO_COLOR": "1", "PYTHONPATH": ""}
         done = subprocess.run(
             words,
             cwd=checkout,
-            env=os.environ | {"XDG_CACHE_HOME": str(self._folder / "cache"), "NO_COLOR": "1"},
+            env=os.environ | own,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 import yaml
+
+from mnistnet.cli import cli
 
 if TYPE_CHECKING:
     from forge import Forge
 
 FOLDER = Path(__file__).parents[2] / ".github" / "workflows"
 FILES = [FOLDER / name for name in ("ci.yml", "release.yml")]
+MAKEFILE = (FOLDER.parents[1] / "Makefile").read_text(encoding="utf-8")
+# One command with plain words and whole variables; what it says may also go into the summary.
+ONE_COMMAND = re.compile(
+    r"(?P<command>(?:make|\.venv/bin/mnistnet)(?: (?:[\w./=-]+|\"\$[A-Z_]+\"))+)"
+    r"(?: 2>&1)?(?: \| tee -a \"\$GITHUB_STEP_SUMMARY\")?"
+)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -24,6 +34,55 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _jobs() -> list[tuple[str, dict[str, Any]]]:
     return [(name, job) for path in FILES for name, job in _read(path)["jobs"].items()]
+
+
+def _commands() -> list[str]:
+    """Every `run:` of both files, without its way into the summary."""
+    found = []
+    for _, job in _jobs():
+        for step in job["steps"]:
+            if words := step.get("run"):
+                match = ONE_COMMAND.fullmatch(words.strip())
+                assert match, f"more, or other, than one mnistnet or make command: {words}"
+                found.append(match["command"])
+    return found
+
+
+def test_every_step_is_one_mnistnet_or_make_command_that_a_person_can_run_too() -> None:
+    commands = _commands()
+    assert len(commands) >= 15
+    for command in commands:
+        program, name, *words = shlex.split(command)
+        if program == "make":
+            assert re.search(rf"^{name}:", MAKEFILE, re.MULTILINE), command
+            assert all(re.match(r"[A-Z]+=", word) for word in words), command
+            continue
+        verb = cli.get_command(click.Context(cli), name)
+        assert verb, command
+        verb.make_context(name, words)  # raises what a person would be told of wrong options
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "make test; make check",
+        "make test\nmake check",
+        "make test && make check",
+        "code=0",
+        "if make test; then make check; fi",
+        "model_signing sign candidate",
+        ".venv/bin/python -c pass",
+        ".venv/bin/mnistnet publish $(cat name)",
+        '.venv/bin/mnistnet publish "$(cat name)"',
+        ".venv/bin/mnistnet history > history",
+        ".venv/bin/mnistnet history | sed 's/^/    /'",
+        ".venv/bin/mnistnet history || true",
+        ".venv/bin/mnistnet history &",
+        '.venv/bin/mnistnet history | tee -a "$GITHUB_STEP_SUMMARY" | cat',
+    ],
+)
+def test_what_is_more_than_one_command_would_be_seen(words: str) -> None:
+    assert ONE_COMMAND.fullmatch(words) is None
 
 
 def test_only_publishing_may_write_to_the_repository() -> None:
@@ -42,9 +101,9 @@ def test_each_token_is_in_the_step_alone_that_needs_it() -> None:
     steps = [step for _, job in _jobs() for step in job["steps"]]
     trusted = [step["run"] for step in steps if "GH_TOKEN" in step.get("env", {})]
     assert [re.search(r"mnistnet ([a-z]+)", words)[1] for words in trusted] == [
-        *("history", "pull", "publish", "publish")
+        *("fingerprint", "publish", "publish")
     ]
-    assert "--dry-run" in trusted[2]
+    assert "--dry-run" in trusted[1]
     checkouts = [step for step in steps if "checkout" in step.get("uses", "")]
     assert all(step["with"] == {"persist-credentials": False} for step in checkouts)
     assert len(checkouts) >= 7

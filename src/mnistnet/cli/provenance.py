@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mnistnet.cli.registry import registry_options
+from mnistnet.delivery.verdict import escaped
 from mnistnet.errors import SigningError, UsageError
 from mnistnet.extras import import_extra
+from mnistnet.files import unwritable
 
 if TYPE_CHECKING:
+    from mnistnet.pipeline.provenance import Basis
     from mnistnet.pipeline.reproduce import Reproduction
 
 PATH = click.Path(path_type=Path)
@@ -27,29 +31,55 @@ _json = click.option("--json", "as_json", is_flag=True, help="end with one JSON 
     "--constraints", type=PATH, help="take versions from this file, not from what is installed"
 )
 @click.option("--against", type=PATH, metavar="BUNDLE", help="compare with this bundle's")
+@click.option("--against-champion", is_flag=True, help="compare with that of the published one")
+@registry_options
+@click.option(
+    "--answer",
+    type=PATH,
+    metavar="FILE",
+    help="append train=true or train=false to this file, and exit with 0 for both",
+)
+@click.option("--markdown", is_flag=True, help="print Markdown, for a job's summary")
 @_json
 def fingerprint(
-    recipe: str, data: Path | None, constraints: Path | None, against: Path | None, as_json: bool
+    recipe: str,
+    data: Path | None,
+    constraints: Path | None,
+    against: Path | None,
+    against_champion: bool,
+    remote: str,
+    branch: str,
+    answer: Path | None,
+    markdown: bool,
+    as_json: bool,
 ) -> int:
     """Print one hash over all that the weights depend on: code, recipe, data and versions.
 
-    With --against, exits with 0 if training again would start from the same as that bundle's
-    training did, and with 1 if not, saying what differs.
+    With --against or --against-champion, exits with 0 if training again would start from the same
+    as that bundle's training did, and with 1 if not, or if nothing is published, saying what
+    differs: is there anything to train? --answer is for a workflow's step, which exit code 1 would
+    end: $GITHUB_OUTPUT, say.
     """
-    from mnistnet.pipeline.provenance import basis_of, differences
+    from mnistnet.pipeline.provenance import basis_of
     from mnistnet.training.recipe import recipe_named
 
+    if against and against_champion:
+        raise UsageError("--against and --against-champion: one bundle at a time; name either")
+    compared = against is not None or against_champion
+    if answer and not compared:
+        raise UsageError("--answer: to what? it goes with --against or --against-champion")
     basis = basis_of(recipe_named(recipe), data=data, constraints=constraints)
-    found = differences(against, basis) if against else []
-    if against:
-        verdict = "other inputs than here" if found else "the same inputs as here"
-        click.echo("\n".join([*found, f"{against}: was trained from {verdict}"]))
-    else:
-        click.echo("\n".join(f"{kind:<9} {digest}" for kind, digest in basis.inputs.items()))
+    if not compared:
+        _print_basis(basis, as_json=as_json)
+        return 0
+    what, found = _differences(basis, against, remote, branch)
+    click.echo(_compared(what, found, markdown=markdown))
     if as_json:
-        compared = {"same": not found, "differences": found} if against else {}
-        click.echo(json.dumps({"fingerprint": basis.inputs} | compared))
-    return 1 if found else 0
+        differing = {"same": not found, "differences": found}
+        click.echo(json.dumps({"fingerprint": basis.inputs} | differing))
+    if answer:
+        _append(answer, f"train={'true' if found else 'false'}\n")
+    return 1 if found and not answer else 0
 
 
 @click.command()
@@ -111,6 +141,43 @@ def sign(bundle: Path, key: Path | None, keyless: bool, if_possible: bool) -> No
             " permission id-token: write, and everybody else signs with --key"
         )
     click.echo(f"Signature: {written}")
+
+
+def _differences(
+    basis: Basis, against: Path | None, remote: str, branch: str
+) -> tuple[str, list[str]]:
+    """Name what was compared with, the champion if nothing is named, and say what differs."""
+    if against:
+        from mnistnet.pipeline.provenance import differences
+
+        return str(against), differences(against, basis)
+    from mnistnet.pipeline.published import changed_since_champion
+
+    return changed_since_champion(basis, remote=remote, branch=branch)
+
+
+def _print_basis(basis: Basis, *, as_json: bool) -> None:
+    click.echo("\n".join(f"{kind:<9} {digest}" for kind, digest in basis.inputs.items()))
+    if as_json:
+        click.echo(json.dumps({"fingerprint": basis.inputs}))
+
+
+def _compared(what: str, found: list[str], *, markdown: bool) -> str:
+    """Say what differs, a line each, and what follows from it."""
+    inputs = "other inputs than here" if found else "the same inputs as here"
+    verdict = f"{what}: was trained from {inputs}; " if what else ""
+    verdict += f"there is {'something' if found else 'nothing'} to train"
+    if not markdown:
+        return "\n".join([*found, verdict])
+    return "\n".join([*(f"- {escaped(line)}" for line in found), "", escaped(verdict)])
+
+
+def _append(file: Path, line: str) -> None:
+    try:
+        with file.open("a", encoding="utf-8") as answers:
+            answers.write(line)
+    except OSError as error:
+        raise unwritable(file, error) from error
 
 
 def _lines(bundle: str, result: Reproduction) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnistnet.cli.signer import demanding_signer
+from mnistnet.delivery.verdict import escaped
 from mnistnet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ DATA = click.option("--data", type=PATH, help="the data set whose test images ar
 _Command = Any  # what click's decorators pass on
 
 
-def _registry(command: _Command) -> _Command:
+def registry_options(command: _Command) -> _Command:
     """Give a command `--remote` and `--branch`."""
     remote = click.option(
         "--remote",
@@ -42,11 +43,12 @@ def _registry(command: _Command) -> _Command:
 
 @click.command()
 @click.argument("bundle", type=PATH)
-@_registry
+@registry_options
 @click.option("--rules", type=PATH, help="the gate's limits; by default gates.toml, if there")
 @DATA
 @click.option("--reinstate", is_flag=True, help="publish it even if a rollback withdrew it")
 @DRY_RUN
+@click.option("--markdown", is_flag=True, help="print Markdown, for a job's summary")
 @JSON
 def publish(
     bundle: Path,
@@ -56,6 +58,7 @@ def publish(
     data: Path | None,
     reinstate: bool,
     dry_run: bool,
+    markdown: bool,
     as_json: bool,
 ) -> int:
     """Make a bundle the champion, if it passes the gate beside the champion of now.
@@ -72,17 +75,17 @@ def publish(
         gate=partial(gate, rules=rules, data=data),
         reinstate=reinstate,
         dry_run=dry_run,
-        say=_say,
+        say=_say_in_markdown if markdown else _say,
     )
     if done.verdict:
-        click.echo(done.verdict.table())
-    _print_publication(str(bundle), done, as_json=as_json)
+        click.echo(done.verdict.table(markdown=markdown))
+    _print_publication(str(bundle), done, markdown=markdown, as_json=as_json)
     return 1 if done.outcome == "refused" else 0
 
 
 @click.command()
 @click.argument("version", metavar="vN")
-@_registry
+@registry_options
 @DRY_RUN
 @JSON
 def rollback(version: str, remote: str, branch: str, dry_run: bool, as_json: bool) -> None:
@@ -91,11 +94,11 @@ def rollback(version: str, remote: str, branch: str, dry_run: bool, as_json: boo
 
     number = _number(version)
     done = rollback(number, remote=remote, branch=branch, dry_run=dry_run, say=_say)
-    _print_publication(f"v{number}'s bundle", done, as_json=as_json)
+    _print_publication(f"v{number}'s bundle", done, markdown=False, as_json=as_json)
 
 
 @click.command()
-@_registry
+@registry_options
 @JSON
 def history(remote: str, branch: str, as_json: bool) -> None:
     """List what was published: when, from which source, how good, by whom, and the champion (*)."""
@@ -116,7 +119,7 @@ def history(remote: str, branch: str, as_json: bool) -> None:
 @click.argument("version", metavar="[vN]", required=False)
 @click.option("-o", "--out", type=PATH, required=True, help="the bundle's folder")
 @demanding_signer
-@_registry
+@registry_options
 def pull(
     version: str | None, out: Path, signer: Path | Identity | None, remote: str, branch: str
 ) -> None:
@@ -133,7 +136,7 @@ def pull(
 @click.command()
 @click.argument("a", metavar="vA")
 @click.argument("b", metavar="vB")
-@_registry
+@registry_options
 @DATA
 @JSON
 def diff(a: str, b: str, remote: str, branch: str, data: Path | None, as_json: bool) -> None:
@@ -150,6 +153,10 @@ def _say(line: str) -> None:
     click.echo(f"… {line}", err=True)
 
 
+def _say_in_markdown(line: str) -> None:
+    click.echo(f"… {escaped(line)}\n", err=True)  # a paragraph of its own
+
+
 def _number(version: str) -> int:
     match = re.fullmatch(r"v?([1-9][0-9]{0,8})", version)
     if match is None:
@@ -157,17 +164,16 @@ def _number(version: str) -> int:
     return int(match[1])
 
 
-def _print_publication(what: str, done: Publication, *, as_json: bool) -> None:
+def _print_publication(what: str, done: Publication, *, markdown: bool, as_json: bool) -> None:
     replaces = done.replaces.name if done.replaces else None
     instead = f", in place of {replaces}" if replaces else ", the first"
-    click.echo(
-        {
-            "published": f"{what}: published as v{done.version}{instead}",
-            "possible": f"{what}: would be published as v{done.version}{instead}",
-            "unchanged": f"{what}: is the champion already, as v{done.version}",
-            "refused": f"{what}: refused; the champion stays {replaces or 'nobody'}",
-        }[done.outcome]
-    )
+    line = {
+        "published": f"{what}: published as v{done.version}{instead}",
+        "possible": f"{what}: would be published as v{done.version}{instead}",
+        "unchanged": f"{what}: is the champion already, as v{done.version}",
+        "refused": f"{what}: refused; the champion stays {replaces or 'nobody'}",
+    }[done.outcome]
+    click.echo(f"\n{escaped(line)}" if markdown else line)
     if as_json:
         version = f"v{done.version}" if done.version else None
         summary = done.verdict.summary() if done.verdict else None

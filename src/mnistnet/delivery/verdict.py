@@ -69,9 +69,10 @@ def _markdown_table(checks: tuple[Check, ...]) -> str:
     head = [f"The bundle **{_outcome(checks)}**.", ""]
     head += ["| | rule | measured | against | why not |", "|---|---|---|---|---|"]
     rows = [(STATES[c.passed], c.rule, c.measured, c.against, c.why) for c in checks]
-    lines = [f"| {' | '.join(map(_escaped, row))} |" for row in rows]
+    lines = [f"| {' | '.join(map(escaped, row))} |" for row in rows]
     return "\n".join([*head, *lines])
 
 
-def _escaped(cell: str) -> str:
-    return MARKUP.sub(r"\\\1", cell)
+def escaped(words: str) -> str:
+    """Leave nothing in some words that Markdown would take for its own."""
+    return MARKUP.sub(r"\\\1", words)

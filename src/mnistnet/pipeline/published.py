@@ -1,7 +1,8 @@
-"""`mnistnet history`, `mnistnet pull [vN] -o DIR`, `mnistnet diff vA vB`: read the registry.
+"""`mnistnet history`, `pull [vN] -o DIR`, `diff vA vB`, `fingerprint --against-champion`: reading.
 
     history(remote="origin").champion                # a Release
     pull(None, Path("bundle"))                       # the champion's bundle
+    changed_since_champion(basis_of(recipe))         # is there anything to train?
     diff(3, 4).difference                            # on the same test images
 
 `remote` is a remote's name in the clone that one is in, or a URL or path; `branch` the registry's.
@@ -22,6 +23,7 @@ from mnistnet.errors import BundleError
 from mnistnet.evaluation import mcnemar_exact, paired_difference, wilson_interval
 from mnistnet.files import replacing
 from mnistnet.inference import Predictor
+from mnistnet.pipeline.provenance import differences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from mnistnet.delivery.signature import Identity
     from mnistnet.delivery.state import State
     from mnistnet.evaluation import Interval, McNemar, PairedDifference
+    from mnistnet.pipeline.provenance import Basis
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,27 @@ def pull(
         with replacing(target) as temporary:
             _extract(registry, release, temporary, signer)
         return release
+
+
+def changed_since_champion(
+    basis: Basis, *, remote: str = "origin", branch: str = "models"
+) -> tuple[str, list[str]]:
+    """Say what differs from what the champion was trained from.
+
+    Returns:
+        The champion's version, or an empty text where nothing is published yet; and what differs,
+        a line each: none where training again would start from the same.
+
+    Raises:
+        RegistryError: the remote cannot be read.
+        BundleError: the champion's bundle fails verification.
+    """
+    with open_registry(remote, branch) as registry, TemporaryDirectory() as folder:
+        champion = registry.read().champion
+        if champion is None:
+            return "", [f"nothing is published yet on branch {branch}"]
+        bundle = _extract(registry, champion, Path(folder) / champion.name)
+        return champion.name, differences(bundle, basis)
 
 
 def diff(
