@@ -6,11 +6,14 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from releases import RecordingGate, git, published, refs
+from releases import RecordingGate, git, make_bundle, published, refs
 
 from mnistnet.delivery import git as running
 from mnistnet.errors import RegistryError
@@ -18,9 +21,11 @@ from mnistnet.pipeline.publish import publish
 from mnistnet.pipeline.published import history, pull
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from git_server import GitServer
+
+NOBODY = 65534
 
 
 def _complaint(bundle: Path | None = None, remote: str = "origin") -> str:
@@ -92,6 +97,44 @@ def test_a_remote_that_takes_no_pushes_says_so(
     line = _complaint(ada, server.url("registry.git"))
     assert "refuses v1 (" in line
     assert "403" in line
+
+
+@contextmanager
+def _as_nobody() -> Iterator[None]:
+    """Be a user for a while for whom there are read-only folders, where root runs the tests."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "setresuid"), reason="one cannot be another user for a while")
+def test_a_folder_that_one_may_only_read_is_read_and_takes_no_release(
+    monkeypatch: pytest.MonkeyPatch, git_config: Path
+) -> None:
+    with tempfile.TemporaryDirectory() as scratch:  # pytest's own folders are its user's alone
+        folder = Path(scratch)
+        folder.chmod(0o755)
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(shutil.copy(git_config, folder)))
+        monkeypatch.chdir(folder)
+        git(folder, "init", "--quiet", "--bare", "registry.git")
+        registry, bundle = folder / "registry.git", make_bundle(folder, "bob")
+        publish(make_bundle(folder, "ada"), remote=str(registry), gate=RecordingGate())
+        before = refs(registry)
+        for path in (registry, *registry.rglob("*")):
+            path.chmod(path.stat().st_mode & ~0o222)
+            if os.geteuid() == 0:
+                os.chown(path, NOBODY, NOBODY)
+        with _as_nobody():
+            line = _complaint(bundle, str(registry))
+            assert history(remote=str(registry)).releases[-1].name == "v1"
+            assert refs(registry) == before
+    assert line.startswith(f"{registry}: refuses v2 (remote unpack failed: ")
+    assert "see whether you may push" in line
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
