@@ -72,15 +72,6 @@ def test_an_unknown_name_is_refused_with_the_names_there_are() -> None:
         recipe_named("slow")
 
 
-def test_the_last_share_of_the_epochs_varies_shapes_half_as_much_and_the_rest_as_ever() -> None:
-    recipe = Recipe(epochs=8, settle=0.25, rotation_deg=10.0, shift_px=1.0, noise=0.4)
-    assert [recipe.in_epoch(epoch).rotation_deg for epoch in range(1, 9)] == [10.0] * 6 + [5.0] * 2
-    assert recipe.in_epoch(8) == recipe.replacing(
-        rotation_deg=5.0, scale=0.025, shear=0.0375, shift_px=0.5
-    )
-    assert Recipe().in_epoch(1) == Recipe()
-
-
 def test_the_fingerprint_names_the_content_but_for_what_is_left_out() -> None:
     one, other = Recipe(), Recipe(seed=1)
     assert one.fingerprint() != other.fingerprint()

@@ -57,17 +57,6 @@ def test_the_same_seed_gives_the_same_bits(
     assert one != other
 
 
-@pytest.mark.usefixtures("few_digits")
-def test_a_run_settles_in_its_last_epochs_alone(tmp_path: Path) -> None:
-    runs = [
-        pipeline.train(SHORT.replacing(settle=settle), runs=tmp_path, name=f"settle{settle}")
-        for settle in (0.0, 0.5)
-    ]
-    (first, second, _), (same, other, _) = (result.run.metrics() for result in runs)
-    assert first == same
-    assert second["loss"] != other["loss"]
-
-
 def _interrupt_in_epoch(epoch: int) -> pipeline.Callable[[Progress], None]:
     def on_progress(progress: Progress) -> None:
         if progress.epoch == epoch:

@@ -126,7 +126,6 @@ def _run_epoch(
     on_progress: Callable[[Progress], None],
 ) -> None:
     """Pass once over the images, in an order that only (seed, epoch) decides."""
-    recipe = recipe.in_epoch(epoch)
     torch.manual_seed(_epoch_seed(recipe, epoch))
     batches = len(images) // recipe.batch_size  # the rest comes in another epoch
     started, loss_sum, correct = time.perf_counter(), 0.0, 0

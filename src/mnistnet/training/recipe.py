@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 PRECISIONS = ("auto", "bfloat16", "float32")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ENGINES = ("auto", "compiled", "torch")
-SHAPES = ("rotation_deg", "scale", "shear", "shift_px", "elastic_px")  # what varies a shape
 
 
 def _bounded(default: Any, low: float, high: float, text: str) -> Any:
@@ -67,8 +66,6 @@ class Recipe:
     shear: float = _bounded(0.075, 0, 2, "slant by up to this many pixels a pixel")
     shift_px: float = _bounded(0.7, 0, 14, "shift by up to this, in both directions")
     elastic_px: float = _bounded(0.0, 0, 5, "bend smoothly; the standard deviation of the bends")
-    # Strong variation teaches other hands; with less of it a run ends nearer to MNIST's own.
-    settle: float = _bounded(0.0, 0, 1, "share of the run, its end, with half of the above")
     stroke_px: float = _bounded(0.0, 0, 3, "thicken or thin strokes by up to this")
     blur: float = _bounded(0.0, 0, 1, "share of pictures taken through a lower resolution")
     contrast: float = _bounded(0.0, 0, 1, "how far black and white points move")
@@ -93,12 +90,6 @@ class Recipe:
         """Give a copy with some fields changed. Raises RecipeError for unknown or bad ones."""
         _refuse_unknown(values)
         return dataclasses.replace(self, **values)
-
-    def in_epoch(self, epoch: int) -> Recipe:
-        """Give the recipe as one epoch, from 1, carries it out: the last ones vary shapes less."""
-        if epoch <= self.epochs * (1 - self.settle):
-            return self
-        return self.replacing(**{name: getattr(self, name) / 2 for name in SHAPES})
 
     def as_dict(self) -> dict[str, Any]:
         """Give the fields as JSON can hold them."""
