@@ -146,7 +146,7 @@ def _code() -> str:
         {
             file.relative_to(root).as_posix(): sha256(file.read_bytes().replace(b"\r\n", b"\n"))
             for file in files
-            if file.suffix in (".py", ".cpp")
+            if file.suffix in (".py", ".cpp", ".h")
         }
     )
 

@@ -2,9 +2,10 @@
 
     step = compiled_step("float32")         # None where there is none
 
-`step.cpp` is MnistNet's way there and back in one function. It is compiled the first time that a
-run needs it (two seconds), for the very processor it runs on, and kept in the user's cache
-folder. `Replicas` of torch's own layers are what runs elsewhere.
+`step.cpp` is MnistNet's way there and back in one function, `soap.cpp` what the optimiser does to
+a matrix. They are compiled the first time that a run needs them (a few seconds), for the very
+processor it runs on, and kept in the user's cache folder. Torch's own layers and operations are
+what runs elsewhere.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ from mnistnet.files import sha256
 from mnistnet.model import MEAN, STD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
-SOURCE = Path(__file__).with_name("step.cpp")
+SOURCES = [Path(__file__).with_name(name) for name in ("step.cpp", "soap.cpp")]
+HEADERS = [Path(__file__).with_name("vectors.h")]
 FLAGS = (
     *("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing"),
     *("-shared", "-fPIC"),
@@ -40,8 +42,20 @@ TUNING = ("-march=native", "-mcpu=native")
 COMPILER_TIMEOUT_S = 120
 
 
+class _Matrix(ctypes.Structure):
+    """Matrix in soap.cpp, field by field."""
+
+    TENSORS = ("parameter", "gradient", "mean", "square", "left", "right")
+    BASES = ("left_basis", "right_basis", "right_turned")
+    NUMBERS = ("beta1", "beta2", "mean_weight", "square_weight", "rate", "decay")
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in (*TENSORS, *BASES)),
+        *((name, ctypes.c_float) for name in NUMBERS),
+    )
+
+
 class CompiledStep:
-    """The compiled function, with tensors for arguments.
+    """The compiled functions, with tensors for arguments.
 
     Attributes:
         compiler: its name and version, for the record: another may round differently.
@@ -62,6 +76,9 @@ class CompiledStep:
             ctypes.POINTER(ctypes.c_int64),
         ]
         self._gradients.restype = ctypes.c_double
+        self._take_step = loaded.take_step
+        self._take_step.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.POINTER(_Matrix)]
+        self._take_step.restype = ctypes.c_bool
 
     def workspace(self, pictures: int) -> Tensor:
         """Give the memory that a share of so many pictures takes."""
@@ -108,6 +125,20 @@ class CompiledStep:
         )
         return loss, correct.value
 
+    def take_step(self, tensors: Mapping[str, Tensor], **numbers: float) -> None:
+        """Take SOAP's step with a matrix, and update its state.
+
+        Args:
+            tensors: float32, in one piece each: the matrix as "parameter" (R, C, whatever C is
+                made of), its "gradient", and its state as the optimiser names it.
+            numbers: beta1, beta2, rate; decay, what is left of a weight; mean_weight and
+                square_weight, by which the young means of gradients and squares are too small.
+        """
+        matrix = _Matrix(**{name: t.data_ptr() for name, t in tensors.items()}, **numbers)
+        rows, columns = tensors["mean"].shape
+        if not self._take_step(rows, columns, matrix):
+            raise ValueError(f"MnistNet has no matrix ({rows}, {columns})")
+
 
 @cache
 def compiled_step(precision: str) -> CompiledStep | None:
@@ -122,7 +153,8 @@ def compiled_step(precision: str) -> CompiledStep | None:
         return None
     path, version = compiler
     flags = (*FLAGS, *DEFINES[precision])
-    key = sha256(SOURCE.read_bytes() + "\n".join((version, *flags, _processor())).encode())[:16]
+    code = b"".join(file.read_bytes() for file in (*SOURCES, *HEADERS))
+    key = sha256(code + "\n".join((version, *flags, _processor())).encode())[:16]
     for folder in _places():
         library = folder / f"step-{key}.so"
         try:
@@ -156,7 +188,7 @@ def _compile(compiler: str, flags: Sequence[str], library: Path) -> bool:
     for tuning in TUNING:
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:
             made = Path(folder) / library.name
-            if _run([compiler, *flags, tuning, str(SOURCE), "-o", str(made)]) is not None:
+            if _run([compiler, *flags, tuning, *map(str, SOURCES), "-o", str(made)]) is not None:
                 made.replace(library)  # at once: another run may be about to load it
                 return True
     return False

@@ -21,6 +21,7 @@ from mnistnet.errors import RecipeError, TrainingError
 from mnistnet.model import MnistNet
 from mnistnet.training.augmentation import augment
 from mnistnet.training.checkpoint import load_checkpoint, save_checkpoint
+from mnistnet.training.compiled import compiled_step
 from mnistnet.training.hardware import resolve
 from mnistnet.training.initial import whiten_first_layer
 from mnistnet.training.optimiser import Soap, learning_rate
@@ -99,7 +100,8 @@ def fit(
     whiten_first_layer(net, train.images)
     if hardware.engine == "torch":
         net = _laid_out(net.to(device), torch.channels_last)
-    optimiser = Soap(net, recipe)
+    compiled = compiled_step(hardware.precision) if hardware.engine == "compiled" else None
+    optimiser = Soap(net, recipe, compiled)
     done = load_checkpoint(checkpoint, recipe, net, optimiser) if checkpoint else 0
     with replicating(net, hardware, label_smoothing=recipe.label_smoothing) as replicas:
         for epoch in range(done + 1, recipe.epochs + 1):

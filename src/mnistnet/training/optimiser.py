@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mnistnet.training.threads import side_by_side
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from concurrent.futures import Executor
+    from concurrent.futures import ThreadPoolExecutor
 
     from torch import nn
 
+    from mnistnet.training.compiled import CompiledStep
     from mnistnet.training.recipe import Recipe
 
 State = dict[str, Tensor]  # of one matrix, or of all vectors together
@@ -52,49 +55,93 @@ class Soap:
         net: whose parameters to train.
         recipe: gives the decays: of the mean of gradients (beta1), of the means of their squares
             and covariances (beta2), and of the weights, from which vectors are spared.
+        compiled: what takes a matrix's step, if not torch's operations.
     """
 
-    def __init__(self, net: nn.Module, recipe: Recipe) -> None:
+    def __init__(self, net: nn.Module, recipe: Recipe, compiled: CompiledStep | None) -> None:
         self.matrices = [p for p in net.parameters() if p.ndim > 1]
-        self.vectors = [p for p in net.parameters() if p.ndim == 1]
-        self.recipe = recipe
+        self.vectors: list[Tensor] = [p for p in net.parameters() if p.ndim == 1]
+        self.recipe, self.compiled = recipe, compiled
         self.steps = 0
         self.states: list[State] = [{} for _ in range(len(self.matrices) + 1)]
 
-    @torch.no_grad()
-    def step(self, rate: float, pool: Executor) -> None:
+    def step(self, rate: float, pool: ThreadPoolExecutor) -> None:
         """Take one step with the gradients that lie on the parameters.
 
         Args:
             rate: the learning rate.
-            pool: threads that share the matrices.
+            pool: threads to share the matrices with: the largest is as much work as the others.
         """
         self.steps += 1
-        decay = 1 - rate * self.recipe.weight_decay
-        gradients = [_gradient(p).flatten(1).contiguous() for p in self.matrices]
-        gradients.append(torch.cat([_gradient(p) for p in self.vectors]))  # in one go: quicker
-        *steps, vectors = pool.map(self._preconditioned, gradients, self.states)
-        for parameter, step in zip(self.matrices, steps, strict=True):
-            parameter.mul_(decay).add_(step.view_as(parameter), alpha=-rate)
-        parts = torch.split(vectors, [p.numel() for p in self.vectors])
-        for parameter, step in zip(self.vectors, parts, strict=True):
-            parameter.add_(step, alpha=-rate)
+        sizes = [p.numel() for p in self.matrices]
+        largest = sizes.index(max(sizes))
+
+        def others() -> None:
+            for index in range(len(self.matrices)):
+                if index != largest:
+                    self._step_with_matrix(index, rate)
+            self._step_with_vectors(rate)
+
+        side_by_side(pool, [others, lambda: self._step_with_matrix(largest, rate)])
 
     @torch.no_grad()
-    def _preconditioned(self, gradient: Tensor, state: State) -> Tensor:
-        """Give Adam's step for a gradient, taken in the eigenbasis if it is a matrix."""
-        beta1, beta2 = self.recipe.beta1, self.recipe.beta2
+    def _step_with_matrix(self, index: int, rate: float) -> None:
+        """Take Adam's step in the eigenbasis, and follow the covariances with it."""
+        parameter, state = self.matrices[index], self.states[index]
+        gradient = _gradient(parameter).flatten(1).contiguous()
         if not state:
             state |= _first_state(gradient)
-        state["mean"].lerp_(gradient, 1 - beta1)
+        take_step = self._take_compiled_step if self.compiled else self._take_step
+        take_step(parameter, gradient, state, rate, 1 - rate * self.recipe.weight_decay)
+        if self.steps % REFRESH_EVERY == 0:
+            _turn_bases(state)
+
+    def _take_step(
+        self, parameter: Tensor, gradient: Tensor, state: State, rate: float, decay: float
+    ) -> None:
+        beta1, beta2 = self.recipe.beta1, self.recipe.beta2
         rotated = _into_basis(state, gradient)
-        state["square"].mul_(beta2).addcmul_(rotated, rotated, value=1 - beta2)
-        mean = _into_basis(state, state["mean"]) / (1 - beta1**self.steps)
-        deviation = (state["square"] / (1 - beta2**self.steps)).sqrt_().add_(EPSILON)
-        step = _out_of_basis(state, mean / deviation)
-        if "left" in state:
-            _watch_covariance(state, gradient, beta2, refresh=self.steps % REFRESH_EVERY == 0)
-        return step
+        mean = _into_basis(state, state["mean"].lerp_(gradient, 1 - beta1))
+        step = _out_of_basis(state, self._adam(state, rotated, mean))
+        parameter.mul_(decay).add_(step.view_as(parameter), alpha=-rate)
+        state["left"].lerp_(gradient @ gradient.T, 1 - beta2)
+        state["right"].lerp_(gradient.T @ gradient, 1 - beta2)
+
+    def _take_compiled_step(
+        self, parameter: Tensor, gradient: Tensor, state: State, rate: float, decay: float
+    ) -> None:
+        assert self.compiled is not None
+        mean_weight, square_weight = self._weights()
+        self.compiled.take_step(
+            {"parameter": parameter, "gradient": gradient, **state},
+            beta1=self.recipe.beta1,
+            beta2=self.recipe.beta2,
+            mean_weight=mean_weight,
+            square_weight=square_weight,
+            rate=rate,
+            decay=decay,
+        )
+
+    @torch.no_grad()
+    def _step_with_vectors(self, rate: float) -> None:
+        """Take Adam's step with all of them as one: quicker."""
+        gradient, state = torch.cat([_gradient(p) for p in self.vectors]), self.states[-1]
+        if not state:
+            state |= {"mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient)}
+        mean = state["mean"].lerp_(gradient, 1 - self.recipe.beta1)
+        steps = torch.split(self._adam(state, gradient, mean), [p.numel() for p in self.vectors])
+        torch._foreach_add_(self.vectors, steps, alpha=-rate)  # in one call: quicker
+
+    def _adam(self, state: State, gradient: Tensor, mean: Tensor) -> Tensor:
+        """Give Adam's step: the mean over the deviation, both as if their memory were full."""
+        mean_weight, square_weight = self._weights()
+        beta2 = self.recipe.beta2
+        state["square"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        return mean * mean_weight / (state["square"] * square_weight).sqrt_().add_(EPSILON)
+
+    def _weights(self) -> tuple[float, float]:
+        """Give by what the means of gradients and of squares are too small, being young."""
+        return 1 / (1 - self.recipe.beta1**self.steps), 1 / (1 - self.recipe.beta2**self.steps)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Give all that the next step depends on, beside the parameters."""
@@ -121,32 +168,30 @@ def _gradient(parameter: Tensor) -> Tensor:
 
 
 def _first_state(gradient: Tensor) -> State:
-    """Lay out the state: Adam's moments, and for a matrix both covariances with their bases."""
+    """Lay out a matrix's state: Adam's moments, both covariances and their bases."""
     state = {"mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient)}
-    if gradient.ndim > 1:
-        state["left"], state["right"] = gradient @ gradient.T, gradient.T @ gradient
-        for side in ("left", "right"):
-            state[f"{side}_basis"] = torch.linalg.eigh(state[side])[1].contiguous()
+    state["left"], state["right"] = gradient @ gradient.T, gradient.T @ gradient
+    for side in ("left", "right"):
+        state[f"{side}_basis"] = torch.linalg.eigh(state[side])[1].contiguous()
+    state["right_turned"] = state["right_basis"].T.contiguous()
     return state
 
 
 def _into_basis(state: State, x: Tensor) -> Tensor:
-    return state["left_basis"].T @ x @ state["right_basis"] if "left" in state else x
+    return state["left_basis"].T @ x @ state["right_basis"]
 
 
 def _out_of_basis(state: State, x: Tensor) -> Tensor:
-    return state["left_basis"] @ x @ state["right_basis"].T if "left" in state else x
+    return state["left_basis"] @ x @ state["right_turned"]
 
 
-def _watch_covariance(state: State, gradient: Tensor, beta2: float, *, refresh: bool) -> None:
-    """Update the covariances, and now and then turn the bases after them.
+def _turn_bases(state: State) -> None:
+    """Turn the bases after the covariances, now and then.
 
     One step of orthogonal iteration (a product and a QR) follows slowly turning eigenvectors at
     a fraction of an eigendecomposition's cost.
     """
-    state["left"].lerp_(gradient @ gradient.T, 1 - beta2)
-    state["right"].lerp_(gradient.T @ gradient, 1 - beta2)
-    if refresh:
-        for side in ("left", "right"):
-            turned = torch.linalg.qr(state[side] @ state[f"{side}_basis"])[0]
-            state[f"{side}_basis"] = turned.contiguous()  # as a checkpoint gives it back
+    for side in ("left", "right"):
+        turned = torch.linalg.qr(state[side] @ state[f"{side}_basis"])[0]
+        state[f"{side}_basis"] = turned.contiguous()  # as a checkpoint gives it back
+    state["right_turned"] = state["right_basis"].T.contiguous()

@@ -17,6 +17,7 @@ from __future__ import annotations
 import copy
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
@@ -26,6 +27,7 @@ from torch.nn import functional as F
 from mnistnet.model import MnistNet, normalise
 from mnistnet.training.compiled import compiled_step
 from mnistnet.training.convolution import convolve
+from mnistnet.training.threads import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,11 +118,9 @@ class CompiledReplicas:
             self.room = len(shares[0][0])
             self.workspaces = [self.step.workspace(self.room) for _ in self.own]
         weight = 1 / len(images)
-        results = list(
-            self.pool.map(
-                lambda replica: self._backward(replica, *shares[replica], weight),
-                range(len(shares)),
-            )
+        results = side_by_side(
+            self.pool,
+            [partial(self._backward, i, *share, weight) for i, share in enumerate(shares)],
         )
         torch.sum(torch.stack(self.own[: len(shares)]), 0, out=self.sum)
         self.steps += 1
@@ -175,11 +175,9 @@ class TorchReplicas:
     def gradients(self, images: Tensor, labels: Tensor) -> Share:
         """See `Replicas`."""
         shares = _shares(images, labels, len(self.replicas))
-        results = list(
-            self.pool.map(
-                lambda replica: self._backward(replica, *shares[replica], len(images)),
-                range(len(shares)),
-            )
+        results = side_by_side(
+            self.pool,
+            [partial(self._backward, i, *share, len(images)) for i, share in enumerate(shares)],
         )
         for parameter, *copies in zip(
             self.net.parameters(), *(r.parameters() for r in self.replicas), strict=True

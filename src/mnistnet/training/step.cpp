@@ -1,6 +1,6 @@
 // A training step of MnistNet in one function: pictures in, gradients out.
 //
-//     c++ -std=c++17 -O3 -march=native -shared -fPIC step.cpp -o step.so     (see compiled.py)
+//     c++ -std=c++17 -O3 -march=native -shared -fPIC step.cpp soap.cpp -o step.so    (see compiled.py)
 //
 // The layers are few and small: what a framework spends between them, and on writing every map
 // out and reading it back, is more than the arithmetic. Here each map is made, activated and
@@ -20,37 +20,13 @@
 // Names on the way there: x or a →(convolution)→ y →(GELU)→ a →(BatchNorm)→ z. On the way back
 // dy, da and dz are the loss's derivatives by these.
 
-#include <cstdint>
 #include <cstring>
+
+#include "vectors.h"
 
 #if defined(BFLOAT16)
 #include <immintrin.h>
 #endif
-
-#if defined(__AVX512F__)
-constexpr int LANES = 16, REGISTERS = 24;  // for sums; the others hold weights
-#elif defined(__AVX__)
-constexpr int LANES = 8, REGISTERS = 12;
-#else
-constexpr int LANES = 4, REGISTERS = 24;  // NEON
-#endif
-
-#if defined(__clang__)
-#define UNROLL _Pragma("unroll")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
-
-template <int N> struct Of {
-    typedef float floats __attribute__((vector_size(N * 4), aligned(4), may_alias));
-    typedef int32_t ints __attribute__((vector_size(N * 4), aligned(4), may_alias));
-    typedef double doubles __attribute__((vector_size(N * 8)));
-};
-template <int N> using Vec = typename Of<N>::floats;
-template <int N> using Ints = typename Of<N>::ints;
-
-template <int N> inline Vec<N> load(const float *p) { return *(const Vec<N> *)p; }
-template <int N> inline void store(float *p, Vec<N> v) { *(Vec<N> *)p = v; }
 
 // ---- numbers as they are kept, a float or a bfloat16: the upper half of one
 
@@ -89,15 +65,6 @@ template <class T, int L> inline void add_product(Vec<L> &sum, float word, Vec<L
     }
 #endif
     sum += word * words;
-}
-
-constexpr int lanes(int channels) { return channels < LANES ? channels : LANES; }
-
-// The largest divisor of n that is at most `limit`.
-constexpr int divisor(int n, int limit) {
-    int d = limit < n ? limit : n;
-    while (d > 1 && n % d) d--;
-    return d < 1 ? 1 : d;
 }
 
 // ---- convolutions without padding

@@ -1,0 +1,45 @@
+"""SOAP takes the same steps in C++ as in torch."""
+
+from __future__ import annotations
+
+import copy
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from mnistnet.model import MnistNet
+from mnistnet.training.compiled import compiled_step
+from mnistnet.training.optimiser import Soap
+from mnistnet.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def _follow_made_up_gradients(optimiser: Soap, net: nn.Module, steps: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(steps):
+            for parameter in net.parameters():
+                parameter.grad = torch.randn(parameter.shape, generator=generator)
+            optimiser.step(0.01, pool)
+
+
+@pytest.mark.skipif(compiled_step("float32") is None, reason="there is no C++ compiler here")
+def test_the_compiled_optimiser_steps_as_torchs_operations_do() -> None:
+    recipe = Recipe(weight_decay=0.1)
+    net = MnistNet()
+    before = Soap(net, recipe, None)
+    _follow_made_up_gradients(before, net, 25, seed=0)
+    after = []
+    for compiled in (None, compiled_step("float32")):
+        one = copy.deepcopy(net)
+        optimiser = Soap(one, recipe, compiled)
+        optimiser.load_state_dict(copy.deepcopy(before.state_dict()))
+        _follow_made_up_gradients(optimiser, one, 3, seed=1)
+        after.append((dict(one.named_parameters()), optimiser.state_dict()))
+    assert any(not torch.equal(p, after[0][0][name]) for name, p in net.named_parameters())
+    for ours, theirs in zip(*after, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
