@@ -17,6 +17,7 @@ from mnistnet.model import MnistNet, normalise
 from mnistnet.training.compiled import compiled_step
 from mnistnet.training.convolution import convolve
 from mnistnet.training.hardware import Hardware, resolve
+from mnistnet.training.reading import probabilities
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.replicas import replicating, smoothed_loss
 
@@ -193,6 +194,7 @@ def test_the_compiled_step_multiplies_in_the_precision_that_is_asked_for() -> No
 
 NO_COMPILER = """
 from mnistnet.training.hardware import describe
+from mnistnet.training.reading import probabilities
 from mnistnet.training.recipe import Recipe
 print(describe(Recipe(device="cpu"))["engine"])
 describe(Recipe(device="cpu", engine="compiled"))
@@ -222,3 +224,22 @@ def test_what_was_compiled_is_kept_and_used_again(tmp_path: Path) -> None:
         made.append([(p, p.stat().st_mtime_ns) for p in tmp_path.rglob("step-*.so")])
     assert len(made[0]) == 1
     assert made[0] == made[1]
+
+
+@NEEDS_COMPILER
+def test_the_compiled_step_reads_what_torchs_layers_read(mnist: DataSet) -> None:
+    torch.manual_seed(0)
+    net = MnistNet()
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(layer.weight)
+            torch.nn.init.normal_(layer.bias)
+            layer.running_mean = torch.randn_like(layer.bias)
+            layer.running_var = torch.rand_like(layer.bias) + 0.5
+    torch.nn.init.normal_(net.classifier[0].weight)  # large: so that answers differ
+    images = torch.tensor(mnist.test.images[:301])
+    before = {name: value.clone() for name, value in net.eval().state_dict().items()}
+    read = probabilities(net, images, _hardware("compiled", 2))
+    torch.testing.assert_close(read, probabilities(net, images), atol=1e-5, rtol=1e-4)
+    assert read.std(0).max() > 0.005
+    torch.testing.assert_close(net.state_dict(), before, atol=0, rtol=0)

@@ -29,10 +29,9 @@ if TYPE_CHECKING:
     from mnistnet.data import DataSet, Loading
     from mnistnet.model import MnistNet
     from mnistnet.pipeline.tracking import Trackers
+    from mnistnet.training.hardware import Hardware
     from mnistnet.training.loop import Progress
     from mnistnet.training.recipe import Recipe
-
-EVALUATION_BATCH = 125  # images; large enough for speed, small enough for the cache
 
 
 @dataclass(frozen=True)
@@ -125,17 +124,18 @@ def load_for(recipe: Recipe, data: Path | Loading | None) -> DataSet:
     return dataset.hold_out(recipe.validation) if recipe.validation else dataset
 
 
-def predict(net: MnistNet, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Give the network's probabilities (N, 10) for uint8 images (N, 28, 28), in float32."""
+def predict(
+    net: MnistNet, images: NDArray[np.uint8], hardware: Hardware | None = None
+) -> NDArray[np.float32]:
+    """Give the network's probabilities (N, 10) for uint8 images (N, 28, 28), in float32.
+
+    Given what a run computes with, they are computed with that; else by torch's layers.
+    """
     import torch
 
-    from mnistnet.model import normalise
+    from mnistnet.training.reading import probabilities
 
-    batches = torch.split(torch.tensor(images), EVALUATION_BATCH)
-    with torch.inference_mode():
-        # Channels-last: convolutions here run twice as fast.
-        inputs = (normalise(batch).to(memory_format=torch.channels_last) for batch in batches)
-        return torch.cat([net(x).exp() for x in inputs]).numpy()
+    return probabilities(net, torch.tensor(images), hardware).numpy()
 
 
 def as_line(progress: Progress, recipe: Recipe) -> dict[str, Any]:
@@ -187,12 +187,14 @@ def _carry_out(
 ) -> TrainResult:
     from safetensors.torch import save
 
+    from mnistnet.training.hardware import resolve
+
     clock.lap("data")
     write_json(run.origin_file, asdict(origin_of(recipe, dataset)))
     write_bytes(run.sbom_file, bill_of_materials())
     net = _fit(run, recipe, dataset, on_progress, trackers)
     clock.lap("training")
-    probabilities = predict(net, dataset.test.images)
+    probabilities = predict(net, dataset.test.images, resolve(recipe))
     correct = int((probabilities.argmax(1) == dataset.test.labels).sum())
     clock.lap("evaluation")
     result = TrainResult(

@@ -80,6 +80,14 @@ class CompiledStep:
         self._take_step.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.POINTER(_Matrix)]
         self._take_step.restype = ctypes.c_bool
 
+        self._logits = loaded.logits
+        self._logits.argtypes = [
+            *[ctypes.c_void_p] * 3,
+            ctypes.c_int64,
+            *[ctypes.c_float] * 2,
+            *[ctypes.c_void_p] * 2,
+        ]
+
     def workspace(self, pictures: int) -> Tensor:
         """Give the memory that a share of so many pictures takes."""
         return torch.empty(self._workspace_bytes(pictures), dtype=torch.uint8)
@@ -124,6 +132,25 @@ class CompiledStep:
             ctypes.byref(correct),
         )
         return loss, correct.value
+
+    def logits(self, parameters: Tensor, statistics: Tensor, images: Tensor) -> Tensor:
+        """Read pictures: uint8 (N, 28, 28) → float32 (N, 10), which a softmax makes probabilities.
+
+        Args:
+            parameters: float32 (20826,), as above.
+            statistics: float32 (272,), as above; read only.
+            images: uint8 (N, 28, 28).
+        """
+        logits, workspace = torch.empty(len(images), 10), self.workspace(1)
+        images = images.contiguous()
+        self._logits(
+            *(tensor.data_ptr() for tensor in (parameters, statistics, images)),
+            len(images),
+            1 / (255 * STD),
+            -MEAN / STD,
+            *(tensor.data_ptr() for tensor in (workspace, logits)),
+        )
+        return logits
 
     def take_step(self, tensors: Mapping[str, Tensor], **numbers: float) -> None:
         """Take SOAP's step with a matrix, and update its state.

@@ -188,6 +188,14 @@ struct Norm {
         }
     }
 
+    // In place of finish_there where nothing is learnt: what was seen before is what counts.
+    void recall(int channels) {
+        for (int c = 0; c < channels; c++) {
+            scale[c] = weight[c] / __builtin_sqrtf(running_var[c] + 1e-5f);
+            shift[c] = bias[c] - running_mean[c] * scale[c];
+        }
+    }
+
     void finish_back(int channels, double n) {
         for (int c = 0; c < channels; c++) {
             bias_grad[c] = sum[c];
@@ -659,4 +667,29 @@ extern "C" double gradients(const float *parameters, float *gradients, float *st
     }
     come_back(net, pictures, n);
     return loss;
+}
+
+// The network as it is used: logits, float (n, 10), with the statistics that it has gathered.
+extern "C" void logits(float *parameters, float *statistics, const uint8_t *images, int64_t n,
+                       float brightness, float darkness, char *workspace, float *logits) {
+    Network &net = *(Network *)workspace;
+    Kept &k = *(Kept *)(workspace + sizeof(Network));  // one picture's: none waits for others
+    connect(net, {parameters, parameters, statistics});  // there are no gradients to write
+    net.norm1.recall(8), net.norm2.recall(16), net.norm2_pooled.recall(16);
+    net.norm3.recall(32), net.norm3_pooled.recall(32), net.norm4.recall(32);
+    net.conv1.fold(nullptr), net.conv2.fold(&net.norm1), net.conv3.fold(&net.norm2_pooled);
+    net.conv4.fold(&net.norm3_pooled), net.conv5.fold(&net.norm4), net.classifier.fold(nullptr);
+    float y[24 * 24 * 16], answer[16];
+    for (int64_t i = 0; i < n; i++) {
+        for (int p = 0; p < 784; p++) k.x[p] = images[i * 784 + p] * brightness + darkness;
+        net.conv1.run(k.x, y), activate(y, k.one, net.norm1);
+        net.conv2.run(k.one.a, y), activate(y, k.two, net.norm2);
+        pool(k.two, net.norm2, k.two_pooled, net.norm2_pooled);
+        net.conv3.run(k.two_pooled.a, y), activate(y, k.three, net.norm3);
+        pool(k.three, net.norm3, k.three_pooled, net.norm3_pooled);
+        net.conv4.run(k.three_pooled.a, y), activate(y, k.four, net.norm4);
+        net.conv5.run(k.four.a, y);
+        net.classifier.run(y, answer);
+        memcpy(logits + i * 10, answer, 10 * sizeof(float));
+    }
 }
