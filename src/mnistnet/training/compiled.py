@@ -79,7 +79,6 @@ class CompiledStep:
         self._take_step = loaded.take_step
         self._take_step.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.POINTER(_Matrix)]
         self._take_step.restype = ctypes.c_bool
-
         self._logits = loaded.logits
         self._logits.argtypes = [
             *[ctypes.c_void_p] * 3,

@@ -82,7 +82,8 @@ class Soap:
                     self._step_with_matrix(index, rate)
             self._step_with_vectors(rate)
 
-        side_by_side(pool, [others, lambda: self._step_with_matrix(largest, rate)])
+        # The many small calls are this thread's: to wake another takes as long as some of them.
+        side_by_side(pool, [lambda: self._step_with_matrix(largest, rate), others])
 
     @torch.no_grad()
     def _step_with_matrix(self, index: int, rate: float) -> None:
