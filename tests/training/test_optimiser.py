@@ -43,3 +43,30 @@ def test_the_compiled_optimiser_steps_as_torchs_operations_do() -> None:
     assert any(not torch.equal(p, after[0][0][name]) for name, p in net.named_parameters())
     for ours, theirs in zip(*after, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("0/mean", torch.zeros(1, 1)),
+        ("4/right_basis", torch.zeros(288, 1)),
+        ("3/left", torch.zeros(32, 32, dtype=torch.float64)),
+        ("2/square", None),
+        ("steps", None),
+    ],
+)
+def test_a_state_of_another_shape_is_refused_and_nothing_taken_over(
+    name: str, value: torch.Tensor | None
+) -> None:
+    net = MnistNet()
+    trained, fresh = Soap(net, Recipe(), None), Soap(net, Recipe(), None)
+    _follow_made_up_gradients(trained, net, 1, seed=0)
+    state = trained.state_dict()
+    if value is None:
+        del state[name]
+    else:
+        state[name] = value
+    with pytest.raises((KeyError, ValueError)):
+        fresh.load_state_dict(state)
+    assert fresh.steps == 0
+    assert not any(fresh.states)

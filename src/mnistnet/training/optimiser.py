@@ -147,20 +147,39 @@ class Soap:
     def state_dict(self) -> dict[str, Tensor]:
         """Give all that the next step depends on, beside the parameters."""
         tensors = {
-            f"{index}/{name}": value
-            for index, state in enumerate(self.states)
-            for name, value in state.items()
+            f"{index}/{name}": state[name]
+            for index, (state, shapes) in enumerate(zip(self.states, self._shapes(), strict=True))
+            for name in shapes
         }
         return {"steps": torch.tensor(self.steps), **tensors}
 
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take a state over. Raises KeyError or ValueError if it is not one."""
-        self.steps = int(tensors["steps"])
-        self.states = [{} for _ in self.states]
-        for key, value in tensors.items():
-            if key != "steps":
-                index, name = key.split("/")
-                self.states[int(index)][name] = value
+        """Take a state over. Raises KeyError or ValueError if it is not one of this network."""
+        states = [
+            {name: _shaped(tensors[f"{index}/{name}"], shape) for name, shape in shapes.items()}
+            for index, shapes in enumerate(self._shapes())
+        ]
+        for state in states[:-1]:  # the last is the vectors'
+            state["right_turned"] = _turned(state)
+        self.steps, self.states = int(tensors["steps"]), states
+
+    def _shapes(self) -> list[dict[str, tuple[int, ...]]]:
+        """Give the shapes of each matrix's state, and of that of all vectors; no derived ones."""
+        shapes: list[dict[str, tuple[int, ...]]] = []
+        for matrix in self.matrices:
+            rows, columns = matrix.flatten(1).shape
+            whole, left, right = (rows, columns), (rows, rows), (columns, columns)
+            of_matrix = {"mean": whole, "square": whole, "left": left, "right": right}
+            shapes.append({**of_matrix, "left_basis": left, "right_basis": right})
+        together = sum(vector.numel() for vector in self.vectors)
+        return [*shapes, {"mean": (together,), "square": (together,)}]
+
+
+def _shaped(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Let a tensor through that is what C++ will take it for."""
+    if tensor.shape != shape or tensor.dtype != torch.float32:
+        raise ValueError(f"{tuple(tensor.shape)} of {tensor.dtype} instead of {shape} of float32")
+    return tensor.contiguous()
 
 
 def _gradient(parameter: Tensor) -> Tensor:
@@ -174,7 +193,7 @@ def _first_state(gradient: Tensor) -> State:
     state["left"], state["right"] = gradient @ gradient.T, gradient.T @ gradient
     for side in ("left", "right"):
         state[f"{side}_basis"] = torch.linalg.eigh(state[side])[1].contiguous()
-    state["right_turned"] = state["right_basis"].T.contiguous()
+    state["right_turned"] = _turned(state)
     return state
 
 
@@ -195,4 +214,8 @@ def _turn_bases(state: State) -> None:
     for side in ("left", "right"):
         turned = torch.linalg.qr(state[side] @ state[f"{side}_basis"])[0]
         state[f"{side}_basis"] = turned.contiguous()  # as a checkpoint gives it back
-    state["right_turned"] = state["right_basis"].T.contiguous()
+    state["right_turned"] = _turned(state)
+
+
+def _turned(state: State) -> Tensor:
+    return state["right_basis"].T.contiguous()
