@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from safetensors.torch import save
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 
 from mnistnet.data import DataSet, Split
 from mnistnet.errors import RunError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from mnistnet.training.loop import Progress
 
 SHORT = Recipe(epochs=2, batch_size=100)
+TAUGHT = SHORT.replacing(teachers=2)  # six epochs in all
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def test_the_same_seed_gives_the_same_bits(
     mnist: DataSet, how: dict[str, str], threads: int
 ) -> None:
     few = Split(mnist.train.images[:1000], mnist.train.labels[:1000])
-    recipe = SHORT.replacing(epochs=1, threads=threads, **how)
+    recipe = TAUGHT.replacing(epochs=1, threads=threads, **how)
     one, two, other = (
         sha256(save(fit(recipe.replacing(seed=s), few).state_dict())) for s in (0, 0, 1)
     )
@@ -76,6 +79,43 @@ def test_an_interrupted_run_resumes_to_the_bits_of_an_uninterrupted_one(tmp_path
     assert sorted(p.name for p in resumed.run.folder.iterdir()) == sorted(
         p.name for p in whole.run.folder.iterdir()
     )
+
+
+@pytest.mark.parametrize(
+    ("epoch", "stage"),
+    [(2, "teacher 1 of 2"), (3, "teacher 2 of 2"), (5, "the last network"), (6, "its last epoch")],
+)
+@pytest.mark.usefixtures("few_digits")
+def test_a_run_with_teachers_resumes_from_every_stage_to_the_same_bits(
+    tmp_path: Path, epoch: int, stage: str
+) -> None:
+    whole = pipeline.train(TAUGHT, runs=tmp_path, name="whole")
+    with pytest.raises(pipeline.Interrupted, match=rf"epoch {epoch} of 6.*--name cut --resume"):
+        pipeline.train(TAUGHT, runs=tmp_path, name="cut", on_progress=_interrupt_in_epoch(epoch))
+    resumed = pipeline.resume(name="cut", runs=tmp_path)
+    assert _weights(resumed) == _weights(whole), stage
+    assert resumed.run.metrics() == whole.run.metrics()
+    assert not resumed.run.checkpoint_file.exists()
+
+
+@pytest.mark.usefixtures("few_digits")
+def test_a_checkpoint_without_the_teachers_that_it_counts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(pipeline.Interrupted):
+        pipeline.train(TAUGHT, runs=tmp_path, name="cut", on_progress=_interrupt_in_epoch(4))
+    checkpoint = tmp_path / "cut" / "checkpoint.safetensors"
+    tensors = load_file(checkpoint)
+    with safe_open(checkpoint, framework="pt") as file:
+        metadata = file.metadata()
+    without = {k: v for k, v in tensors.items() if not k.startswith("teacher0/")}
+    assert len(without) < len(tensors)
+    for damaged in (
+        save(without, metadata),
+        save(tensors, {**metadata, "epochs_done": "7"}),  # of 6
+        save({**tensors, "optimiser/steps": torch.tensor(-5)}, metadata),
+    ):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(RunError, match=r"checkpoint\.safetensors: is not a checkpoint"):
+            pipeline.resume(name="cut", runs=tmp_path)
 
 
 @pytest.mark.usefixtures("few_digits")

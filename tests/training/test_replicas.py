@@ -19,7 +19,8 @@ from mnistnet.training.convolution import convolve
 from mnistnet.training.hardware import Hardware, resolve
 from mnistnet.training.reading import probabilities
 from mnistnet.training.recipe import Recipe
-from mnistnet.training.replicas import replicating, smoothed_loss
+from mnistnet.training.replicas import cross_entropy, replicating
+from mnistnet.training.teaching import from_labels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,11 +76,13 @@ def test_replicas_add_up_to_the_gradient_of_the_batchs_mean(
     torch.manual_seed(0)
     net = MnistNet()
     alone = copy.deepcopy(net).train()
-    with replicating(net, _hardware(engine, threads), label_smoothing=0.1) as replicas:
-        result = replicas.gradients(share.repeat(threads, 1, 1), labels.repeat(threads))
+    with replicating(net, _hardware(engine, threads)) as replicas:
+        result = replicas.gradients(
+            share.repeat(threads, 1, 1), from_labels(labels.repeat(threads), 0.1)
+        )
         replicas.share_statistics()
     log_probabilities = alone(normalise(share))
-    loss = smoothed_loss(log_probabilities, labels, 0.1)
+    loss = cross_entropy(log_probabilities, from_labels(labels, 0.1))
     torch.autograd.backward(loss)
     assert result.loss == pytest.approx(loss.item(), rel=1e-5)
     assert result.correct == threads * int((log_probabilities.argmax(1) == labels).sum())
@@ -109,8 +112,8 @@ def test_the_compiled_step_goes_the_way_of_torchs_layers_with_any_weights(mnist:
     gradients = {}
     for engine in ("torch", "compiled"):
         one = copy.deepcopy(net)
-        with replicating(one, _hardware(engine, 1), label_smoothing=0.0) as replicas:
-            replicas.gradients(images, labels.long())
+        with replicating(one, _hardware(engine, 1)) as replicas:
+            replicas.gradients(images, from_labels(labels.long(), 0.1))
         gradients[engine] = torch.cat([p.grad.flatten() for p in one.parameters()])
     assert _nearly(gradients["compiled"], gradients["torch"])
 
@@ -127,8 +130,8 @@ def test_in_bfloat16_the_compiled_step_is_nearer_to_float32_than_torchs_layers_a
     def gradients(engine: str, precision: str) -> Tensor:
         one = copy.deepcopy(net)
         hardware = _hardware(engine, 1, precision)
-        with replicating(one, hardware, label_smoothing=0.1) as replicas:
-            replicas.gradients(images, labels.long())
+        with replicating(one, hardware) as replicas:
+            replicas.gradients(images, from_labels(labels.long(), 0.1))
         return torch.cat([p.grad.flatten() for p in one.parameters()])
 
     exact = gradients("torch", "float32")
@@ -140,10 +143,11 @@ def test_in_bfloat16_the_compiled_step_is_nearer_to_float32_than_torchs_layers_a
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_batch_may_be_smaller_than_there_are_threads(mnist: DataSet, engine: str) -> None:
-    with replicating(MnistNet(), _hardware(engine, 4), label_smoothing=0.0) as replicas:
+    with replicating(MnistNet(), _hardware(engine, 4)) as replicas:
         for size in (2, 9, 1):
             images = torch.tensor(mnist.train.images[:size])
-            result = replicas.gradients(images, torch.tensor(mnist.train.labels[:size]).long())
+            labels = torch.tensor(mnist.train.labels[:size]).long()
+            result = replicas.gradients(images, from_labels(labels, 0.0))
             assert 0 <= result.correct <= size
 
 
@@ -155,8 +159,8 @@ def test_statistics_are_the_mean_of_the_replicas(mnist: DataSet, engine: str) ->
     alone = [copy.deepcopy(net).train() for _ in range(2)]
     for one, share in zip(alone, images.chunk(2), strict=True):
         one(normalise(share))
-    with replicating(net, _hardware(engine, 2), label_smoothing=0.0) as replicas:
-        replicas.gradients(images, torch.arange(8))
+    with replicating(net, _hardware(engine, 2)) as replicas:
+        replicas.gradients(images, from_labels(torch.arange(8), 0.0))
         replicas.share_statistics()
     for ours, *theirs in zip(net.buffers(), *(one.buffers() for one in alone), strict=True):
         assert not ours.ndim or not torch.equal(*theirs)
@@ -167,7 +171,7 @@ def test_statistics_are_the_mean_of_the_replicas(mnist: DataSet, engine: str) ->
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_thread_count_is_put_back(engine: str) -> None:
     before = torch.get_num_threads()
-    with replicating(MnistNet(), _hardware(engine, 1), label_smoothing=0.0):
+    with replicating(MnistNet(), _hardware(engine, 1)):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
 

@@ -202,7 +202,7 @@ def _carry_out(
         recipe=recipe,
         correct=correct,
         judged=len(dataset.test),
-        images_per_s=recipe.epochs * len(dataset.train) / clock.phases_s["training"],
+        images_per_s=recipe.epochs_in_all * len(dataset.train) / clock.phases_s["training"],
         phases_s=clock.phases_s,
     )
     run.log({"judged_on": result.judged_on, "correct": correct, "of": result.judged})

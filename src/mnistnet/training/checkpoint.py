@@ -1,22 +1,25 @@
 """A run's state after an epoch, as one safetensors file: no pickle, whole or not there.
 
-The random state is not in it: every epoch seeds its own (see `training.loop`).
+It holds the network that learns, its optimiser, and the teachers that are trained. The random
+state is not in it: every epoch seeds its own (see `training.loop`).
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mnistnet.errors import RunError
 from mnistnet.files import write_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     import torch
-    from torch import nn
 
+    from mnistnet.model import MnistNet
     from mnistnet.training.optimiser import Soap
     from mnistnet.training.recipe import Recipe
 
@@ -24,16 +27,18 @@ if TYPE_CHECKING:
 def save_checkpoint(
     path: Path,
     recipe: Recipe,
-    net: nn.Module,
+    net: MnistNet,
     optimiser: Soap,
     *,
+    teachers: Sequence[MnistNet],
     epochs_done: int,
 ) -> None:
-    """Write the state after `epochs_done` epochs. Raises FileError where it cannot."""
+    """Write the state after `epochs_done` epochs of the whole run. Raises FileError."""
     from safetensors.torch import save
 
-    tensors = {f"net/{name}": value for name, value in net.state_dict().items()}
-    tensors |= {f"optimiser/{name}": value for name, value in optimiser.state_dict().items()}
+    parts = {"net": net.state_dict(), "optimiser": optimiser.state_dict()}
+    parts |= {f"teacher{i}": teacher.state_dict() for i, teacher in enumerate(teachers)}
+    tensors = {f"{part}/{name}": v for part, state in parts.items() for name, v in state.items()}
     metadata = {"recipe": json.dumps(recipe.as_dict()), "epochs_done": str(epochs_done)}
     write_bytes(path, save({k: v.contiguous() for k, v in tensors.items()}, metadata))
 
@@ -46,43 +51,73 @@ def epochs_done(path: Path) -> int:
     """
     if not path.exists():
         return 0
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return int(file.metadata()["epochs_done"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path) from error
+    with _sound(path), safe_open(path, framework="numpy") as file:
+        return int(file.metadata()["epochs_done"])
 
 
-def load_checkpoint(path: Path, recipe: Recipe, net: nn.Module, optimiser: Soap) -> int:
-    """Put a saved state into a network and its optimiser.
-
-    Returns:
-        How many epochs are done; 0, and nothing changed, where there is no checkpoint.
+def load_teachers(path: Path, recipe: Recipe) -> list[MnistNet]:
+    """Give the teachers that were trained before a checkpoint, in evaluation mode.
 
     Raises:
         RunError: the file is damaged, or belongs to another recipe.
     """
-    if not path.exists():
-        return 0
-    from safetensors import SafetensorError, safe_open
+    from mnistnet.model import MnistNet
 
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors, done = _read(path, recipe)
+    teachers = [MnistNet() for _ in range(max(done - 1, 0) // recipe.epochs)]
+    with _sound(path):
+        for number, teacher in enumerate(teachers):
+            teacher.load_state_dict(_below(f"teacher{number}/", tensors))
+    return [teacher.eval() for teacher in teachers]
+
+
+def load_checkpoint(path: Path, recipe: Recipe, net: MnistNet, optimiser: Soap) -> int:
+    """Put a saved state into the network that was learning and its optimiser.
+
+    Returns:
+        How many epochs of the whole run are done; 0, and nothing changed, where there is no
+        checkpoint.
+
+    Raises:
+        RunError: the file is damaged, or belongs to another recipe.
+    """
+    tensors, done = _read(path, recipe)
+    if done:
+        with _sound(path):
+            net.load_state_dict(_below("net/", tensors))
+            optimiser.load_state_dict(_below("optimiser/", tensors))
+    return done
+
+
+def _read(path: Path, recipe: Recipe) -> tuple[dict[str, torch.Tensor], int]:
+    """Read a checkpoint's tensors, and how many epochs are done; none and 0 where there is none."""
+    if not path.exists():
+        return {}, 0
+    from safetensors import safe_open
+
+    with _sound(path), safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
         if json.loads(metadata["recipe"]) != recipe.as_dict():
             raise RunError(f"{path}: was written by another recipe; start a new run")
-        net.load_state_dict(_below("net/", tensors))
-        optimiser.load_state_dict(_below("optimiser/", tensors))
-        return int(metadata["epochs_done"])
+        done = int(metadata["epochs_done"])
+        if not 0 < done < recipe.epochs_in_all:
+            raise ValueError(f"{done} epochs are done")
+        return {name: file.get_tensor(name) for name in file.keys()}, done  # noqa: SIM118
+
+
+@contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    """Say which file it is, if something in it is not as it should be."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
     except (SafetensorError, RuntimeError, OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path) from error
-
-
-def _damaged(path: Path) -> RunError:
-    return RunError(f"{path}: is not a checkpoint of this network; delete it to start over")
+        raise RunError(
+            f"{path}: is not a checkpoint of this network; delete it to start over"
+        ) from error
 
 
 def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

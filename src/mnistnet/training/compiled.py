@@ -71,7 +71,7 @@ class CompiledStep:
         self._gradients.argtypes = [
             *[ctypes.c_void_p] * 5,
             ctypes.c_int64,
-            *[ctypes.c_float] * 4,
+            *[ctypes.c_float] * 3,
             ctypes.c_void_p,
             ctypes.POINTER(ctypes.c_int64),
         ]
@@ -97,11 +97,10 @@ class CompiledStep:
         gradients: Tensor,
         statistics: Tensor,
         images: Tensor,
-        labels: Tensor,
+        targets: Tensor,
         workspace: Tensor,
         *,
         weight: float,
-        smoothing: float,
     ) -> tuple[float, int]:
         """Write the gradients of a share of a batch.
 
@@ -110,23 +109,21 @@ class CompiledStep:
             gradients: float32 (20826,), written.
             statistics: float32 (272,), each BatchNorm's running mean and variance; updated.
             images: uint8 (N, 28, 28).
-            labels: int64 (N,), 0–9.
+            targets: float32 (N, 10), probabilities.
             workspace: of at least N pictures.
             weight: of a picture's loss in the batch's mean.
-            smoothing: see `smoothed_loss`.
 
         Returns:
             The share's part of the batch's loss, and how many were read right.
         """
         correct = ctypes.c_int64(0)
-        tensors = (parameters, gradients, statistics, images.contiguous(), labels.contiguous())
+        tensors = (parameters, gradients, statistics, images.contiguous(), targets.contiguous())
         loss = self._gradients(
             *(tensor.data_ptr() for tensor in tensors),
             len(images),
             1 / (255 * STD),
             -MEAN / STD,
             weight,
-            smoothing,
             workspace.data_ptr(),
             ctypes.byref(correct),
         )

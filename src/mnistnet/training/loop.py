@@ -3,8 +3,10 @@
     net = fit(recipe_named("fast"), data.train, on_progress=print)
 
 The whole set lies in memory, pictures are augmented many at a time, and each thread takes its
-share of every batch. Every random number of an epoch comes from (seed, epoch), so a run that is
-resumed after an epoch goes on to the same bits.
+share of every batch. Where the recipe asks for teachers, those learn first, one after the other,
+and the last network learns what they say together. Epochs are counted through all of them, and
+every random number of an epoch comes from (seed, epoch), so a run that is resumed after an epoch
+goes on to the same bits.
 """
 
 from __future__ import annotations
@@ -20,12 +22,18 @@ import torch
 from mnistnet.errors import RecipeError, TrainingError
 from mnistnet.model import MnistNet
 from mnistnet.training.augmentation import augment
-from mnistnet.training.checkpoint import load_checkpoint, save_checkpoint
+from mnistnet.training.checkpoint import (
+    epochs_done,
+    load_checkpoint,
+    load_teachers,
+    save_checkpoint,
+)
 from mnistnet.training.compiled import compiled_step
 from mnistnet.training.hardware import resolve
 from mnistnet.training.initial import whiten_first_layer
 from mnistnet.training.optimiser import Soap, learning_rate
 from mnistnet.training.replicas import Replicas, replicating
+from mnistnet.training.teaching import Teachers, from_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,6 +45,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from mnistnet.data import Split
+    from mnistnet.training.hardware import Hardware
     from mnistnet.training.recipe import Recipe
 
 REPORT_EVERY = 100  # batches, as in the course
@@ -48,12 +57,14 @@ AUGMENT_PART = 640  # images a call: few enough for the cache, many enough for t
 class Progress:
     """Where a run stands. Loss and accuracy are running means over the epoch so far."""
 
-    epoch: int  # from 1
+    epoch: int  # from 1, of all networks together
     epochs: int
     batch: int  # of this epoch, from 1
     batches: int
     loss: float
-    accuracy: float  # a fraction, of the augmented training images, in training mode
+    # A fraction, of the augmented training images, in training mode; for a network with teachers
+    # how often it agrees with them.
+    accuracy: float
     images_per_s: float  # over the epoch so far
 
     @property
@@ -78,7 +89,7 @@ def fit(
         checkpoint: a file to write after each epoch but the last; one that exists is gone on from.
 
     Returns:
-        The trained network on the CPU, in evaluation mode.
+        The network that was trained last, on the CPU, in evaluation mode.
 
     Raises:
         RecipeError: the batch is larger than the data, or the device is not there.
@@ -91,24 +102,46 @@ def fit(
             " lower it"
         )
     hardware = resolve(recipe)
-    device = hardware.device
-    images = torch.tensor(train.images, device=device)  # uint8 (N, 28, 28)
-    labels = torch.tensor(train.labels, device=device).long()  # (N,)
+    networks = load_teachers(checkpoint, recipe) if checkpoint else []
+    while len(networks) <= recipe.teachers:
+        networks.append(_train_one(recipe, train, hardware, networks, on_progress, checkpoint))
+    return networks[-1]
 
-    torch.manual_seed(recipe.seed)
+
+def _train_one(
+    recipe: Recipe,
+    train: Split,
+    hardware: Hardware,
+    before: list[MnistNet],
+    on_progress: Callable[[Progress], None],
+    checkpoint: Path | None,
+) -> MnistNet:
+    """Train the next network: a teacher, or the last one, which has those before for teachers."""
+    images = torch.tensor(train.images, device=hardware.device)  # uint8 (N, 28, 28)
+    labels = torch.tensor(train.labels, device=hardware.device).long()  # (N,)
+    batches = len(images) // recipe.batch_size  # the rest comes in another epoch
+    first, last = len(before) * recipe.epochs + 1, (len(before) + 1) * recipe.epochs
+
+    torch.manual_seed(_epoch_seed(recipe, first - 1))
     net = MnistNet(recipe.dropout)
     whiten_first_layer(net, train.images)
     if hardware.engine == "torch":
-        net = _laid_out(net.to(device), torch.channels_last)
+        net = _laid_out(net.to(hardware.device), torch.channels_last)
     compiled = compiled_step(hardware.precision) if hardware.engine == "compiled" else None
     optimiser = Soap(net, recipe, compiled)
-    done = load_checkpoint(checkpoint, recipe, net, optimiser) if checkpoint else 0
-    with replicating(net, hardware, label_smoothing=recipe.label_smoothing) as replicas:
-        for epoch in range(done + 1, recipe.epochs + 1):
-            _run_epoch(recipe, epoch, replicas, optimiser, images, labels, on_progress)
+    if checkpoint and first <= epochs_done(checkpoint):
+        first = load_checkpoint(checkpoint, recipe, net, optimiser) + 1
+    taught = before and len(before) == recipe.teachers
+    teachers = Teachers(before, hardware, recipe.temperature) if taught else None
+    with replicating(net, hardware) as replicas:
+        for epoch in range(first, last + 1):
+            lessons = _lessons(images, labels, recipe, epoch, teachers, replicas.pool)
+            _run_epoch(recipe, epoch, replicas, optimiser, lessons, batches, on_progress)
             replicas.share_statistics()
-            if checkpoint and epoch < recipe.epochs:
-                save_checkpoint(checkpoint, recipe, net, optimiser, epochs_done=epoch)
+            if checkpoint and epoch < recipe.epochs_in_all:
+                save_checkpoint(
+                    checkpoint, recipe, net, optimiser, teachers=before, epochs_done=epoch
+                )
     return _laid_out(net.to("cpu"), torch.contiguous_format).eval()
 
 
@@ -123,19 +156,16 @@ def _run_epoch(
     epoch: int,
     replicas: Replicas,
     optimiser: Soap,
-    images: Tensor,
-    labels: Tensor,
+    lessons: Iterator[tuple[Tensor, Tensor]],
+    batches: int,
     on_progress: Callable[[Progress], None],
 ) -> None:
-    """Pass once over the images, in an order that only (seed, epoch) decides."""
+    """Learn an epoch's batches."""
     torch.manual_seed(_epoch_seed(recipe, epoch))
-    batches = len(images) // recipe.batch_size  # the rest comes in another epoch
     started, loss_sum, correct = time.perf_counter(), 0.0, 0
-    for batch, (x, y) in enumerate(
-        _shuffled(images, labels, recipe, epoch, replicas.pool), start=1
-    ):
-        share = replicas.gradients(x, y)
-        done = (epoch - 1 + (batch - 1) / batches) / recipe.epochs
+    for batch, (images, targets) in enumerate(lessons, start=1):
+        share = replicas.gradients(images, targets)
+        done = ((epoch - 1) % recipe.epochs + (batch - 1) / batches) / recipe.epochs
         optimiser.step(learning_rate(recipe, done=done), replicas.pool)
         loss_sum += share.loss
         correct += share.correct
@@ -150,7 +180,7 @@ def _run_epoch(
         on_progress(
             Progress(
                 epoch=epoch,
-                epochs=recipe.epochs,
+                epochs=recipe.epochs_in_all,
                 batch=batch,
                 batches=batches,
                 loss=loss_sum / batch,
@@ -160,20 +190,33 @@ def _run_epoch(
         )
 
 
+def _lessons(
+    images: Tensor,
+    labels: Tensor,
+    recipe: Recipe,
+    epoch: int,
+    teachers: Teachers | None,
+    pool: Executor,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield an epoch's whole batches: varied, uint8 (B, 28, 28), and targets, float32 (B, 10)."""
+    for varied, digits in _shuffled(images, labels, recipe, epoch, pool):
+        if teachers:
+            targets = teachers.say(varied, pool)
+        else:
+            targets = from_labels(digits, recipe.label_smoothing)
+        size = recipe.batch_size
+        yield from zip(torch.split(varied, size), torch.split(targets, size), strict=True)
+
+
 def _shuffled(
     images: Tensor, labels: Tensor, recipe: Recipe, epoch: int, pool: Executor
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield an epoch's whole batches, augmented: uint8 (B, 28, 28) and int64 (B,)."""
+    """Yield many batches at once, augmented, in an order that only (seed, epoch) decides."""
     generator = torch.Generator().manual_seed(_epoch_seed(recipe, epoch))
     order = torch.randperm(len(images), generator=generator).to(images.device)
     whole = len(images) - len(images) % recipe.batch_size
     for some in torch.split(order[:whole], AUGMENT_BATCHES * recipe.batch_size):
-        varied = _augmented(images[some], recipe, generator, pool)
-        yield from zip(
-            torch.split(varied, recipe.batch_size),
-            torch.split(labels[some], recipe.batch_size),
-            strict=True,
-        )
+        yield _augmented(images[some], recipe, generator, pool), labels[some]
 
 
 def _augmented(images: Tensor, recipe: Recipe, generator: Generator, pool: Executor) -> Tensor:
@@ -192,7 +235,7 @@ def first_batch(recipe: Recipe, train: Split) -> tuple[NDArray[np.uint8], NDArra
     images, labels = torch.tensor(train.images), torch.tensor(train.labels)
     with ThreadPoolExecutor(1) as pool:
         x, y = next(_shuffled(images, labels, recipe, 1, pool))
-    return x.numpy(), y.numpy()
+    return x[: recipe.batch_size].numpy(), y[: recipe.batch_size].numpy()
 
 
 def _epoch_seed(recipe: Recipe, epoch: int) -> int:

@@ -161,7 +161,10 @@ class Soap:
         ]
         for state in states[:-1]:  # the last is the vectors'
             state["right_turned"] = _turned(state)
-        self.steps, self.states = int(tensors["steps"]), states
+        steps = int(tensors["steps"])
+        if steps < 1:
+            raise ValueError(f"{steps} steps were taken")
+        self.steps, self.states = steps, states
 
     def _shapes(self) -> list[dict[str, tuple[int, ...]]]:
         """Give the shapes of each matrix's state, and of that of all vectors; no derived ones."""

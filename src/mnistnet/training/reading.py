@@ -5,7 +5,9 @@ By torch's layers; or, five times as fast, by the compiled step, if a run uses i
 
 from __future__ import annotations
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,10 +18,11 @@ from mnistnet.training.compiled import compiled_step
 from mnistnet.training.threads import side_by_side
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from mnistnet.model import MnistNet
-    from mnistnet.training.compiled import CompiledStep
     from mnistnet.training.hardware import Hardware
 
 BATCH = 125  # images; large enough for speed, small enough for the cache
@@ -36,20 +39,40 @@ def probabilities(net: MnistNet, images: Tensor, hardware: Hardware | None = Non
     Returns:
         float32 (N, 10); each row adds up to 1.
     """
-    step = compiled_step("float32") if hardware and hardware.engine == "compiled" else None
     with torch.inference_mode():
-        if step and hardware:
-            return _compiled_logits(step, net, images, hardware.threads).softmax(1)
-        # Channels-last: convolutions here run twice as fast.
-        batches = (normalise(batch) for batch in torch.split(images, BATCH))
-        return torch.cat([net(x.to(memory_format=torch.channels_last)).exp() for x in batches])
+        if hardware and hardware.engine == "compiled":
+            read = reader(net, replace(hardware, precision="float32"))
+            with ThreadPoolExecutor(hardware.threads) as pool:
+                parts = [partial(read, part) for part in images.chunk(hardware.threads)]
+                return torch.cat(side_by_side(pool, parts)).softmax(1)
+        return _layers_logits(net, images).softmax(1)
 
 
-def _compiled_logits(step: CompiledStep, net: MnistNet, images: Tensor, threads: int) -> Tensor:
-    parameters = torch.cat([p.flatten() for p in net.parameters()])
-    statistics = torch.cat([b.flatten() for b in net.buffers() if b.ndim])
-    with ThreadPoolExecutor(threads) as pool:
-        parts = [
-            partial(step.logits, parameters, statistics, part) for part in images.chunk(threads)
-        ]
-        return torch.cat(side_by_side(pool, parts))
+def reader(net: MnistNet, hardware: Hardware) -> Callable[[Tensor], Tensor]:
+    """Give what reads pictures with a network: uint8 (N, 28, 28) → logits, float32 (N, 10).
+
+    Args:
+        net: on the CPU, in evaluation mode.
+        hardware: what to compute with, its precision too; only the thread that calls is used.
+    """
+    if hardware.engine == "compiled":
+        step = compiled_step(hardware.precision)
+        assert step is not None  # `resolve` has seen to it
+        parameters = torch.cat([p.detach().flatten() for p in net.parameters()])
+        statistics = torch.cat([b.flatten() for b in net.buffers() if b.ndim])
+        return partial(step.logits, parameters, statistics)
+    there = copy.deepcopy(net).to(hardware.device)
+
+    def read(images: Tensor) -> Tensor:
+        with torch.autocast(
+            images.device.type, torch.bfloat16, enabled=hardware.precision == "bfloat16"
+        ):
+            return _layers_logits(there, images)
+
+    return read
+
+
+def _layers_logits(net: MnistNet, images: Tensor) -> Tensor:
+    # Channels-last: convolutions here run twice as fast.
+    batches = (normalise(batch) for batch in torch.split(images, BATCH))
+    return torch.cat([net(x.to(memory_format=torch.channels_last)) for x in batches])

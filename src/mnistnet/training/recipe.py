@@ -43,7 +43,7 @@ class Recipe:
     name: str = field(default="fast", metadata={"help": "what the recipe is called in reports"})
 
     # -- how long, and in what steps
-    epochs: int = _bounded(1, 1, 10_000, "passes over the training images")
+    epochs: int = _bounded(1, 1, 10_000, "passes over the training images, each network's")
     # Large enough that two cores are busy, small enough for some 500 steps in the one epoch.
     batch_size: int = _bounded(128, 1, 60_000, "images a step")
 
@@ -59,6 +59,10 @@ class Recipe:
     # Without it one epoch ends a quarter of a point lower.
     label_smoothing: float = _bounded(0.05, 0, 0.9, "share of the target spread over all classes")
     dropout: float = _bounded(0.0, 0, 0.9, "probability of dropping a channel of the last map")
+
+    # -- learning from other networks
+    teachers: int = _bounded(0, 0, 100, "networks to train first; the last learns from these")
+    temperature: float = _bounded(3.0, 0.1, 100, "by which what teachers say is softened")
 
     # -- augmentation: how far each picture may be varied; 0 leaves that kind out
     rotation_deg: float = _bounded(4.0, 0, 180, "turn by up to this, either way")
@@ -85,6 +89,11 @@ class Recipe:
         """Refuse values of the wrong type or out of bounds, naming the field."""
         for f in dataclasses.fields(self):
             _check(f, getattr(self, f.name))
+
+    @property
+    def epochs_in_all(self) -> int:
+        """The teachers' epochs and the last network's."""
+        return self.epochs * (self.teachers + 1)
 
     def replacing(self, **values: Any) -> Recipe:
         """Give a copy with some fields changed. Raises RecipeError for unknown or bad ones."""

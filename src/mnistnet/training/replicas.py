@@ -1,7 +1,7 @@
 """The network once a thread: each replica takes its share of every batch.
 
-    with replicating(net, hardware, label_smoothing=0.05) as replicas:
-        share = replicas.gradients(images, labels)     # they now lie on net's parameters
+    with replicating(net, hardware) as replicas:
+        share = replicas.gradients(images, targets)    # they now lie on net's parameters
 
 A batch of this network is too little work to split every layer over two cores: waiting for each
 other a hundred times a step, they are hardly faster than one. Two replicas on half a batch each
@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from mnistnet.model import MnistNet, normalise
 from mnistnet.training.compiled import compiled_step
@@ -53,12 +52,12 @@ class Replicas(Protocol):
 
     pool: ThreadPoolExecutor
 
-    def gradients(self, images: Tensor, labels: Tensor) -> Share:
+    def gradients(self, images: Tensor, targets: Tensor) -> Share:
         """Put the gradients of a batch's mean loss on the network's parameters.
 
         Args:
             images: uint8 (B, 28, 28).
-            labels: int64 (B,).
+            targets: float32 (B, 10), the probabilities to learn.
         """
 
     def share_statistics(self) -> None:
@@ -66,13 +65,12 @@ class Replicas(Protocol):
 
 
 @contextmanager
-def replicating(net: MnistNet, hardware: Hardware, *, label_smoothing: float) -> Iterator[Replicas]:
+def replicating(net: MnistNet, hardware: Hardware) -> Iterator[Replicas]:
     """Run a network's training on a number of threads, each of which computes on its own.
 
     Args:
         net: whose weights all replicas read; it takes their gradients.
         hardware: says how many replicas, of which kind, and their precision.
-        label_smoothing: see `smoothed_loss`.
     """
     count = hardware.threads if hardware.device.type == "cpu" else 1
     before = torch.get_num_threads()
@@ -80,9 +78,9 @@ def replicating(net: MnistNet, hardware: Hardware, *, label_smoothing: float) ->
     try:
         with ThreadPoolExecutor(count, initializer=lambda: torch.set_num_threads(1)) as pool:
             if hardware.engine == "compiled":
-                yield CompiledReplicas(net, count, label_smoothing, pool, hardware.precision)
+                yield CompiledReplicas(net, count, pool, hardware.precision)
             else:
-                yield TorchReplicas(net, count, label_smoothing, pool, hardware.precision)
+                yield TorchReplicas(net, count, pool, hardware.precision)
     finally:
         torch.set_num_threads(before)
 
@@ -94,14 +92,12 @@ class CompiledReplicas:
         self,
         net: MnistNet,
         count: int,
-        label_smoothing: float,
         pool: ThreadPoolExecutor,
         precision: str,
     ) -> None:
         step = compiled_step(precision)
         assert step is not None  # `resolve` has seen to it
         self.net, self.step, self.pool = net, step, pool
-        self.label_smoothing = label_smoothing
         self.parameters = _in_one_piece(list(net.parameters()))
         self.sum = torch.zeros_like(self.parameters)
         self._lay_gradients()
@@ -111,9 +107,9 @@ class CompiledReplicas:
         self.room = 0  # pictures that a workspace has room for
         self.steps = 0  # that BatchNorm has not been told of
 
-    def gradients(self, images: Tensor, labels: Tensor) -> Share:
+    def gradients(self, images: Tensor, targets: Tensor) -> Share:
         """See `Replicas`."""
-        shares = _shares(images, labels, len(self.own))
+        shares = _shares(images, targets, len(self.own))
         if len(shares[0][0]) > self.room:  # the first share is the largest
             self.room = len(shares[0][0])
             self.workspaces = [self.step.workspace(self.room) for _ in self.own]
@@ -126,16 +122,15 @@ class CompiledReplicas:
         self.steps += 1
         return _together(results)
 
-    def _backward(self, replica: int, images: Tensor, labels: Tensor, weight: float) -> Share:
+    def _backward(self, replica: int, images: Tensor, targets: Tensor, weight: float) -> Share:
         loss, correct = self.step.gradients(
             self.parameters,
             self.own[replica],
             self.statistics[replica],
             images,
-            labels,
+            targets,
             self.workspaces[replica],
             weight=weight,
-            smoothing=self.label_smoothing,
         )
         return Share(loss, correct)
 
@@ -164,17 +159,16 @@ class TorchReplicas:
         self,
         net: MnistNet,
         count: int,
-        label_smoothing: float,
         pool: ThreadPoolExecutor,
         precision: str,
     ) -> None:
         self.net, self.pool = net, pool
-        self.precision, self.label_smoothing = precision, label_smoothing
+        self.precision = precision
         self.replicas = [_replica_of(net) for _ in range(count)]
 
-    def gradients(self, images: Tensor, labels: Tensor) -> Share:
+    def gradients(self, images: Tensor, targets: Tensor) -> Share:
         """See `Replicas`."""
-        shares = _shares(images, labels, len(self.replicas))
+        shares = _shares(images, targets, len(self.replicas))
         results = side_by_side(
             self.pool,
             [partial(self._backward, i, *share, len(images)) for i, share in enumerate(shares)],
@@ -186,7 +180,7 @@ class TorchReplicas:
             parameter.grad = sum(grads[1:], grads[0])
         return _together(results)
 
-    def _backward(self, number: int, images: Tensor, labels: Tensor, batch: int) -> Share:
+    def _backward(self, number: int, images: Tensor, targets: Tensor, batch: int) -> Share:
         replica = self.replicas[number]
         replica.zero_grad()
         with torch.autocast(
@@ -194,10 +188,10 @@ class TorchReplicas:
         ):
             x = normalise(images).to(memory_format=torch.channels_last)
             log_probabilities = replica(x)
-        loss = smoothed_loss(log_probabilities, labels, self.label_smoothing)
+        loss = cross_entropy(log_probabilities, targets)
         loss = loss * (len(images) / batch)
         torch.autograd.backward(loss)
-        correct = (log_probabilities.detach().argmax(1) == labels).sum()
+        correct = (log_probabilities.detach().argmax(1) == targets.argmax(1)).sum()
         return Share(float(loss.detach()), int(correct))
 
     def share_statistics(self) -> None:
@@ -209,19 +203,17 @@ class TorchReplicas:
                 buffer.copy_(mean)
 
 
-def smoothed_loss(log_probabilities: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy against targets of which a share is spread evenly (Szegedy et al. 2016).
+def cross_entropy(log_probabilities: Tensor, targets: Tensor) -> Tensor:
+    """Give how many nats more than needed it takes to name what is wanted.
 
     Args:
         log_probabilities: (N, 10).
-        labels: int64 (N,).
-        smoothing: the share, 0–1.
+        targets: (N, 10), probabilities.
 
     Returns:
-        A scalar, in nats, the mean over the batch.
+        A scalar, the mean over the batch.
     """
-    true_class = F.nll_loss(log_probabilities, labels)
-    return (1 - smoothing) * true_class - smoothing * log_probabilities.mean()
+    return -(targets * log_probabilities).sum(1).mean()
 
 
 def _replica_of(net: MnistNet) -> MnistNet:
@@ -242,9 +234,9 @@ def _quick_forward(layer: nn.Conv2d):  # type: ignore[no-untyped-def]
     return forward
 
 
-def _shares(images: Tensor, labels: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
+def _shares(images: Tensor, targets: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
     """Cut a batch in equal parts; a small one may have fewer than `count`."""
-    return list(zip(images.chunk(count), labels.chunk(count), strict=True))
+    return list(zip(images.chunk(count), targets.chunk(count), strict=True))
 
 
 def _together(shares: Sequence[Share]) -> Share:

@@ -565,31 +565,31 @@ struct Judgement {
     int correct;
 };
 
-// The smoothed loss of one picture's logits, times `weight`; they become its derivatives.
-static Judgement judge(float *logits, int64_t label, float smoothing, float weight) {
-    int best = 0;
-    double total = 0, sum = 0;
-    for (int k = 0; k < 10; k++) best = logits[k] > logits[best] ? k : best;
+// The cross-entropy of one picture's logits against its target, ten probabilities, times `weight`;
+// they become its derivatives.
+static Judgement judge(float *logits, const float *target, float weight) {
+    int best = 0, wanted = 0;
+    double total = 0, loss = 0;
     for (int k = 0; k < 10; k++) {
-        total += __builtin_exp(double(logits[k]) - logits[best]);
-        sum += logits[k];
+        best = logits[k] > logits[best] ? k : best;
+        wanted = target[k] > target[wanted] ? k : wanted;
     }
+    for (int k = 0; k < 10; k++) total += __builtin_exp(double(logits[k]) - logits[best]);
     const double norm = logits[best] + __builtin_log(total);  // log-softmax is logit - norm
-    const double loss = norm - (1 - smoothing) * logits[label] - smoothing * sum / 10;
     for (int k = 0; k < 10; k++) {
-        const double wanted = smoothing / 10 + (k == label ? 1 - smoothing : 0);
-        logits[k] = weight * (__builtin_exp(logits[k] - norm) - wanted);
+        loss += target[k] * (norm - logits[k]);
+        logits[k] = weight * (__builtin_exp(logits[k] - norm) - target[k]);
     }
     memset(logits + 10, 0, 6 * sizeof(float));  // the padding
-    return {weight * loss, best == label};
+    return {weight * loss, best == wanted};
 }
 
 // The last two layers, there and back: no BatchNorm has to be waited for between them.
-static Judgement turn(Network &net, Kept &k, int64_t label, float smoothing, float weight) {
+static Judgement turn(Network &net, Kept &k, const float *target, float weight) {
     float y[2][2][32], dy[2][2][32], logits[16];
     net.conv5.run(k.four.a, y[0][0]);
     net.classifier.run(y[0][0], logits);
-    const Judgement judgement = judge(logits, label, smoothing, weight);
+    const Judgement judgement = judge(logits, target, weight);
     frame_whole<1>(logits, net.classifier);
     net.classifier.learn(y[0][0]);
     net.classifier.run_back(dy[0][0]);
@@ -649,8 +649,8 @@ extern "C" int64_t workspace_bytes(int64_t n) { return sizeof(Network) + n * siz
 // workspace: workspace_bytes(n) bytes, aligned as malloc does.
 // correct: is told how many were read right. Returns the share's part of the batch's loss.
 extern "C" double gradients(const float *parameters, float *gradients, float *statistics,
-                            const uint8_t *images, const int64_t *labels, int64_t n,
-                            float brightness, float darkness, float weight, float smoothing,
+                            const uint8_t *images, const float *targets, int64_t n,
+                            float brightness, float darkness, float weight,
                             char *workspace, int64_t *correct) {
     Network &net = *(Network *)workspace;
     Kept *pictures = (Kept *)(workspace + sizeof(Network));
@@ -662,7 +662,7 @@ extern "C" double gradients(const float *parameters, float *gradients, float *st
     double loss = 0;
     net.conv5.fold(&net.norm4), net.classifier.fold(nullptr);
     for (int64_t i = 0; i < n; i++) {
-        const Judgement judgement = turn(net, pictures[i], labels[i], smoothing, weight);
+        const Judgement judgement = turn(net, pictures[i], targets + i * 10, weight);
         loss += judgement.loss, *correct += judgement.correct;
     }
     come_back(net, pictures, n);
