@@ -67,6 +67,7 @@ def test_progress_counts_the_epochs_of_all_networks(few: Split) -> None:
     told: list[Progress] = []
     fit(SHORT.replacing(teachers=2), few, on_progress=told.append)
     assert [(p.epoch, p.epochs) for p in told] == [(epoch, 6) for epoch in range(1, 7)]
+    assert [p.network for p in told] == [1, 1, 2, 2, 3, 3]
     assert [p.fraction for p in told] == pytest.approx([epoch / 6 for epoch in range(1, 7)])
 
 

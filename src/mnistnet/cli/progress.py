@@ -30,8 +30,10 @@ class Bar:
 
     def show(self, progress: Progress) -> None:
         """Print a line, and move the bar to where the run stands."""
+        several = progress.networks > 1
+        network = f"Network: {progress.network} of {progress.networks}, " if several else ""
         epoch = f"Epoch: {progress.epoch}, " if progress.epochs > 1 else ""
         so_far = f"Loss: {progress.loss:.4f}, Accuracy: {progress.accuracy:.2%}"
-        self._tqdm.write(f"{epoch}Batch: {progress.batch}, {so_far}")
+        self._tqdm.write(f"{network}{epoch}Batch: {progress.batch}, {so_far}")
         self._bar.n = progress.fraction
         self._bar.set_postfix_str(f"{progress.images_per_s:,.0f} images/s")

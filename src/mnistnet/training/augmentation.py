@@ -16,6 +16,8 @@ import torch
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Generator, Tensor
 
     from mnistnet.training.recipe import Recipe
@@ -50,32 +52,51 @@ def augment(images: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
 
 
 def _warped(x: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
-    """Turn, stretch, slant, shift and bend."""
-    grid = _affine_grid(x, recipe, generator)
-    if recipe.elastic_px:
-        knots = torch.randn(len(x), 2, KNOTS, KNOTS, generator=generator, device=x.device)
-        field = F.interpolate(knots, size=(28, 28), mode="bicubic", align_corners=True)
-        grid = grid + field.permute(0, 2, 3, 1) * (recipe.elastic_px / HALF)
-    return F.grid_sample(x, grid, align_corners=False)
+    """Turn, stretch, slant, shift and bend: each output pixel looks elsewhere in its picture."""
+    return F.grid_sample(x, _grid(x, recipe, generator), align_corners=False)
 
 
-def _affine_grid(x: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
+def _grid(x: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
     """Draw where each output pixel looks in its picture: (N, 28, 28, 2), coordinates -1 to 1.
 
-    What `F.affine_grid` gives, by one product instead of one a picture: ten times as fast.
+    That is a sum of a few fields, the same for all pictures and weighed for each: those of an
+    affine map, and those that the knots of a bend make. So it is one product for all pictures,
+    ten times as fast as what torch has for each of the two.
     """
     angle = _uniform(x, math.radians(recipe.rotation_deg), generator)
     width, height = (1 + _uniform(x, recipe.scale, generator) for _ in range(2))
     slant = _uniform(x, recipe.shear, generator)
     right, down = (_uniform(x, recipe.shift_px / HALF, generator) for _ in range(2))
     cos, sin = angle.cos(), angle.sin()
-    maps = torch.stack([width * cos, slant - sin, right, sin, height * cos, down], dim=1)
+    weights = torch.stack([width * cos, slant - sin, right, sin, height * cos, down], dim=1)
+    fields = _affine_fields(x)
+    if recipe.elastic_px:
+        knots = torch.randn(len(x), 2 * KNOTS**2, generator=generator, device=x.device)
+        weights = torch.cat([weights, knots * (recipe.elastic_px / HALF)], dim=1)
+        fields = torch.cat([fields, _elastic_fields(x)])
+    return (weights @ fields).view(-1, 28, 28, 2)
+
+
+def _affine_fields(x: Tensor) -> Tensor:
+    """Give what an affine map is a sum of: x, y and 1 in either coordinate, (6, 28·28·2)."""
     centres = (torch.arange(28, device=x.device) + 0.5) / HALF - 1  # of pixels
-    plane = torch.ones(3, 28, 28, device=x.device)  # x, y, 1: an affine map is a sum of these
+    plane = torch.ones(3, 28, 28, device=x.device)
     plane[0], plane[1] = centres.view(1, 28), centres.view(28, 1)
-    basis = torch.zeros(2, 3, 28, 28, 2, device=x.device)  # of both coordinates, side by side
-    basis[0, ..., 0] = basis[1, ..., 1] = plane
-    return (maps @ basis.view(6, -1)).view(-1, 28, 28, 2)
+    return _in_either_coordinate(plane)
+
+
+def _elastic_fields(x: Tensor) -> Tensor:
+    """Give what each knot does to the pixels around it: smooth hills, (2·5·5, 28·28·2)."""
+    knots = torch.eye(KNOTS**2, device=x.device).view(-1, 1, KNOTS, KNOTS)
+    hills = F.interpolate(knots, size=(28, 28), mode="bicubic", align_corners=True)
+    return _in_either_coordinate(hills.squeeze(1))
+
+
+def _in_either_coordinate(fields: Tensor) -> Tensor:
+    """Give each field (28, 28) twice, as the first and as the second of two coordinates."""
+    both = torch.zeros(2, *fields.shape, 2, device=fields.device)
+    both[0, ..., 0] = both[1, ..., 1] = fields
+    return both.view(2 * len(fields), -1)
 
 
 def _thicker_or_thinner(x: Tensor, reach_px: float, generator: Generator) -> Tensor:
@@ -88,10 +109,24 @@ def _thicker_or_thinner(x: Tensor, reach_px: float, generator: Generator) -> Ten
     grown, shrunk = x[:half], x[half:]
     for step in range(math.ceil(reach_px)):
         part = (amount - step).clamp(0, 1)
-        grown = torch.lerp(grown, F.max_pool2d(grown, 3, 1, 1), part[:half])
+        grown = torch.lerp(grown, _over_neighbours(torch.maximum, grown), part[:half])
         if step == 0:  # twice would make thin strokes vanish
-            shrunk = torch.lerp(shrunk, -F.max_pool2d(-shrunk, 3, 1, 1), part[half:] * 0.6)
+            thin = _over_neighbours(torch.minimum, shrunk)
+            shrunk = torch.lerp(shrunk, thin, part[half:] * 0.6)
     return torch.cat([grown, shrunk])
+
+
+def _over_neighbours(extreme: Callable[[Tensor, Tensor], Tensor], x: Tensor) -> Tensor:
+    """Give the greatest or least of each pixel and the eight around it, a direction at a time.
+
+    Several times as fast on a processor as `F.max_pool2d`. What lies outside is left out.
+    """
+    for side in (2, 3):
+        ahead, behind = x.narrow(side, 1, 27), x.narrow(side, 0, 27)
+        pairs = extreme(ahead, behind)  # of a pixel and the next
+        inner = extreme(pairs.narrow(side, 0, 26), pairs.narrow(side, 1, 26))
+        x = torch.cat([pairs.narrow(side, 0, 1), inner, pairs.narrow(side, 26, 1)], dim=side)
+    return x
 
 
 def _coarser(x: Tensor, share: float, generator: Generator) -> Tensor:

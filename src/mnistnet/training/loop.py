@@ -57,6 +57,7 @@ AUGMENT_PART = 640  # images a call: few enough for the cache, many enough for t
 class Progress:
     """Where a run stands. Loss and accuracy are running means over the epoch so far."""
 
+    networks: int  # the teachers and the one that learns from them; 1 without teachers
     epoch: int  # from 1, of all networks together
     epochs: int
     batch: int  # of this epoch, from 1
@@ -66,6 +67,11 @@ class Progress:
     # how often it agrees with them.
     accuracy: float
     images_per_s: float  # over the epoch so far
+
+    @property
+    def network(self) -> int:
+        """Which network learns, from 1."""
+        return 1 + (self.epoch - 1) * self.networks // self.epochs
 
     @property
     def fraction(self) -> float:
@@ -179,6 +185,7 @@ def _run_epoch(
             )
         on_progress(
             Progress(
+                networks=recipe.teachers + 1,
                 epoch=epoch,
                 epochs=recipe.epochs_in_all,
                 batch=batch,
