@@ -94,7 +94,9 @@ def test_a_run_with_teachers_resumes_from_every_stage_to_the_same_bits(
         pipeline.train(TAUGHT, runs=tmp_path, name="cut", on_progress=_interrupt_in_epoch(epoch))
     resumed = pipeline.resume(name="cut", runs=tmp_path)
     assert _weights(resumed) == _weights(whole), stage
-    assert resumed.run.metrics() == whole.run.metrics()
+    metrics = resumed.run.metrics()
+    assert metrics == whole.run.metrics()
+    assert [m["network"] for m in metrics if "network" in m] == [1, 1, 2, 2, 3, 3]
     assert not resumed.run.checkpoint_file.exists()
 
 

@@ -142,6 +142,7 @@ def as_line(progress: Progress, recipe: Recipe) -> dict[str, Any]:
     """Give a line of a run's metrics; the speed is not of it, so that runs repeat to the byte."""
     images = ((progress.epoch - 1) * progress.batches + progress.batch) * recipe.batch_size
     return {
+        "network": progress.network,
         "epoch": progress.epoch,
         "batch": progress.batch,
         "batches": progress.batches,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
 PAPER, INK, FRAME, GUIDE = "#ffffff", "#1f4e79", "#202124", "#e4e6e8"
+FAINT = "#b4c8dc"  # the teachers' curves
 PALE, DEEP = np.array([255, 245, 240]), np.array([165, 15, 21])  # few mistakes, many
 TITLE, TEXT = 17, 13  # heights of letters, in pixels
 SMOOTH = 2  # curves are drawn so many times larger and then reduced, which smooths their edges
@@ -53,16 +55,29 @@ def draw_mistakes(
 
 
 def draw_curves(path: Path, metrics: Sequence[dict[str, Any]], result: str) -> None:
-    """Draw loss and accuracy over the images seen; `result` is the picture's title."""
+    """Draw loss and accuracy over the images seen, a line for each network.
+
+    Of a run of several epochs, the epochs' ends are drawn: its first steps would dwarf the rest.
+    `result` is the picture's title.
+    """
     points = [m for m in metrics if "loss" in m]
-    seen = [m["images"] / 1000 for m in points]
+    if points[-1]["epoch"] > 2:
+        points = [m for m in points if m["batch"] == m["batches"]]
+    networks = [list(of_one) for _, of_one in groupby(points, lambda m: m.get("network", 1))]
+    starts = [0, *(network[-1]["images"] for network in networks)]
+    seen = [
+        [(m["images"] - start) / 1000 for m in network]
+        for network, start in zip(networks, starts, strict=False)
+    ]
     image, draw = _sheet(880 * SMOOTH, 400 * SMOOTH)
     _write(draw, (440, 18), result, TITLE, scale=SMOOTH)
-    for left, label, values in (
-        (55, "training loss (nats, running mean)", [m["loss"] for m in points]),
-        (495, "training accuracy (%, running mean)", [m["accuracy"] * 100 for m in points]),
+    below = "thousand images seen" + ("; faint: the teachers" if len(networks) > 1 else "")
+    for left, label, key, unit in (
+        (55, "training loss (nats, running mean)", "loss", 1),
+        (495, "training accuracy (%, running mean)", "accuracy", 100),
     ):
-        _draw_curve(draw, (left, 70, left + 365, 345), label, seen, values)
+        values = [[m[key] * unit for m in network] for network in networks]
+        _draw_curves(draw, (left, 70, left + 365, 345), (label, below), seen, values)
     _save(image.reduce(SMOOTH), path)
 
 
@@ -101,14 +116,18 @@ def _draw_tiles(path: Path, title: str, images: NDArray[np.uint8], captions: Seq
     _save(image, path)
 
 
-def _draw_curve(
-    draw: ImageDraw.ImageDraw, box: Box, label: str, xs: Sequence[float], ys: Sequence[float]
+def _draw_curves(
+    draw: ImageDraw.ImageDraw,
+    box: Box,
+    labels: tuple[str, str],
+    xs: Sequence[Sequence[float]],
+    ys: Sequence[Sequence[float]],
 ) -> None:
-    """Draw points joined by a line, in a frame with marked axes."""
+    """Draw lines through points, the last one above the others, in a frame with marked axes."""
     left, top, right, bottom = box
-    _write(draw, ((left + right) / 2, top - 14), label, TEXT, scale=SMOOTH)
-    _write(draw, ((left + right) / 2, bottom + 36), "thousand images seen", TEXT, scale=SMOOTH)
-    x_marks, y_marks = _marks(xs), _marks(ys)
+    for label, y in zip(labels, (top - 14, bottom + 36), strict=True):
+        _write(draw, ((left + right) / 2, y), label, TEXT, scale=SMOOTH)
+    x_marks, y_marks = _marks(list(chain(*xs))), _marks(list(chain(*ys)))
     across = _axis(x_marks, left, right)
     up = _axis(y_marks, bottom, top)
     for mark in x_marks:
@@ -119,11 +138,13 @@ def _draw_curve(
         _write(draw, (left - 8, up(mark)), f"{mark:g}", TEXT, scale=SMOOTH, anchor="rm")
     corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
     _line(draw, corners, FRAME)
-    points = [(across(x), up(y)) for x, y in zip(xs, ys, strict=True)]
-    _line(draw, points, INK, width=2)
-    for x, y in points:
-        dot = (x - 3, y - 3, x + 3, y + 3)
-        draw.ellipse([side * SMOOTH for side in dot], fill=INK)
+    colors = [*[FAINT] * (len(xs) - 1), INK]
+    for color, seen, values in zip(colors, xs, ys, strict=True):
+        points = [(across(x), up(y)) for x, y in zip(seen, values, strict=True)]
+        _line(draw, points, color, width=2)
+        for x, y in points:
+            dot = (x - 3, y - 3, x + 3, y + 3)
+            draw.ellipse([side * SMOOTH for side in dot], fill=color)
 
 
 def _marks(values: Sequence[float]) -> list[float]:
