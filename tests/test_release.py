@@ -20,7 +20,7 @@ from mnistnet.training.recipe import RELEASE, recipe_from
 if TYPE_CHECKING:
     from mnistnet.data import DataSet
 
-COMMIT = "876429e21c0b1bb24d1ca57a024c66b092848d8c"
+COMMIT = "e9dece4a6a9e75287de74145785e2c2a3d60eb5a"
 
 
 @pytest.fixture(scope="module")

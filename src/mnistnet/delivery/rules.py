@@ -30,7 +30,7 @@ class Rules:
     accuracy_floor: float = 0.992
     loss_to_champion_points: float = 0.25
     loss_to_best_points: float = 0.35
-    corruption_excess_points: float = 3.0
+    corruption_excess_points: float = 4.6
     calibration_error: float = 0.07
     parity_difference: float = 1e-4
     served_share: float = 0.8
