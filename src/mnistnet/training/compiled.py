@@ -28,7 +28,7 @@ from mnistnet.model import MEAN, STD
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
 SOURCES = [Path(__file__).with_name(name) for name in ("step.cpp", "soap.cpp")]
 HEADERS = [Path(__file__).with_name("vectors.h")]
@@ -189,6 +189,11 @@ def compiled_step(precision: str) -> CompiledStep | None:
         except OSError:  # a folder that cannot be written, or that forbids running from it
             continue
     return None
+
+
+def statistics_of(net: nn.Module) -> list[Tensor]:
+    """Give every BatchNorm's running mean and variance, in the order that the step takes them."""
+    return [buffer for buffer in net.buffers() if buffer.ndim]
 
 
 def _multiplies_bfloat16() -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mnistnet.model import normalise
-from mnistnet.training.compiled import compiled_step
+from mnistnet.training.compiled import compiled_step, statistics_of
 from mnistnet.training.threads import side_by_side
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def reader(net: MnistNet, hardware: Hardware) -> Callable[[Tensor], Tensor]:
         step = compiled_step(hardware.precision)
         assert step is not None  # `resolve` has seen to it
         parameters = torch.cat([p.detach().flatten() for p in net.parameters()])
-        statistics = torch.cat([b.flatten() for b in net.buffers() if b.ndim])
+        statistics = torch.cat([b.flatten() for b in statistics_of(net)])
         return partial(step.logits, parameters, statistics)
     there = copy.deepcopy(net).to(hardware.device)
 

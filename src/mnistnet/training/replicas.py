@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from mnistnet.model import MnistNet, normalise
-from mnistnet.training.compiled import compiled_step
+from mnistnet.training.compiled import compiled_step, statistics_of
 from mnistnet.training.convolution import convolve
 from mnistnet.training.threads import side_by_side
 
@@ -102,7 +102,8 @@ class CompiledReplicas:
         self.sum = torch.zeros_like(self.parameters)
         self._lay_gradients()
         self.own = [torch.zeros_like(self.parameters) for _ in range(count)]
-        self.statistics = [torch.cat([b.flatten() for b in _statistics(net)]) for _ in range(count)]
+        statistics = torch.cat([b.flatten() for b in statistics_of(net)])
+        self.statistics = [statistics.clone() for _ in range(count)]
         self.workspaces: list[Tensor] = []
         self.room = 0  # pictures that a workspace has room for
         self.steps = 0  # that BatchNorm has not been told of
@@ -144,7 +145,7 @@ class CompiledReplicas:
         mean = torch.stack(self.statistics).double().mean(0).float()
         for own in self.statistics:
             own.copy_(mean)
-        for buffer, part in _parts(mean, _statistics(self.net)):
+        for buffer, part in _parts(mean, statistics_of(self.net)):
             buffer.copy_(part)
         for layer in self.net.modules():
             if isinstance(layer, nn.BatchNorm2d) and layer.num_batches_tracked is not None:
@@ -255,8 +256,3 @@ def _parts(whole: Tensor, tensors: Sequence[Tensor]) -> list[tuple[Tensor, Tenso
     """Pair tensors with the parts of one that holds them all, end to end."""
     parts = torch.split(whole, [t.numel() for t in tensors])
     return list(zip(tensors, parts, strict=True))
-
-
-def _statistics(net: MnistNet) -> list[Tensor]:
-    """Give every BatchNorm's running mean and variance, in order."""
-    return [buffer for buffer in net.buffers() if buffer.ndim]
