@@ -19,7 +19,7 @@ from mnistnet.training.convolution import convolve
 from mnistnet.training.hardware import Hardware, resolve
 from mnistnet.training.reading import probabilities
 from mnistnet.training.recipe import Recipe
-from mnistnet.training.replicas import cross_entropy, replicating
+from mnistnet.training.replicas import replicating
 from mnistnet.training.teaching import from_labels
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def test_replicas_add_up_to_the_gradient_of_the_batchs_mean(
         )
         replicas.share_statistics()
     log_probabilities = alone(normalise(share))
-    loss = cross_entropy(log_probabilities, from_labels(labels, 0.1))
+    loss = F.cross_entropy(log_probabilities, from_labels(labels, 0.1))
     torch.autograd.backward(loss)
     assert result.loss == pytest.approx(loss.item(), rel=1e-5)
     assert result.correct == threads * int((log_probabilities.argmax(1) == labels).sum())

@@ -57,13 +57,13 @@ def draw_mistakes(
 def draw_curves(path: Path, metrics: Sequence[dict[str, Any]], result: str) -> None:
     """Draw loss and accuracy over the images seen, a line for each network.
 
-    Of a run of several epochs, the epochs' ends are drawn: its first steps would dwarf the rest.
+    Of several epochs of a network, their ends are drawn: its first steps would dwarf the rest.
     `result` is the picture's title.
     """
     points = [m for m in metrics if "loss" in m]
-    if points[-1]["epoch"] > 2:
+    if points[-1]["epoch"] > 2 * points[-1]["network"]:
         points = [m for m in points if m["batch"] == m["batches"]]
-    networks = [list(of_one) for _, of_one in groupby(points, lambda m: m.get("network", 1))]
+    networks = [list(of_one) for _, of_one in groupby(points, lambda m: m["network"])]
     starts = [0, *(network[-1]["images"] for network in networks)]
     seen = [
         [(m["images"] - start) / 1000 for m in network]

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from mnistnet.model import MnistNet, normalise
 from mnistnet.training.compiled import compiled_step, statistics_of
@@ -189,8 +190,7 @@ class TorchReplicas:
         ):
             x = normalise(images).to(memory_format=torch.channels_last)
             log_probabilities = replica(x)
-        loss = cross_entropy(log_probabilities, targets)
-        loss = loss * (len(images) / batch)
+        loss = F.cross_entropy(log_probabilities, targets) * (len(images) / batch)
         torch.autograd.backward(loss)
         correct = (log_probabilities.detach().argmax(1) == targets.argmax(1)).sum()
         return Share(float(loss.detach()), int(correct))
@@ -202,19 +202,6 @@ class TorchReplicas:
             mean = torch.stack(own).double().mean(0)
             for buffer in (shared, *own):
                 buffer.copy_(mean)
-
-
-def cross_entropy(log_probabilities: Tensor, targets: Tensor) -> Tensor:
-    """Give how many nats more than needed it takes to name what is wanted.
-
-    Args:
-        log_probabilities: (N, 10).
-        targets: (N, 10), probabilities.
-
-    Returns:
-        A scalar, the mean over the batch.
-    """
-    return -(targets * log_probabilities).sum(1).mean()
 
 
 def _replica_of(net: MnistNet) -> MnistNet:
