@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnistnet import data as datasets
-from mnistnet.delivery.gates import Rules, largest_loss_points
-from mnistnet.evaluation.certainty import student_t_95
-from mnistnet.pipeline.gate import measure
+from mnistnet.gate.checks import Rules, largest_loss_points
+from mnistnet.gate.measure import measure
+from mnistnet.metrics.intervals import student_t_95
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnistnet.delivery.gates import Measured
+    from mnistnet.gate.checks import Measured
 
     Correct = NDArray[np.bool_]
 

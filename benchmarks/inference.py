@@ -30,7 +30,7 @@ import torch
 
 from inference_graphs import CEILING, OURS, PLAIN, graphs
 from mnistnet import data as datasets
-from mnistnet.model import MnistNet, normalise
+from mnistnet.model.network import MnistNet, normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable

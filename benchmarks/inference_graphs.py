@@ -22,7 +22,7 @@ from mnistnet.bundle.digit import (
     merged_head,
 )
 from mnistnet.bundle.graph import OPSET, Graph
-from mnistnet.model import MEAN, STD, MnistNet, normalise
+from mnistnet.model.network import MEAN, STD, MnistNet, normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from mnistnet import Predictor
-from mnistnet.evaluation import wilson_interval
+from mnistnet.metrics.intervals import wilson_interval
 
 
 def main() -> None:

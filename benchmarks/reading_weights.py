@@ -31,9 +31,9 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from mnistnet.model import MnistNet, normalise
+from mnistnet import data as datasets
+from mnistnet.model.network import MnistNet, normalise
 from mnistnet.picture import ENOUGH, PRIORS, WEIGHTS, read
-from mnistnet.pipeline.train import load_for
 from mnistnet.training.augmentation import augment
 from mnistnet.training.recipe import RELEASE
 from mnistnet.training.runs import Run
@@ -78,7 +78,9 @@ def main() -> None:
     if any(recipe.validation < 10_000 for recipe in recipes):
         parser.error("train each run with --validation 10000")
 
-    pictures = development_pictures(load_for(recipes[0], options.data).test)
+    pictures = development_pictures(
+        datasets.load(options.data, validation=recipes[0].validation).test
+    )
     nets = [MnistNet.load(run) for run in options.runs]
     kinds = {kind: choices(nets, *some) for kind, some in pictures.items()}
     print("errors in %:   " + "  ".join(kinds))

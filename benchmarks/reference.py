@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from mnistnet import data as datasets
-from mnistnet.model import MEAN, STD, MnistNet
+from mnistnet.model.network import MEAN, STD, MnistNet
 
 if TYPE_CHECKING:
     from mnistnet.data import Split

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from mnistnet import Predictor
-from mnistnet.evaluation import accuracy_above, auroc
-from mnistnet.evaluation.negatives import draw_negatives
-from mnistnet.pipeline.export import export_run
-from mnistnet.pipeline.train import load_for
+from mnistnet import data as datasets
+from mnistnet.bundle.export_run import export_run
+from mnistnet.metrics.negatives import draw_negatives
+from mnistnet.metrics.scores import accuracy_above, auroc
 from mnistnet.training.runs import Run
 
 OTHERS = (0.5, 0.65, 0.7, 0.8, 0.85, 0.9)  # to compare with
@@ -37,7 +37,7 @@ def main() -> None:
     if not recipe.validation:
         parser.error(f"{options.run}: held out no images; train one with --validation 10000")
 
-    held_out = load_for(recipe, options.data).test
+    held_out = datasets.load(options.data, validation=recipe.validation).test
     pictures = draw_negatives(options.pictures, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         export_run(options.run, Path(folder) / "bundle", data=options.data)

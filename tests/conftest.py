@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from mnistnet import data as datasets
@@ -13,7 +14,7 @@ from mnistnet.data import idx
 
 if TYPE_CHECKING:
     from mnistnet.data import DataSet
-    from mnistnet.pipeline.train import TrainResult
+    from mnistnet.training.train import TrainResult
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,8 +55,40 @@ def _write_first(mnist: DataSet, folder: Path, *, n_train: int, n_test: int) -> 
 @pytest.fixture(scope="session")
 def fast_run(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
     """One epoch on the real data with the default recipe, as `mnistnet train` does it."""
-    from mnistnet.pipeline.train import train
     from mnistnet.training.recipe import recipe_named
+    from mnistnet.training.train import train
 
     runs = tmp_path_factory.mktemp("runs")
     return train(recipe_named("fast"), data=ROOT / "data" / "mnist", runs=runs)
+
+
+@pytest.fixture(scope="session")
+def images(mnist: DataSet) -> np.ndarray:
+    """The first 200 test images, uint8 (200, 28, 28)."""
+    return mnist.test.images[:200]
+
+
+@pytest.fixture(scope="session")
+def labels(mnist: DataSet) -> np.ndarray:
+    """Their labels, uint8 (200,)."""
+    return mnist.test.labels[:200]
+
+
+@pytest.fixture(scope="session")
+def answers(labels: np.ndarray) -> np.ndarray:
+    """A model's answers to them, float32 (200, 10): mostly right, with all degrees of doubt."""
+    return doubtful_answers(labels, seed=1)
+
+
+@pytest.fixture(scope="session")
+def other_answers(labels: np.ndarray) -> np.ndarray:
+    """Another, worse model's answers, float32 (200, 10)."""
+    return doubtful_answers(labels, seed=2, skill=2.0)
+
+
+def doubtful_answers(labels: np.ndarray, seed: int, skill: float = 4.0) -> np.ndarray:
+    """Draw probabilities that favour the label by `skill`."""
+    logits = np.random.default_rng(seed).normal(size=(len(labels), 10))
+    logits[np.arange(len(labels)), labels] += skill
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)

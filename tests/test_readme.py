@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mnistnet.cli import VERBS
-from mnistnet.model import MnistNet, parameter_count
+from mnistnet.model.network import MnistNet, parameter_count
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from mnistnet import Predictor
 from mnistnet.bundle.verify import verify
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
-from mnistnet.model import MnistNet, normalise
+from mnistnet.model.network import MnistNet, normalise
 from mnistnet.picture import prepare
 from mnistnet.training.recipe import RELEASE, recipe_from
 

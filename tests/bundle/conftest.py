@@ -11,14 +11,14 @@ from bundle_parts import CARD, METRICS, ORIGIN, REPORT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnistnet.model import MnistNet
-    from mnistnet.pipeline.train import TrainResult
+    from mnistnet.model.network import MnistNet
+    from mnistnet.training.train import TrainResult
 
 
 @pytest.fixture(scope="session")
 def net(fast_run: TrainResult) -> MnistNet:
     """A network after one epoch on the real data."""
-    from mnistnet.model import MnistNet
+    from mnistnet.model.network import MnistNet
 
     return MnistNet.load(fast_run.run.folder)
 

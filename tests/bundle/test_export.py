@@ -13,7 +13,7 @@ from bundle_parts import CARD, METRICS, ORIGIN, REPORT
 from mnistnet.bundle.export import export
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError, FileError, WeightsError
-from mnistnet.model import MnistNet
+from mnistnet.model.network import MnistNet
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -139,7 +139,7 @@ def test_graphs_are_valid_whole_and_say_nothing_of_their_making(pristine: Path, 
 
 
 def test_a_network_of_simple_fractions_is_always_the_same_digit_onnx() -> None:
-    from mnistnet.model import MnistNet
+    from mnistnet.model.network import MnistNet
 
     weights = {
         name: (np.arange(tensor.numel()) % 7 + 1).reshape(tensor.shape) / np.float32(16)
@@ -165,7 +165,7 @@ import sys
 from pathlib import Path
 from bundle_parts import CARD, METRICS, ORIGIN, REPORT
 from mnistnet.bundle.export import export
-from mnistnet.model import MnistNet
+from mnistnet.model.network import MnistNet
 net = MnistNet.load(sys.argv[1])
 export(net, Path("b"), origin=ORIGIN, metrics=METRICS, report=REPORT, card=CARD, threshold=0.5)
 """

@@ -12,7 +12,7 @@ import torch
 
 from mnistnet.bundle.digit import digit_graph
 from mnistnet.bundle.graph import to_bytes
-from mnistnet.model import MEAN, STD, MnistNet, normalise
+from mnistnet.model.network import MEAN, STD, MnistNet, normalise
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,14 +15,14 @@ from PIL import Image
 
 from mnistnet import Predictor
 from mnistnet import data as datasets
+from mnistnet.bundle.export_run import export_run
+from mnistnet.bundle.threshold import CHOSEN_BEFORE, choose_threshold
 from mnistnet.errors import UsageError
-from mnistnet.evaluation import auroc
-from mnistnet.evaluation.negatives import draw_negatives
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
-from mnistnet.pipeline.export import export_run
-from mnistnet.pipeline.threshold import CHOSEN_BEFORE, choose_threshold
-from mnistnet.pipeline.train import train
+from mnistnet.metrics.negatives import draw_negatives
+from mnistnet.metrics.scores import auroc
 from mnistnet.training.recipe import recipe_named
+from mnistnet.training.train import train
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mnistnet.model import MnistNet, normalise, parameter_count
+from mnistnet.model.network import MnistNet, normalise, parameter_count
 
 if TYPE_CHECKING:
     from mnistnet.data import DataSet
-    from mnistnet.pipeline.train import TrainResult
+    from mnistnet.training.train import TrainResult
 
 
 def test_parameter_count() -> None:

@@ -12,13 +12,13 @@ from torch import nn
 from torchinfo import summary
 
 from mnistnet.errors import WeightsError
-from mnistnet.model import MEAN, STD, MnistNet, normalise
+from mnistnet.model.network import MEAN, STD, MnistNet, normalise
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mnistnet.data import DataSet
-    from mnistnet.pipeline.train import TrainResult
+    from mnistnet.training.train import TrainResult
 
 CONVOLUTION = ("Conv2d", "GELU", "BatchNorm2d")
 POOLING = ("MaxPool2d", "GELU", "BatchNorm2d")

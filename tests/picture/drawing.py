@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mnistnet.evaluation.negatives import lay_curve
+from mnistnet.metrics.negatives import lay_curve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ import torch
 from drawing import Scene, draw_picture
 
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
-from mnistnet.model import MnistNet, normalise
+from mnistnet.model.network import MnistNet, normalise
 from mnistnet.picture import prepare, read
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import torch
 
 from mnistnet.data import Split
 from mnistnet.errors import RecipeError, TrainingError
+from mnistnet.training.distillation import from_labels
 from mnistnet.training.loop import fit
 from mnistnet.training.recipe import Recipe
-from mnistnet.training.teaching import from_labels
 
 if TYPE_CHECKING:
     from mnistnet.data import DataSet

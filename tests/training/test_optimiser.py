@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from mnistnet.model import MnistNet
+from mnistnet.model.network import MnistNet
 from mnistnet.training.compiled import compiled_step
 from mnistnet.training.optimiser import Soap
 from mnistnet.training.recipe import Recipe

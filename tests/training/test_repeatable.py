@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from mnistnet.data import DataSet, Split
 from mnistnet.errors import RunError
 from mnistnet.files import sha256
-from mnistnet.pipeline import train as pipeline
+from mnistnet.training import train as pipeline
 from mnistnet.training.loop import fit
 from mnistnet.training.recipe import Recipe
 
@@ -31,7 +31,7 @@ def few_digits(mnist: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     train = Split(mnist.train.images[:1000], mnist.train.labels[:1000])
     test = Split(mnist.test.images[:500], mnist.test.labels[:500])
     few = DataSet(train, test, source="a part of MNIST")
-    monkeypatch.setattr(pipeline.datasets, "load", lambda _: few)
+    monkeypatch.setattr(pipeline.datasets, "load", lambda *_, **__: few)
 
 
 def _weights(result: pipeline.TrainResult) -> str:

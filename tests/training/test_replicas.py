@@ -8,19 +8,20 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from mnistnet.errors import RecipeError
-from mnistnet.model import MnistNet, normalise
+from mnistnet.model.network import MnistNet, normalise
 from mnistnet.training.compiled import compiled_step
 from mnistnet.training.convolution import convolve
+from mnistnet.training.distillation import from_labels
 from mnistnet.training.hardware import Hardware, resolve
-from mnistnet.training.reading import probabilities
+from mnistnet.training.prediction import predict
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.replicas import replicating
-from mnistnet.training.teaching import from_labels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -198,7 +199,6 @@ def test_the_compiled_step_multiplies_in_the_precision_that_is_asked_for() -> No
 
 NO_COMPILER = """
 from mnistnet.training.hardware import describe
-from mnistnet.training.reading import probabilities
 from mnistnet.training.recipe import Recipe
 print(describe(Recipe(device="cpu"))["engine"])
 describe(Recipe(device="cpu", engine="compiled"))
@@ -241,9 +241,9 @@ def test_the_compiled_step_reads_what_torchs_layers_read(mnist: DataSet) -> None
             layer.running_mean = torch.randn_like(layer.bias)
             layer.running_var = torch.rand_like(layer.bias) + 0.5
     torch.nn.init.normal_(net.classifier[0].weight)  # large: so that answers differ
-    images = torch.tensor(mnist.test.images[:301])
+    images = mnist.test.images[:301]
     before = {name: value.clone() for name, value in net.eval().state_dict().items()}
-    read = probabilities(net, images, _hardware("compiled", 2))
-    torch.testing.assert_close(read, probabilities(net, images), atol=1e-5, rtol=1e-4)
+    read = predict(net, images, _hardware("compiled", 2))
+    np.testing.assert_allclose(read, predict(net, images), atol=1e-5, rtol=1e-4)
     assert read.std(0).max() > 0.005
     torch.testing.assert_close(net.state_dict(), before, atol=0, rtol=0)

@@ -14,7 +14,7 @@ from mnistnet.training.runs import Run, new_run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnistnet.pipeline.train import TrainResult
+    from mnistnet.training.train import TrainResult
 
 
 def test_a_finished_run_holds_recipe_metrics_weights_and_four_pictures(
@@ -24,7 +24,6 @@ def test_a_finished_run_holds_recipe_metrics_weights_and_four_pictures(
     assert {p.name for p in folder.iterdir()} == {
         "recipe.json",
         "origin.json",
-        "sbom.cdx.json",
         "metrics.jsonl",
         "weights.safetensors",
         "batch.png",

@@ -8,7 +8,7 @@ import pytest
 
 from mnistnet.errors import RunError
 from mnistnet.training.recipe import Recipe
-from mnistnet.training.trials import Trial, run_trials, trials_file
+from mnistnet.training.trials import Trial, _run_trials, trials_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ def _once(recipe: Recipe) -> Trial:
 
 def test_each_seed_is_trained_once_and_written_before_the_next_begins(tmp_path: Path) -> None:
     file = trials_file(tmp_path, Recipe())
-    series = run_trials(file, Recipe(), 3, _once)
+    series = _run_trials(file, Recipe(), 3, _once)
     for seed in range(3):
         assert next(series).seed == seed
         assert len(file.read_text(encoding="utf-8").splitlines()) == seed + 1
@@ -28,7 +28,7 @@ def test_each_seed_is_trained_once_and_written_before_the_next_begins(tmp_path: 
 
 def test_an_interrupted_series_goes_on_even_if_a_line_was_cut_off(tmp_path: Path) -> None:
     file = trials_file(tmp_path, Recipe())
-    first = list(run_trials(file, Recipe(), 2, _once))
+    first = list(_run_trials(file, Recipe(), 2, _once))
     with file.open("a", encoding="utf-8") as stream:
         stream.write('{"seed": 2, "accu')
     trained: list[int] = []
@@ -37,9 +37,9 @@ def test_an_interrupted_series_goes_on_even_if_a_line_was_cut_off(tmp_path: Path
         trained.append(recipe.seed)
         return _once(recipe)
 
-    assert list(run_trials(file, Recipe(), 4, once))[:2] == first
+    assert list(_run_trials(file, Recipe(), 4, once))[:2] == first
     assert trained == [2, 3]
-    assert [t.seed for t in run_trials(file, Recipe(), 4, once)] == [0, 1, 2, 3]
+    assert [t.seed for t in _run_trials(file, Recipe(), 4, once)] == [0, 1, 2, 3]
     assert trained == [2, 3]
 
 
@@ -53,5 +53,5 @@ def test_a_file_that_is_no_series_is_refused_and_kept(tmp_path: Path, content: s
     file = tmp_path / "trials.jsonl"
     file.write_text(content, encoding="utf-8")
     with pytest.raises(RunError, match=r"trials\.jsonl: is not a series"):
-        list(run_trials(file, Recipe(), 1, _once))
+        list(_run_trials(file, Recipe(), 1, _once))
     assert file.read_text(encoding="utf-8") == content

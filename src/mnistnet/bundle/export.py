@@ -27,7 +27,7 @@ from mnistnet.bundle.vectors import PictureVector, Vectors, drawn_images, drawn_
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import WeightsError
 from mnistnet.files import replacing, write_bytes
-from mnistnet.model import MEAN, STD, normalise
+from mnistnet.model.network import MEAN, STD, normalise
 from mnistnet.picture import ENOUGH, prepare, read
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from mnistnet.bundle.manifest import Origin
-    from mnistnet.model import MnistNet
+    from mnistnet.model.network import MnistNet
+    from mnistnet.provenance import Origin
 
 
 def export(

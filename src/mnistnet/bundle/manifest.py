@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnistnet.errors import BundleError
 from mnistnet.files import sha256
+from mnistnet.provenance import INPUTS, Origin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,30 +40,6 @@ BESIDE = ("model.sig", "report.html", "sbom.cdx.json")
 MAX_MANIFEST_BYTES = 65_536
 MAX_BUNDLE_BYTES = 1_000_000  # all of FILES together
 MAX_BESIDE_BYTES = 10_000_000  # each of BESIDE
-INPUTS = ("code", "recipe", "data", "versions", "all")
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a bundle's weights came from: enough to train them again.
-
-    Attributes:
-        recipe: every hyperparameter by name.
-        data: the SHA-256 of each file of the data set, by the file's name.
-        source: `commit` (hexadecimal, or None outside a repository) and `dirty` (whether there
-            were changes beside it).
-        environment: what repeatability depends on: resolved precision, threads, instruction set.
-        versions: of Python and the packages, by name.
-        inputs: a SHA-256 of each kind of thing that the weights depend on, and one of all of them
-            (see INPUTS); None in bundles from before these were recorded.
-    """
-
-    recipe: dict[str, Any]
-    data: dict[str, str]
-    source: dict[str, str | bool | None]
-    environment: dict[str, str | int]
-    versions: dict[str, str]
-    inputs: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)

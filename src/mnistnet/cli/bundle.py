@@ -11,7 +11,7 @@ from mnistnet.cli.signer import demanding_signer
 from mnistnet.extras import import_extra
 
 if TYPE_CHECKING:
-    from mnistnet.delivery.signature import Identity
+    from mnistnet.registry.signature import Identity
 
 PATH = click.Path(path_type=Path)
 
@@ -23,7 +23,7 @@ PATH = click.Path(path_type=Path)
 def export(run: Path, out: Path, data: Path | None) -> None:
     """Write a finished run as a bundle: graphs, weights, report, card and manifest."""
     import_extra("train", "torch", "onnx", "onnxscript", "safetensors")
-    from mnistnet.pipeline.export import export_run
+    from mnistnet.bundle.export_run import export_run
 
     manifest = export_run(run, out, data=data)
     size = sum(file.size_bytes for file in manifest.files.values())
@@ -39,10 +39,12 @@ def export(run: Path, out: Path, data: Path | None) -> None:
 @demanding_signer
 def verify(bundle: Path, signer: Path | Identity | None) -> None:
     """Check a bundle: every size and SHA-256, and both graphs on stored vectors."""
-    from mnistnet.delivery.signature import who
-    from mnistnet.pipeline.export import verify as check
+    from mnistnet.bundle import verify as bundles
+    from mnistnet.registry.signature import check_signature, who
 
-    manifest = check(bundle, signer=signer)
+    if signer:
+        check_signature(bundle, signer)
+    manifest = bundles.verify(bundle)
     if signer:
         click.echo(f"{bundle}: signed by {who(signer)}")
     click.echo(f"{bundle}: whole; {len(manifest.files)} files, both graphs answer as they should")

@@ -12,8 +12,8 @@ import click
 from mnistnet.extras import import_extra
 
 if TYPE_CHECKING:
-    from mnistnet.pipeline.evaluate import Evaluation
-    from mnistnet.pipeline.measures import Progress
+    from mnistnet.evaluation.evaluate import Evaluation
+    from mnistnet.evaluation.measures import Progress
 
 PATH = click.Path(path_type=Path)
 VERDICTS = {
@@ -46,9 +46,9 @@ def evaluate(
     """
     import warnings
 
-    from mnistnet.evaluation import render_markdown
-    from mnistnet.pipeline import evaluate as pipeline
-    from mnistnet.pipeline.judged import is_run
+    from mnistnet.evaluation import evaluate as pipeline
+    from mnistnet.evaluation.subject import is_run
+    from mnistnet.report.markdown import render_markdown
 
     if any(is_run(folder) for folder in (model, against) if folder):
         import_extra("train", "torch", "onnx", "onnxscript", "safetensors")

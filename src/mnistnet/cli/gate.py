@@ -31,7 +31,7 @@ def gate(
 
     Exits with 0 if it may ship, with 1 if it is refused.
     """
-    from mnistnet.pipeline.gate import gate as judge
+    from mnistnet.gate.measure import gate as judge
 
     verdict = judge(candidate, champion, best=best, rules=rules, data=data)
     click.echo(verdict.table(markdown=markdown))

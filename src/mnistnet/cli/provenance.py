@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from mnistnet.cli.registry import registry_options
-from mnistnet.delivery.verdict import escaped
 from mnistnet.errors import SigningError, UsageError
 from mnistnet.extras import import_extra
 from mnistnet.files import unwritable
+from mnistnet.gate.verdict import escaped
 
 if TYPE_CHECKING:
-    from mnistnet.pipeline.provenance import Basis
-    from mnistnet.pipeline.reproduce import Reproduction
+    from mnistnet.provenance import Basis
+    from mnistnet.registry.reproduce import Reproduction
 
 PATH = click.Path(path_type=Path)
 _data = click.option("--data", type=PATH, help="a data set: a folder of IDX files, or an .npz")
@@ -60,7 +60,8 @@ def fingerprint(
     differs: is there anything to train? --answer is for a workflow's step, which exit code 1 would
     end: $GITHUB_OUTPUT, say.
     """
-    from mnistnet.pipeline.provenance import basis_of
+    from mnistnet import data as datasets
+    from mnistnet.provenance import basis_of
     from mnistnet.training.recipe import recipe_named
 
     if against and against_champion:
@@ -68,7 +69,9 @@ def fingerprint(
     compared = against is not None or against_champion
     if answer and not compared:
         raise UsageError("--answer: to what? it goes with --against or --against-champion")
-    basis = basis_of(recipe_named(recipe), data=data, constraints=constraints)
+    named = recipe_named(recipe)
+    dataset = datasets.load(data, validation=named.validation)
+    basis = basis_of(named.as_dict(), dataset.sha256, constraints=constraints)
     if not compared:
         _print_basis(basis, as_json=as_json)
         return 0
@@ -96,7 +99,7 @@ def reproduce(bundle: str, data: Path | None, remote: str, branch: str, as_json:
     """
     import_extra("train", "torch", "safetensors")
     from mnistnet.cli.progress import Bar
-    from mnistnet.pipeline import reproduce as pipeline
+    from mnistnet.registry import reproduce as pipeline
 
     with pipeline.located(bundle, remote=remote, branch=branch) as folder, Bar() as bar:
         result = pipeline.reproduce(folder, data=data, on_progress=bar.show)
@@ -122,16 +125,16 @@ def sign(bundle: Path, key: Path | None, keyless: bool, if_possible: bool) -> No
     all can read, names the workflow. --if-possible exits with 0 too where no host says so; that
     Sigstore fails is an error all the same.
     """
-    from mnistnet.pipeline import export
+    from mnistnet.registry import signature
 
     if keyless == (key is not None):
         raise UsageError("sign either with --key FILE or with --keyless")
     if if_possible and not keyless:
         raise UsageError("--if-possible goes with --keyless; a key is always possible")
     if key:
-        written = export.sign(bundle, key, password=os.environ.get("MNISTNET_KEY_PASSWORD"))
-    elif signature := export.sign_keyless(bundle):
-        written = signature
+        written = signature.sign(bundle, key, password=os.environ.get("MNISTNET_KEY_PASSWORD"))
+    elif keyless_signature := signature.sign_keyless(bundle):
+        written = keyless_signature
     elif if_possible:
         click.echo(f"{bundle}: not signed; no identity token is to be had here")
         return
@@ -148,10 +151,11 @@ def _differences(
 ) -> tuple[str, list[str]]:
     """Name what was compared with, the champion if nothing is named, and say what differs."""
     if against:
-        from mnistnet.pipeline.provenance import differences
+        from mnistnet.bundle.manifest import read_manifest
+        from mnistnet.provenance import differences
 
-        return str(against), differences(against, basis)
-    from mnistnet.pipeline.published import changed_since_champion
+        return str(against), differences(read_manifest(against).origin, basis)
+    from mnistnet.registry.published import changed_since_champion
 
     return changed_since_champion(basis, remote=remote, branch=branch)
 

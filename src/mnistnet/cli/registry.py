@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnistnet.cli.signer import demanding_signer
-from mnistnet.delivery.verdict import escaped
 from mnistnet.errors import UsageError
+from mnistnet.gate.verdict import escaped
 
 if TYPE_CHECKING:
-    from mnistnet.delivery.release import Accuracy, Release
-    from mnistnet.delivery.signature import Identity
-    from mnistnet.delivery.state import State
-    from mnistnet.pipeline.publish import Publication
-    from mnistnet.pipeline.published import Comparison
+    from mnistnet.registry.publish import Publication
+    from mnistnet.registry.published import Comparison
+    from mnistnet.registry.release import Accuracy, Release
+    from mnistnet.registry.signature import Identity
+    from mnistnet.registry.state import State
 
 PATH = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="end with one JSON object")
@@ -65,8 +65,8 @@ def publish(
 
     Exits with 0 if it is, with 1 if the gate refuses it.
     """
-    from mnistnet.pipeline.gate import gate
-    from mnistnet.pipeline.publish import publish
+    from mnistnet.gate.measure import gate
+    from mnistnet.registry.publish import publish
 
     done = publish(
         bundle,
@@ -90,7 +90,7 @@ def publish(
 @JSON
 def rollback(version: str, remote: str, branch: str, dry_run: bool, as_json: bool) -> None:
     """Publish vN's bundle again, as a new version, and withdraw the models that came after it."""
-    from mnistnet.pipeline.publish import rollback
+    from mnistnet.registry.publish import rollback
 
     number = _number(version)
     done = rollback(number, remote=remote, branch=branch, dry_run=dry_run, say=_say)
@@ -102,7 +102,7 @@ def rollback(version: str, remote: str, branch: str, dry_run: bool, as_json: boo
 @JSON
 def history(remote: str, branch: str, as_json: bool) -> None:
     """List what was published: when, from which source, how good, by whom, and the champion (*)."""
-    from mnistnet.pipeline.published import history
+    from mnistnet.registry.published import history
 
     state = history(remote=remote, branch=branch)
     if as_json:
@@ -124,8 +124,8 @@ def pull(
     version: str | None, out: Path, signer: Path | Identity | None, remote: str, branch: str
 ) -> None:
     """Write the champion's bundle, or vN's, to a folder, and verify it."""
-    from mnistnet.delivery.signature import who
-    from mnistnet.pipeline.published import pull
+    from mnistnet.registry.published import pull
+    from mnistnet.registry.signature import who
 
     number = _number(version) if version else None
     release = pull(number, out, remote=remote, branch=branch, signer=signer)
@@ -141,7 +141,7 @@ def pull(
 @JSON
 def diff(a: str, b: str, remote: str, branch: str, data: Path | None, as_json: bool) -> None:
     """Compare two versions on the same test images: B's accuracy minus A's."""
-    from mnistnet.pipeline.published import diff
+    from mnistnet.registry.published import diff
 
     compared = diff(_number(a), _number(b), remote=remote, branch=branch, data=data, say=_say)
     _print_comparison(compared)

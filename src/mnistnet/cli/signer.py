@@ -11,7 +11,7 @@ import click
 from mnistnet.errors import UsageError
 
 if TYPE_CHECKING:
-    from mnistnet.delivery.signature import Identity
+    from mnistnet.registry.signature import Identity
 
 _Command = Any  # what click's decorators pass on
 _OPTIONS = (
@@ -51,7 +51,7 @@ def demanding_signer(command: _Command) -> _Command:
 def _signer(
     public_key: Path | None, identity: str | None, provider: str | None
 ) -> Path | Identity | None:
-    from mnistnet.delivery.signature import Identity
+    from mnistnet.registry.signature import Identity
 
     if identity == "" or provider == "":  # an unset variable must not demand nothing
         raise UsageError("--identity, or its provider, is empty; name it, or demand no signer")

@@ -14,11 +14,11 @@ from mnistnet import data as datasets
 from mnistnet.cli.progress import Bar
 from mnistnet.errors import UsageError
 from mnistnet.extras import import_extra
-from mnistnet.pipeline.tracking import open_trackers
 from mnistnet.training.recipe import RECIPES, Recipe, recipe_named
+from mnistnet.training.tracking import open_trackers
 
 if TYPE_CHECKING:
-    from mnistnet.pipeline.train import TrainResult
+    from mnistnet.training.train import TrainResult
 
 _Command = Any  # what click's decorators pass on
 
@@ -93,6 +93,10 @@ def train(
     click.echo(pipeline.summary_table())
     with Bar() as bar:
         given = {"data": dataset, "runs": runs, "name": name, "trackers": trackers}
+        if trackers:
+            from mnistnet.bundle.export_run import export_run
+
+            given["export"] = export_run
         if resume:
             result = pipeline.resume(on_progress=bar.show, **given)
         else:
@@ -121,17 +125,17 @@ def trials(
     **overrides: Any,
 ) -> None:
     """Train with several seeds and give the mean with its interval; interrupted, it goes on."""
-    from mnistnet.evaluation import mean_interval
+    from mnistnet.metrics.intervals import mean_interval
     from mnistnet.training.trials import trials_file
 
     changes = {k: v for k, v in overrides.items() if v is not None}
     recipe = recipe_named(recipe_name).replacing(**changes)
     _import_training()
-    from mnistnet.pipeline import trials as pipeline
+    from mnistnet.training.trials import trials as run_trials
 
     trackers = open_trackers(places, warn=_warn)
     accuracies: list[float] = []
-    for trial in pipeline.trials(recipe, seeds, data=data, runs=runs, trackers=trackers):
+    for trial in run_trials(recipe, seeds, data=data, runs=runs, trackers=trackers):
         accuracies.append(trial.accuracy)
         click.echo(
             f"Seed: {trial.seed}, Accuracy: {trial.accuracy:.2%}, Training: {trial.train_s:.1f} s"
@@ -163,8 +167,8 @@ def summary() -> None:
 def _import_training() -> Any:
     """Import what training needs (torch above all: this is timed as import)."""
     import_extra("train", "torch", "torchinfo", "safetensors")
-    from mnistnet.pipeline import train as pipeline
     from mnistnet.training import loop  # noqa: F401
+    from mnistnet.training import train as pipeline
 
     return pipeline
 
@@ -174,7 +178,7 @@ def _warn(line: str) -> None:
 
 
 def _print_result(result: TrainResult, import_s: float) -> None:
-    from mnistnet.evaluation import wilson_interval
+    from mnistnet.metrics.intervals import wilson_interval
     from mnistnet.training.hardware import describe
 
     low, high = wilson_interval(result.correct, result.judged)

@@ -56,19 +56,25 @@ class _Place:
         return self.files_needed == 0 or _count_files(self.path) >= self.files_needed
 
 
-def load(path: Path | None = None) -> DataSet:
+def load(data: Path | Loading | None = None, *, validation: int = 0) -> DataSet:
     """Read the first data set that is found; without any, download MNIST into the cache.
 
     The four gzipped files of MNIST take about 0.13 s on one core. What is found is checked for its
     form, not for its SHA-256; for that there are `DataSet.sha256` and `verify`.
 
     Args:
-        path: the data set to read, instead of looking for one.
+        data: the data set to read, instead of looking for one, or what `loading` yields.
+        validation: how many of the last training images take the test set's place.
 
     Raises:
         DataError: the data set is damaged, or there is none and no mirror serves it.
         FileError: the cache cannot be written.
     """
+    dataset = data() if callable(data) else _read_or_download(data)
+    return dataset.hold_out(validation) if validation else dataset
+
+
+def _read_or_download(path: Path | None) -> DataSet:
     chosen = find(path)
     if chosen is None:
         from mnistnet.data.download import download
@@ -92,10 +98,10 @@ def loading(path: Path | None = None) -> Iterator[Loading]:
         A function that gives the data set, or raises what `load` raises.
     """
     if find(path) is None:
-        yield partial(load, path)
+        yield partial(_read_or_download, path)
         return
     with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(load, path).result
+        yield pool.submit(_read_or_download, path).result
 
 
 def find(path: Path | None = None) -> Path | None:

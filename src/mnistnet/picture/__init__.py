@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from mnistnet.picture.alignment import as_framed, as_mnist, box_of, mended, widened
+from mnistnet.picture.canvas import light_against_paper, look, roughness, whole
 from mnistnet.picture.ink import find_ink, without_strays
-from mnistnet.picture.light import light_against_paper, look, roughness, whole
-from mnistnet.picture.place import as_framed, as_mnist, box_of, mended, widened
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnistnet.picture.light import CANVAS
+from mnistnet.picture.canvas import CANVAS
 
 CELL = 4  # side of the cells on which stray marks are told from the digit
 FLOOD = 36  # cells that ink may reach from its densest place

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from mnistnet.model import MnistNet
+    from mnistnet.model.network import MnistNet
     from mnistnet.training.optimiser import Soap
     from mnistnet.training.recipe import Recipe
 
@@ -63,7 +63,7 @@ def load_teachers(path: Path, recipe: Recipe) -> list[MnistNet]:
     Raises:
         RunError: the file is damaged, or belongs to another recipe.
     """
-    from mnistnet.model import MnistNet
+    from mnistnet.model.network import MnistNet
 
     tensors, done = _read(path, recipe)
     teachers = [MnistNet() for _ in range(max(done - 1, 0) // recipe.epochs)]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mnistnet.files import sha256
-from mnistnet.model import MEAN, STD
+from mnistnet.model.network import MEAN, STD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

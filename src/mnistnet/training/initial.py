@@ -8,13 +8,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mnistnet.model import normalise
+from mnistnet.model.network import normalise
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnistnet.model import MnistNet
+    from mnistnet.model.network import MnistNet
 
 SAMPLE = 500  # images whose patches are looked at: 300,000 patches, far more than nine numbers need
 FLAT = 0.16  # deviation, in normalised grey, below which a patch is plain paper or plain ink

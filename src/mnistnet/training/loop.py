@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mnistnet.errors import RecipeError, TrainingError
-from mnistnet.model import MnistNet
+from mnistnet.model.network import MnistNet
 from mnistnet.training.augmentation import augment
 from mnistnet.training.checkpoint import (
     epochs_done,
@@ -29,11 +29,11 @@ from mnistnet.training.checkpoint import (
     save_checkpoint,
 )
 from mnistnet.training.compiled import compiled_step
+from mnistnet.training.distillation import Teachers, from_labels
 from mnistnet.training.hardware import resolve
 from mnistnet.training.initial import whiten_first_layer
 from mnistnet.training.optimiser import Soap, learning_rate
 from mnistnet.training.replicas import Replicas, replicating
-from mnistnet.training.teaching import Teachers, from_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mnistnet.model import MnistNet, normalise
+from mnistnet.model.network import MnistNet, normalise
 from mnistnet.training.compiled import compiled_step, statistics_of
 from mnistnet.training.convolution import convolve
 from mnistnet.training.threads import side_by_side

@@ -3,7 +3,6 @@
 runs/fast-1/
   recipe.json           what was done
   origin.json           data, source, versions and processor it was done with
-  sbom.cdx.json         every package that was there, as a CycloneDX bill of materials
   metrics.jsonl         a line every 100 batches, a last one with the result
   weights.safetensors   the trained network
   batch.png  curves.png  confusion.png  mistakes.png
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnistnet.errors import Interrupted, RunError
 from mnistnet.files import read_json, unwritable, write_bytes, write_json
+from mnistnet.provenance import Origin
 from mnistnet.training.checkpoint import epochs_done
 from mnistnet.training.recipe import Recipe, recipe_from
 
@@ -47,11 +47,6 @@ class Run:
         return self.folder / "origin.json"
 
     @property
-    def sbom_file(self) -> Path:
-        """The bill of materials: every package that the run could use."""
-        return self.folder / "sbom.cdx.json"
-
-    @property
     def metrics_file(self) -> Path:
         """What was measured, a JSON object a line."""
         return self.folder / "metrics.jsonl"
@@ -69,6 +64,21 @@ class Run:
     def recipe(self) -> Recipe:
         """Read the run's recipe. Raises FileError or RecipeError where it is damaged."""
         return recipe_from(read_json(self.recipe_file), where=str(self.recipe_file))
+
+    def origin(self) -> Origin:
+        """Read where the run comes from.
+
+        Raises:
+            RunError: the run is not finished, or its record is damaged.
+            FileError: the record cannot be read.
+        """
+        if not self.recipe_file.is_file() or not self.weights_file.is_file():
+            raise RunError(f"{self.folder}: is not a finished run; mnistnet train makes one")
+        fields = read_json(self.origin_file)
+        try:
+            return Origin(**fields)
+        except TypeError:
+            raise RunError(f"{self.origin_file}: is not a run's record; train again") from None
 
     def log(self, line: dict[str, Any]) -> None:
         """Append a line to the metrics. Raises FileError where the disk does not take it."""

@@ -1,4 +1,4 @@
-"""Do it n times: the same recipe with different seeds, so that a figure has its n.
+"""`mnistnet trials`: the same recipe with n seeds, so that a figure has its n.
 
 Each seed's line is on the disk before the next one starts; a series that was interrupted goes
 on where it stopped.
@@ -7,17 +7,23 @@ on where it stopped.
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnistnet import data as datasets
 from mnistnet.errors import RunError
 from mnistnet.files import unwritable
+from mnistnet.training.tracking import NOBODY
+from mnistnet.training.train import as_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
+    from mnistnet.training.loop import Progress
     from mnistnet.training.recipe import Recipe
+    from mnistnet.training.tracking import Trackers
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,44 @@ def trials_file(root: Path, recipe: Recipe) -> Path:
     return root / "trials" / f"{recipe.name}-{recipe.fingerprint(without=('seed',))}.jsonl"
 
 
-def run_trials(
+def trials(
+    recipe: Recipe,
+    seeds: int,
+    *,
+    data: Path | None = None,
+    runs: Path = Path("runs"),
+    trackers: Trackers = NOBODY,
+) -> Iterator[Trial]:
+    """Train with each seed from 0 and yield what it gave; a series begun before goes on.
+
+    To the trackers each seed that is trained now is a run, `trials/<series>/seed-<n>`. No weights
+    are kept, so there are no pictures and no bundle.
+    """
+    from mnistnet.training.loop import fit
+    from mnistnet.training.prediction import predict
+
+    dataset = datasets.load(data, validation=recipe.validation)
+    file = trials_file(runs, recipe)
+    result = f"{'validation' if recipe.validation else 'test'}/accuracy"
+
+    def once(seeded: Recipe) -> Trial:
+        def note(progress: Progress) -> None:
+            trackers.measure(as_line(progress, seeded), images_per_s=progress.images_per_s)
+
+        folder = file.with_suffix("") / f"seed-{seeded.seed}"
+        with trackers.following(folder.relative_to(runs).as_posix(), folder, seeded):
+            started = time.perf_counter()
+            net = fit(seeded, dataset.train, on_progress=note)
+            train_s = time.perf_counter() - started
+            right = predict(net, dataset.test.images).argmax(1) == dataset.test.labels
+            trial = Trial(seeded.seed, float(right.mean()), round(train_s, 2))
+            trackers.finish({result: trial.accuracy})
+        return trial
+
+    return _run_trials(file, recipe, seeds, once)
+
+
+def _run_trials(
     file: Path, recipe: Recipe, seeds: int, once: Callable[[Recipe], Trial]
 ) -> Iterator[Trial]:
     """Yield a trial for each seed from 0, those already in `file` at once.

@@ -1,0 +1,1 @@
+"""The network: `architecture` describes its layers, `network` is its PyTorch module."""

@@ -1,1 +1,0 @@
-"""One function for each thing that a user can ask for; they alone walk through several rooms."""

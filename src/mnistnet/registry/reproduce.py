@@ -1,0 +1,166 @@
+"""`mnistnet reproduce BUNDLE`: do the recipe and data in the manifest give these weights again?
+
+result = reproduce(Path("bundle"))
+result.same, result.differences, result.significant
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnistnet import data as datasets
+from mnistnet.bundle.manifest import check_files
+from mnistnet.errors import DataError, RecipeError
+from mnistnet.metrics.intervals import PairedDifference, mcnemar_exact, paired_difference
+from mnistnet.provenance import changes, origin_of
+from mnistnet.training.recipe import recipe_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mnistnet.bundle.manifest import Manifest
+    from mnistnet.data import DataSet
+    from mnistnet.model.network import MnistNet
+    from mnistnet.provenance import Origin
+    from mnistnet.training.loop import Progress
+    from mnistnet.training.recipe import Recipe
+
+SIGNIFICANT = 0.05  # McNemar's p below this
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of training a bundle again: `there` is the bundle, `here` the new weights.
+
+    Attributes:
+        same: whether every weight is the same to the bit.
+        differences: in what they were trained with, a line each.
+        judged_on: `test`, or `validation` where the recipe held images out.
+        judged: how many images that is.
+        correct_there: how many of them the bundle's weights read right.
+        correct_here: how many of them the new weights read right.
+        difference: of the accuracies, here minus there, paired by image.
+        p: two-sided, of both being wrong equally often (exact McNemar).
+    """
+
+    same: bool
+    differences: list[str]
+    judged_on: str
+    judged: int
+    correct_there: int
+    correct_here: int
+    difference: PairedDifference
+    p: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether chance would seldom make the accuracies differ so much."""
+        return self.p < SIGNIFICANT
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give all of it as JSON can hold it."""
+        fields = asdict(self) | {"difference": self.difference._asdict()}
+        return fields | {"significant": self.significant}
+
+
+def reproduce(
+    bundle: Path,
+    *,
+    data: Path | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Reproduction:
+    """Train again as a bundle's manifest says, with its precision and threads, and compare.
+
+    Args:
+        bundle: the folder.
+        data: the data set that it was trained on; None searches the usual places.
+        on_progress: is told every 100 batches and at each epoch's end.
+
+    Raises:
+        BundleError: the bundle is not whole.
+        DataError: the data are not those that it was trained on.
+        RecipeError: its recipe cannot be carried out here.
+    """
+    from mnistnet.model.network import MnistNet
+    from mnistnet.training.hardware import describe
+    from mnistnet.training.loop import fit
+
+    manifest = check_files(bundle)
+    recipe = _recipe(manifest, bundle)
+    dataset = datasets.load(data, validation=recipe.validation)
+    if dataset.sha256 != manifest.origin.data:
+        raise DataError(
+            f"{dataset.source}: is not what {bundle} was trained on; name that with --data"
+        )
+    there = MnistNet.load(bundle)
+    here = fit(recipe, dataset.train, on_progress=on_progress)
+    differences = _differences(
+        manifest.origin, origin_of(recipe.as_dict(), dataset.sha256, describe(recipe))
+    )
+    return _compared(there, here, recipe, dataset, differences)
+
+
+@contextmanager
+def located(name: str, *, remote: str, branch: str) -> Iterator[Path]:
+    """Hand out a bundle's folder; a version such as `v3` is pulled, and gone after the block."""
+    if Path(name).exists() or not re.fullmatch(r"v[0-9]{1,9}", name):
+        yield Path(name)
+        return
+    from mnistnet.registry.published import pull
+
+    with tempfile.TemporaryDirectory(prefix="mnistnet-") as scratch:
+        folder = Path(scratch) / name
+        pull(int(name[1:]), folder, remote=remote, branch=branch)
+        yield folder
+
+
+def _recipe(manifest: Manifest, bundle: Path) -> Recipe:
+    """Take the recipe as it was carried out: what was `auto` then is not to be chosen anew."""
+    environment = manifest.origin.environment
+    resolved = {name: environment[name] for name in ("precision", "threads") if name in environment}
+    recipe = recipe_from(manifest.origin.recipe, where=str(bundle))
+    try:
+        return recipe.replacing(**resolved)
+    except RecipeError as error:
+        raise RecipeError(f"{bundle}: its environment is no recipe's: {error}") from None
+
+
+def _differences(there: Origin, here: Origin) -> list[str]:
+    """Say what differs in all that the last bits can depend on, a line each."""
+    lines = [
+        *changes("versions", there.versions, here.versions),
+        *changes("environment", there.environment, here.environment),
+        *changes("source", there.source, here.source),
+    ]
+    if there.inputs and here.inputs and there.inputs["code"] != here.inputs["code"]:
+        lines.append("code: the rooms that train have changed since")
+    return lines
+
+
+def _compared(
+    there: MnistNet, here: MnistNet, recipe: Recipe, dataset: DataSet, differences: list[str]
+) -> Reproduction:
+    from mnistnet.training.prediction import predict
+
+    images, labels = dataset.test.images, dataset.test.labels
+    right_there, right_here = (predict(net, images).argmax(1) == labels for net in (there, here))
+    return Reproduction(
+        same=_bits(there) == _bits(here),
+        differences=differences,
+        judged_on="validation" if recipe.validation else "test",
+        judged=len(labels),
+        correct_there=int(right_there.sum()),
+        correct_here=int(right_here.sum()),
+        difference=paired_difference(right_there, right_here),
+        p=mcnemar_exact(right_there, right_here).p,
+    )
+
+
+def _bits(net: MnistNet) -> dict[str, bytes]:
+    """Give the weights' bytes: compared as numbers, -0 were 0."""
+    return {name: tensor.numpy().tobytes() for name, tensor in net.state_dict().items()}

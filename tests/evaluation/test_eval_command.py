@@ -1,0 +1,425 @@
+"""`mnistnet eval` from end to end; its figures are what scikit-learn and SciPy compute."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from drawing import Scene, draw_picture
+from PIL import Image
+from scipy import stats
+from sklearn import metrics as sk
+
+from mnistnet import Predictor
+from mnistnet.cli import main
+from mnistnet.files import write_json
+from mnistnet.inference.predictor import DEFAULT_BUNDLE
+from mnistnet.metrics.corruptions import CORRUPTIONS, corrupt
+from mnistnet.metrics.negatives import draw_negatives
+from mnistnet.training.recipe import recipe_named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnistnet.data import DataSet
+
+N = 120
+BLOCK_TORCH = """
+import sys
+sys.modules.update(dict.fromkeys(("torch", "onnx", "onnxscript", "safetensors")))
+from mnistnet.cli import main
+main(sys.argv[1:])
+"""
+
+
+def _eval(*words: str | Path) -> int:
+    with pytest.raises(SystemExit) as end:
+        main(["eval", *map(str, words)])
+    return int(str(end.value.code))
+
+
+@pytest.fixture(scope="module")
+def few(mnist: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The test images from the 4,400th on, among which are hard ones, as Keras's archive."""
+    file = tmp_path_factory.mktemp("data") / "few.npz"
+    some = slice(4400, 4400 + N)
+    np.savez(
+        file,
+        x_train=mnist.train.images[:10],
+        y_train=mnist.train.labels[:10],
+        x_test=mnist.test.images[some],
+        y_test=mnist.test.labels[some],
+    )
+    return file
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose network has forgotten most about the digit 4."""
+    from safetensors.torch import save_file
+
+    from mnistnet.model.network import MnistNet
+
+    folder = tmp_path_factory.mktemp("runs") / "forgetful"
+    folder.mkdir()
+    net = MnistNet.load(DEFAULT_BUNDLE)
+    net.classifier[0].bias.data[4] -= 8
+    save_file(net.state_dict(), folder / "weights.safetensors")
+    recipe = recipe_named("fast").as_dict()
+    write_json(folder / "recipe.json", recipe)
+    write_json(folder / "origin.json", asdict(_manifest().origin) | {"recipe": recipe})
+    return folder
+
+
+def _manifest() -> Any:
+    from mnistnet.bundle.manifest import read_manifest
+
+    return read_manifest(DEFAULT_BUNDLE)
+
+
+@pytest.fixture(scope="module")
+def done(
+    few: Path, run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """The shipped bundle against the run, with everything, as a process."""
+    out = tmp_path_factory.mktemp("out") / "report"
+    words = ("eval", DEFAULT_BUNDLE, "--against", run, "--data", few, "-o", out, "--json")
+    process = subprocess.run(
+        [sys.executable, "-m", "mnistnet", *map(str, words)],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        env=os.environ | {"PYTHONUTF8": "1"},
+    )
+    assert process.returncode == 0, process.stderr
+    return process, out
+
+
+@pytest.fixture(scope="module")
+def report(done: tuple[Any, Path]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((done[1] / "report.json").read_bytes())
+    return found
+
+
+@pytest.fixture(scope="module")
+def labels(few: Path) -> Any:
+    return np.load(few)["y_test"]
+
+
+@pytest.fixture(scope="module")
+def answers(few: Path) -> Any:
+    """The bundle's probabilities, by its graph alone."""
+    return _by_graph(np.load(few)["x_test"])
+
+
+def _by_graph(images: Any) -> Any:
+    session = onnxruntime.InferenceSession(DEFAULT_BUNDLE / "digit.onnx")
+    return session.run(None, {"images": images})[0]
+
+
+def test_accuracy_calibration_and_the_rest_are_scikit_learns_on_the_graphs_answers(
+    report: dict[str, Any], labels: Any, answers: Any
+) -> None:
+    right, digits = answers.argmax(1) == labels, list(range(10))
+    low, high = stats.binomtest(int(right.sum()), N).proportion_ci(method="wilson")
+    accuracy = report["accuracy"]
+    assert (accuracy["n"], accuracy["value"]) == (N, pytest.approx(right.mean(), rel=1e-5))
+    assert (accuracy["low"], accuracy["high"]) == pytest.approx((low, high), abs=1e-5)
+    nll = sk.log_loss(labels, answers, labels=digits)
+    brier = sk.brier_score_loss(labels, answers, labels=digits, scale_by_half=False)
+    assert report["negative_log_likelihood"] == pytest.approx(nll, rel=1e-3)
+    assert report["brier_score"] == pytest.approx(brier, rel=1e-3)
+    scores = sk.precision_recall_fscore_support(labels, answers.argmax(1), labels=digits)
+    for row in report["classes"]:
+        figures = (row["precision"], row["recall"], row["f1"], row["n"])
+        assert figures == pytest.approx([s[row["digit"]] for s in scores], rel=1e-5)
+    assert report["confusion_matrix"] == sk.confusion_matrix(labels, answers.argmax(1)).tolist()
+    edges = np.linspace(0, 1, 16)
+    bin_of = np.digitize(answers.max(1), edges[1:-1], right=True)
+    gaps = [
+        abs(right[bin_of == b].mean() - answers.max(1)[bin_of == b].mean()) * (bin_of == b).mean()
+        for b in set(bin_of)
+    ]
+    found = report["calibration"]["expected_calibration_error"]
+    assert found == pytest.approx(sum(gaps), abs=1e-5)
+
+
+def test_the_verdict_is_scipys_exact_test_between_the_graph_and_the_runs_network(
+    report: dict[str, Any], labels: Any, answers: Any, few: Path, run: Path
+) -> None:
+    import torch
+
+    from mnistnet.model.network import MnistNet, normalise
+
+    with torch.inference_mode():
+        other = MnistNet.load(run)(normalise(torch.tensor(np.load(few)["x_test"]))).numpy()
+    this, that = answers.argmax(1) == labels, other.argmax(1) == labels
+    gained, lost = int((this & ~that).sum()), int((that & ~this).sum())
+    against = report["against"]
+    assert gained > 5
+    assert (against["n_gained"], against["n_lost"]) == (gained, lost)
+    assert against["p"] == pytest.approx(stats.binomtest(lost, gained + lost).pvalue, rel=1e-5)
+    assert against["difference"] == pytest.approx(this.mean() - that.mean(), rel=1e-5)
+    assert against["verdict"] == "better"
+    assert against["model"]["kind"] == "run"
+
+
+def test_robustness_is_the_error_on_spoilt_images_on_both_paths(
+    report: dict[str, Any], labels: Any, few: Path
+) -> None:
+    images = np.load(few)["x_test"]
+    network, picture = (report["robustness"][path] for path in ("network", "picture"))
+    errors = []
+    for name in CORRUPTIONS:
+        wrong = int((_by_graph(corrupt(images, name)).argmax(1) != labels).sum())
+        errors.append(wrong / N)
+        assert network["corruptions"][name]["wrong"] == wrong
+    assert network["mean_error"] == pytest.approx(np.mean(errors), rel=1e-5)
+    session = onnxruntime.InferenceSession(DEFAULT_BUNDLE / "picture.onnx")
+    wrong = 0
+    for image, label in zip(corrupt(images, "translate"), labels, strict=True):
+        probabilities, _, ink = session.run(None, {"picture": image})
+        wrong += not ink or probabilities.argmax() != label
+    assert picture["corruptions"]["translate"]["wrong"] == wrong
+    every = [c["error"] for c in picture["corruptions"].values()]
+    assert picture["mean_error"] == pytest.approx(np.mean(every), rel=1e-5)
+    assert network["n"] == picture["n"] == N
+
+
+def test_what_is_no_digit_goes_through_the_picture_graph_and_is_told_apart_as_scikit_learn_says(
+    report: dict[str, Any], answers: Any
+) -> None:
+    session = onnxruntime.InferenceSession(DEFAULT_BUNDLE / "picture.onnx")
+    threshold, digits = _manifest().threshold, answers.max(1)
+    drawn = draw_negatives(100, seed=0)
+    assert [row["kind"] for row in report["not_digits"]] == list(drawn)
+    for row, pictures in zip(report["not_digits"], drawn.values(), strict=True):
+        outputs = [session.run(None, {"picture": picture}) for picture in pictures]
+        others = [float(ink) * probabilities.max() for probabilities, _, ink in outputs]
+        auroc = sk.roc_auc_score([1] * N + [0] * 100, [*digits, *others])
+        assert row["auroc"] == pytest.approx(auroc, rel=1e-5)
+        assert row["refused"] == sum(other < threshold for other in others)
+
+
+def test_size_speed_and_origin_are_the_bundles(report: dict[str, Any]) -> None:
+    manifest, model = _manifest(), report["model"]
+    files = {f.name: f.stat().st_size for f in DEFAULT_BUNDLE.iterdir()}
+    assert model["size_bytes"] == {name: files[name] for name in model["size_bytes"]}
+    assert set(model["size_bytes"]) == {"manifest.json", *manifest.files}
+    assert model["parameters"] == 20_826
+    assert model["recipe"] == manifest.origin.recipe
+    assert model["source"] == manifest.origin.source
+    assert model["sha256"]["digit.onnx"] == manifest.files["digit.onnx"].sha256
+    speed = report["speed"]
+    assert (speed["images_per_s"]["n"], speed["ms_per_picture"]["n"]) == (20, 100)
+    for timed in (speed["images_per_s"], speed["ms_per_picture"]):
+        assert 0 < timed["low"] <= timed["median"] <= timed["high"]
+
+
+def test_it_says_what_it_does_and_ends_with_a_summary_and_one_json_object(
+    done: tuple[subprocess.CompletedProcess[str], Path], report: dict[str, Any]
+) -> None:
+    process, out = done
+    assert "robustness of the picture graph …" in process.stderr.splitlines()
+    lines = process.stdout.splitlines()
+    assert lines[0].startswith(f"Accuracy: {report['accuracy']['value']:.2%} (95% interval ")
+    assert [line.split(":")[0] for line in lines[1:-1]] == [
+        "Calibration error",
+        "Robustness of the network",
+        "Robustness of the picture graph",
+        "Pictures of no digit, told apart by confidence",
+        "Speed",
+        "Verdict",
+        "Report",
+    ]
+    assert lines[-3].startswith("Verdict: better than forgetful (recipe fast) (p = ")
+    assert lines[-2] == f"Report: {out / 'report.html'}"
+    result = json.loads(lines[-1])
+    assert result["accuracy"] == report["accuracy"]
+    assert result["against"]["verdict"] == "better"
+    assert result["picture_mean_error"] == report["robustness"]["picture"]["mean_error"]
+    assert result["not_digits"] == report["not_digits"]
+    page = (out / "report.html").read_text("utf-8")
+    assert "Better than forgetful (recipe fast)" in page
+    assert {file.name for file in out.iterdir()} == {"report.json", "report.html"}
+
+
+def test_a_bundle_is_judged_where_there_is_no_torch(few: Path, tmp_path: Path) -> None:
+    words = ("eval", DEFAULT_BUNDLE, "--data", few, "--against", DEFAULT_BUNDLE, "--quick")
+    process = subprocess.run(
+        [sys.executable, "-c", BLOCK_TORCH, *map(str, words)],
+        capture_output=True,
+        encoding="utf-8",
+        cwd=tmp_path,
+        check=False,
+        env=os.environ | {"PYTHONUTF8": "1"},
+    )
+    assert process.returncode == 0, process.stderr
+    assert "Verdict: cannot tell whether better or worse than default" in process.stdout
+    report = json.loads((tmp_path / "reports/default-against-default/report.json").read_bytes())
+    assert not {"robustness", "speed", "not_digits", "mislabelled"} & set(report)
+
+
+def test_only_mnists_own_test_images_are_marked_as_mislabelled(
+    tmp_path: Path, mnist: DataSet
+) -> None:
+    assert _eval(DEFAULT_BUNDLE, "--data", mnist.source, "--quick", "-o", tmp_path / "r") == 0
+    report = json.loads((tmp_path / "r" / "report.json").read_bytes())
+    assert report["mislabelled"]["known"] == 15
+    assert report["dataset"] == {"name": "MNIST’s test images", "sha256": mnist.sha256}
+    assert report["accuracy"]["correct"] == _manifest().metrics["correct"]
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """People's own pictures: six digits, a blank one, a damaged one, one without a label."""
+    folder = tmp_path / "mine"
+    for digit in (1, 4, 7):
+        (folder / str(digit) / "by-hand").mkdir(parents=True)
+        for seed in range(2):
+            picture = draw_picture(digit, Scene(), np.random.default_rng(seed))
+            Image.fromarray(picture).save(folder / str(digit) / "by-hand" / f"{seed}.png")
+    Image.new("L", (90, 90), 255).save(folder / "4" / "blank.png")
+    (folder / "7" / "damaged.jpg").write_bytes(b"\xff\xd8\xff and no more")
+    (folder / "7" / "notes.txt").write_text("no picture")
+    shutil.copy(folder / "1" / "by-hand" / "0.png", folder / "loose.png")
+    return folder
+
+
+def test_peoples_own_pictures_are_all_accounted_for(
+    mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _eval(DEFAULT_BUNDLE, "--data", mine, "-o", tmp_path / "r") == 0
+    report = json.loads((tmp_path / "r" / "report.json").read_bytes())
+    assert report["accuracy"]["n"] == 7  # without ink is wrong
+    pictures = sorted(mine.glob("*/by-hand/*.png"))
+    read = [Predictor().predict(p).digit == int(p.relative_to(mine).parts[0]) for p in pictures]
+    assert report["accuracy"]["correct"] == sum(read) >= 5
+    assert report["unread"]["no_ink"] == [{"file": "4/blank.png", "label": 4}]
+    assert set(report["unread"]["undecoded"]) == {"loose.png", "7/damaged.jpg"}
+    assert report["unread"]["undecoded"]["7/damaged.jpg"].startswith("is damaged")
+    assert report["classes"][4]["recall"] == pytest.approx(sum(read[2:4]) / 3, rel=1e-5)
+    assert report["classes"][4]["n"] == 3
+    assert sum(map(sum, report["confusion_matrix"])) == 6
+    assert [row["n"] for row in report["not_digits"]] == [100] * 4
+    assert "No answer: 1 without ink (wrong), 2 not read (not counted)" in capsys.readouterr().out
+    page = (tmp_path / "r" / "report.html").read_text("utf-8")
+    assert "7/damaged.jpg" in page
+    assert "4/blank.png" in page
+
+
+def test_a_change_in_one_picture_changes_the_data_sets_hash(mine: Path, tmp_path: Path) -> None:
+    hashes = []
+    for name in ("before", "same", "after"):
+        if name == "after":
+            shutil.copy(mine / "1/by-hand/0.png", mine / "1/by-hand/1.png")
+        _eval(DEFAULT_BUNDLE, "--data", mine, "--quick", "-o", tmp_path / name)
+        hashes.append(json.loads((tmp_path / name / "report.json").read_bytes())["dataset"])
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+@pytest.mark.slow  # exporting takes ten seconds
+def test_two_models_read_the_same_pictures_of_people(mine: Path, run: Path, tmp_path: Path) -> None:
+    """The run's picture graph is what an export would make of it."""
+    assert (
+        _eval(DEFAULT_BUNDLE, "--data", mine, "--against", run, "--quick", "-o", tmp_path / "r")
+        == 0
+    )
+    against = json.loads((tmp_path / "r" / "report.json").read_bytes())["against"]
+    assert against["accuracy"]["n"] == 7
+    assert {entry["label"] for entry in against["gained"]} == {4}
+    assert against["n_lost"] == 0
+
+
+def test_an_older_report_is_replaced_and_nothing_else(few: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    words = (DEFAULT_BUNDLE, "--data", few, "--quick", "-o", out)
+    assert _eval(*words) == _eval(*words) == 0
+    (out / "thesis.tex").write_text("years of work")
+    before = (out / "report.json").stat().st_mtime_ns
+    assert _eval(*words) == 2
+    assert (out / "report.json").stat().st_mtime_ns == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["r"]
+
+
+@pytest.fixture(scope="module")
+def broken(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of what cannot be judged, or judged on."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("broken")
+    shutil.copytree(DEFAULT_BUNDLE, folder / "bundle")
+    content = (folder / "bundle" / "digit.onnx").read_bytes()
+    (folder / "bundle" / "digit.onnx").write_bytes(content[:-9] + bytes(9))
+    for name in ("unfinished", "diverged"):
+        shutil.copytree(run, folder / name)
+    (folder / "unfinished" / "weights.safetensors").unlink()
+    state = load_file(run / "weights.safetensors")
+    state["classifier.0.bias"][3] = float("nan")
+    save_file(state, folder / "diverged" / "weights.safetensors")
+    for name, n_images, n_labels, side in (
+        ("large", 5, 5, 32),
+        ("empty", 0, 0, 28),
+        ("uneven", 5, 4, 28),
+    ):
+        some, none = np.zeros((n_images, side, side), np.uint8), np.zeros((1, 28, 28), np.uint8)
+        test = {"x_test": some, "y_test": np.zeros(n_labels, np.uint8)}
+        np.savez(folder / f"{name}.npz", x_train=none, y_train=np.zeros(1, np.uint8), **test)
+    for name in ("no-pictures", "bad-pictures"):
+        (folder / name / "3").mkdir(parents=True)
+    (folder / "bad-pictures" / "3" / "a.png").write_bytes(b"?")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["bundle"], "has not the SHA-256"),
+        (["."], "is neither a run"),
+        (["nowhere"], "is neither a run"),
+        (["unfinished"], "is not a finished run"),
+        (["diverged"], "not finite"),
+        ([DEFAULT_BUNDLE, "--against", "nowhere"], "is neither a run"),
+        ([DEFAULT_BUNDLE, "--data", "nowhere"], "no such folder or file"),
+        ([DEFAULT_BUNDLE, "--data", "large.npz"], "large.npz, x_test"),
+        ([DEFAULT_BUNDLE, "--data", "empty.npz"], "empty.npz, x_test"),
+        ([DEFAULT_BUNDLE, "--data", "uneven.npz"], "holds 4 labels"),
+        ([DEFAULT_BUNDLE, "--data", "bundle"], "is neither a data set"),
+        ([DEFAULT_BUNDLE, "--data", "no-pictures"], "holds no pictures"),
+        ([DEFAULT_BUNDLE, "--data", "bad-pictures"], "no picture can be read; 3/a.png: is damaged"),
+    ],
+)
+def test_bad_input_is_one_line_exit_2_and_no_report(
+    words: list[str | Path],
+    message: str,
+    broken: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(broken)
+    assert _eval(*words, "-o", tmp_path / "out" / "r") == 2
+    told = capsys.readouterr()
+    [line] = [line for line in told.err.splitlines() if not line.endswith(" …")]
+    assert line.startswith("mnistnet: ")
+    assert message in line
+    assert told.out == ""
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_computed(
+    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    assert _eval(DEFAULT_BUNDLE, "--data", few, "-o", tmp_path / "file" / "r") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith(f"mnistnet: {tmp_path / 'file' / 'r'}: cannot be written")
+    assert not [line for line in lines if line.startswith("reading")]

@@ -1,0 +1,232 @@
+"""The fifteen corruptions: what each does, and that it does the same everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from scipy import ndimage, stats
+
+from mnistnet.errors import DataError
+from mnistnet.metrics import filters
+from mnistnet.metrics.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+
+FIXED = {"scale", "brightness", "stripe", "canny_edges"}  # the same whatever the seed
+every_corruption = pytest.mark.parametrize("name", CORRUPTIONS)
+
+# SHA-256 of the first 200 test images, spoilt at the default severity with seed 0. These are the
+# definition of the suite: where one changes, error rates no longer compare with earlier ones.
+DIGESTS = {
+    "shot_noise": "53d6eeaa36f3ef4bd5a88f9dced4fa76915e64f2c6dd668f629e9f5f405cfb4c",
+    "impulse_noise": "7a8c0dae62ceffb9502dc70a5af816ae83fb8c614242e05b49cb2667ef88a13e",
+    "glass_blur": "0065e496bd4a43e3e4647633b1e46d1f36d32935fd7418bda051a6146d372692",
+    "motion_blur": "66214fce6bfe57fd3c40ceb3a9e49da06b53cab3f8a8fee0ba39f3f59dcf63d5",
+    "shear": "0d9fc3fab2f48c64df7942864f09298ce9b80b5076b8540d914072d59b896a0d",
+    "scale": "829ebddf1bbf3a554db8075ac72f722f8362487a56e93bb1a5650e4ad1668d4c",
+    "rotate": "e366457f30a0d79dacda7fd36295fc222025f96e85dc3c00614aa61c4e022342",
+    "brightness": "bbaf02ce0ceb9423dca50cda62bae53d87202f263c1b4201214d78b6d8d4b170",
+    "translate": "737139738834f65aa5e40ac707e7257f91032eb189f89d42972a71caaa0330d1",
+    "stripe": "063b199c2ba08e8b73b9f7661b69c58438da0bc0f90a5ccdb6f70774ea4d911c",
+    "fog": "95d1253759ac1082be0f6f6505d30736def1bb65e396a1b93c4352e4d12cec28",
+    "spatter": "cd39068aca41ffa86f0dd09b467567bf1a84d024d70b2449689f046c622b70c5",
+    "dotted_line": "8d4eb2559ac64dc8e7b0a83df88ee7934b052a4ba726317db01b6a4518ed8aab",
+    "zigzag": "addfddd0761fc8815f75c5e21ea0ad2afe0e766e0a32e381469bb82137ca4e19",
+    "canny_edges": "58f3bee31af090879b9f8fecfade21f011026725e67b5f409a1591a9a7b7d04d",
+}
+
+
+def change(images, spoilt):
+    return abs(spoilt.astype(int) - images).mean()
+
+
+def test_the_suite_is_that_of_mnist_c_in_its_order():
+    assert " ".join(CORRUPTIONS) == (
+        "shot_noise impulse_noise glass_blur motion_blur shear scale rotate brightness translate "
+        "stripe fog spatter dotted_line zigzag canny_edges"
+    )
+
+
+@every_corruption
+def test_a_seed_gives_these_bytes_on_every_machine(name, images):
+    spoilt = corrupt(images, name, seed=0)
+    assert spoilt.dtype == np.uint8
+    assert spoilt.shape == images.shape
+    assert hashlib.sha256(spoilt.tobytes()).hexdigest() == DIGESTS[name]
+
+
+@every_corruption
+def test_every_image_is_changed(name, images):
+    spoilt = corrupt(images, name)
+    assert (spoilt != images).any(axis=(1, 2)).mean() > 0.98  # mud may miss one, a line hide
+
+
+@every_corruption
+def test_a_higher_severity_changes_images_more(name, images):
+    changes = [change(images, corrupt(images, name, severity=s)) for s in SEVERITIES]
+    assert changes == sorted(changes)
+    assert len(set(changes)) == 5
+
+
+@every_corruption
+def test_another_seed_gives_other_images_where_chance_plays_a_part(name, images):
+    differs = (corrupt(images, name, seed=0) != corrupt(images, name, seed=1)).any()
+    assert differs == (name not in FIXED)
+
+
+@every_corruption
+def test_what_happens_to_an_image_does_not_depend_on_those_after_it(name, images):
+    assert np.array_equal(corrupt(images, name)[:7], corrupt(images[:7], name))
+
+
+@every_corruption
+def test_images_are_not_written_to_and_none_give_none(name, images):
+    before = images.copy()
+    corrupt(images, name)
+    assert np.array_equal(images, before)
+    assert corrupt(images[:0], name).shape == (0, 28, 28)
+
+
+def test_shot_noise_counts_photons_as_often_as_poisson_says():
+    grey = np.full((400, 28, 28), 51, np.uint8)  # a fifth of white, which is three photons
+    counts = corrupt(grey, "shot_noise") / 85
+    shares = [(counts == k).mean() for k in range(4)]
+    expected = [*stats.poisson.pmf([0, 1, 2], 0.6), stats.poisson.sf(2, 0.6)]  # three and more
+    assert shares == pytest.approx(expected, abs=0.004)
+    assert not corrupt(grey * 0, "shot_noise").any()
+
+
+def test_impulse_noise_makes_17_percent_of_the_pixels_black_or_white_alike():
+    grey = np.full((400, 28, 28), 100, np.uint8)
+    spoilt = corrupt(grey, "impulse_noise")
+    assert (spoilt == 0).mean() == pytest.approx(0.085, abs=0.003)
+    assert (spoilt == 255).mean() == pytest.approx(0.085, abs=0.003)
+    assert (spoilt == 100).mean() == pytest.approx(0.83, abs=0.005)
+
+
+@pytest.mark.parametrize("name", ["glass_blur", "motion_blur"])
+def test_blurs_keep_the_ink_and_spread_it(name, images):
+    spoilt = corrupt(images, name)
+    inner = images[:, 8:-8, 8:-8].sum()
+    assert spoilt.sum() == pytest.approx(images.sum(), rel=0.03)
+    assert spoilt[:, 8:-8, 8:-8].sum() < inner
+    assert spoilt.max() <= 255
+
+
+def test_position_changes_are_the_affine_maps_of_mnist_c(images):
+    image = images[:1].astype(np.float32)
+    sin, cos = np.sin(0.4), np.cos(0.4)
+    maps = {
+        "shear": [(1, -sin, 0, cos), (1, sin, 0, cos)],
+        "rotate": [(cos, -sin, sin, cos), (cos, sin, -sin, cos)],
+        "scale": [(1 / 0.7, 0, 0, 1 / 0.7)],
+    }
+    for name, directions in maps.items():
+        gaps = []
+        for a, b, c, d in directions:
+            matrix = np.array([[d, c], [b, a]])  # SciPy counts rows first
+            offset = 13.5 - matrix @ [13.5, 13.5]
+            expected = ndimage.affine_transform(
+                image[0], matrix, offset, order=1, mode="grid-constant"
+            )
+            gaps.append(abs(corrupt(images[:1], name)[0] - expected).max())
+        assert min(gaps) < 1, name
+
+
+def test_translate_moves_by_three_pixels_into_a_corner():
+    dot = np.zeros((100, 28, 28), np.uint8)
+    dot[:, 14, 14] = 200
+    spoilt = corrupt(dot, "translate")
+    places = {tuple(place[1:]) for place in np.argwhere(spoilt == 200).tolist()}
+    assert places == {(11, 11), (11, 17), (17, 11), (17, 17)}
+
+
+def test_brightness_adds_half_the_range_and_stripe_inverts_seven_columns_a_side(images):
+    assert np.array_equal(corrupt(images, "brightness"), np.minimum(images.astype(int) + 128, 255))
+    striped = corrupt(images, "stripe")
+    assert np.array_equal(striped[:, :, 7:21], images[:, :, 7:21])
+    for side in (slice(0, 7), slice(21, 28)):
+        assert np.array_equal(striped[:, :, side], 255 - images[:, :, side])
+
+
+def test_fog_lightens_the_ground_and_takes_three_quarters_of_the_contrast():
+    half = np.zeros((300, 28, 28), np.uint8)
+    half[:, :, 14:] = 255
+    foggy = corrupt(half, "fog").astype(int)
+    step = foggy[:, :, 14] - foggy[:, :, 13]
+    assert step.mean() == pytest.approx(255 / 4, rel=0.05)
+    assert foggy[:, :, :14].mean() > 60
+
+
+def test_mud_only_darkens_ink_and_stays_darker_than_grey(images):
+    spoilt = corrupt(images, "spatter")
+    assert (spoilt <= np.maximum(images, 64)).all()
+    blank = corrupt(images * 0, "spatter")
+    assert 0.1 < (blank > 0).mean() < 0.4
+
+
+def test_lines_only_add_ink_in_the_columns_they_should(images):
+    for name, columns in (
+        ("dotted_line", [c for c in range(28) if c % 4 >= 2]),
+        ("zigzag", range(2, 25)),
+    ):
+        assert (corrupt(images, name) >= images).all()
+        line = corrupt(images * 0, name)
+        assert set(np.flatnonzero(line.max(axis=(0, 1)))) == set(columns)
+        assert line.max() == 255
+
+
+def test_canny_draws_the_outline_of_a_square_once_all_round():
+    square = np.zeros((1, 28, 28), np.uint8)
+    square[:, 8:20, 8:20] = 255
+    edges = corrupt(square, "canny_edges")[0]
+    assert set(np.unique(edges)) == {0, 255}
+    assert not edges[10:18, 10:18].any()
+    assert not edges[:7].any()
+    for line in (edges[13], edges[:, 13]):  # crossing the square meets one pixel on each side
+        assert (line[6:10] > 0).sum() == 1
+        assert (line[18:22] > 0).sum() == 1
+    assert ndimage.label(edges, np.ones((3, 3)))[1] == 1  # it closes
+
+
+@pytest.mark.parametrize("sigma", [0.5, 0.7, 1.0, 1.5])
+def test_gaussian_blur_equals_scipys(sigma, images):
+    pixels = images[:20].astype(np.float32)
+    expected = ndimage.gaussian_filter(pixels, sigma, mode="nearest", axes=(1, 2))
+    assert filters.gaussian_blur(pixels, sigma) == pytest.approx(expected, abs=0.02)
+
+
+def test_clouds_fill_the_range_wrap_around_and_are_smoother_with_more_decay():
+    noise = filters.uniform(0, "clouds", (4, 64, 64))
+    rough, smooth = filters.plasma(noise, 1.4), filters.plasma(noise, 2.0)
+    for clouds in (rough, smooth):
+        assert (clouds.min(), clouds.max()) == (0, 1)
+    step_inside = abs(np.diff(smooth, axis=1)).mean()
+    step_around = abs(smooth[:, 0] - smooth[:, -1]).mean()
+    assert step_around < 2 * step_inside
+    assert abs(np.diff(rough, axis=1)).mean() > 1.5 * step_inside
+
+
+def test_uniform_numbers_are_uniform_and_a_stream_for_each_name():
+    numbers = filters.uniform(0, "a", (100_000,))
+    assert numbers.min() >= 0
+    assert numbers.max() < 1
+    histogram = np.histogram(numbers, bins=10, range=(0, 1))[0]
+    assert abs(histogram - 10_000).max() < 500
+    assert not np.array_equal(numbers, filters.uniform(0, "b", (100_000,)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "name", "severity", "reason"),
+    [
+        ((2, 28, 28), np.float32, "fog", 3, "uint8"),
+        ((28, 28), np.uint8, "fog", 3, r"\(28, 28\)"),
+        ((2, 32, 32), np.uint8, "fog", 3, r"\(2, 32, 32\)"),
+        ((2, 28, 28), np.uint8, "snow", 3, "'snow' is unknown; choose from shot_noise"),
+        ((2, 28, 28), np.uint8, "fog", 6, "severity 6"),
+    ],
+)
+def test_what_cannot_be_spoilt_is_refused_in_one_line(shape, dtype, name, severity, reason):
+    with pytest.raises(DataError, match=reason) as error:
+        corrupt(np.zeros(shape, dtype), name, severity=severity)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,105 @@
+"""A clone with a remote, both real, and a git that knows no more than the tests tell it."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from git_server import GitServer, serving
+from key_pairs import write_pair
+from releases import RecordingGate, git, make_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+IDENTITY = "[user]\nname = Owner\nemail = publisher@example.org\n"
+
+
+@pytest.fixture
+def git_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only configuration that git has, and it says who we are."""
+    config = tmp_path / "gitconfig"
+    config.write_text(IDENTITY, encoding="utf-8")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    return config
+
+
+@pytest.fixture
+def registry(tmp_path: Path, git_config: Path) -> Path:  # noqa: ARG001 – it must be there
+    """An empty bare repository."""
+    folder = tmp_path / "served" / "registry.git"
+    folder.mkdir(parents=True)
+    git(folder, "init", "--quiet", "--bare")
+    return folder
+
+
+@pytest.fixture
+def clone(tmp_path: Path, registry: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with `origin`, and the folder that commands run in."""
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    git(folder, "remote", "add", "origin", str(registry))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def server(registry: Path) -> Iterator[GitServer]:
+    """Serves `registry.git` over smart HTTP."""
+    with serving(registry.parent) as server:
+        yield server
+
+
+@pytest.fixture
+def ada(tmp_path: Path) -> Path:
+    """A bundle."""
+    return make_bundle(tmp_path, "ada")
+
+
+@pytest.fixture
+def bob(tmp_path: Path) -> Path:
+    """Another bundle, a little better."""
+    return make_bundle(tmp_path, "bob", correct=9910)
+
+
+@pytest.fixture
+def cleo(tmp_path: Path) -> Path:
+    """A third one, a little worse."""
+    return make_bundle(tmp_path, "cleo", correct=9890)
+
+
+@pytest.fixture(scope="session")
+def three_releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A registry with ada, bob and cleo as v1 to v3, to copy."""
+    from mnistnet.registry.publish import publish
+
+    folder = tmp_path_factory.mktemp("three")
+    (folder / "gitconfig").write_text(IDENTITY, encoding="utf-8")
+    git(folder, "init", "--quiet", "--bare", "registry.git")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_CONFIG_GLOBAL", str(folder / "gitconfig"))
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        for name, correct in (("ada", 9900), ("bob", 9910), ("cleo", 9890)):
+            bundle = make_bundle(folder, name, correct=correct)
+            publish(bundle, remote=str(folder / "registry.git"), gate=RecordingGate())
+    return folder / "registry.git"
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the maker's and a stranger's key pair."""
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("maker", "stranger"):
+        write_pair(folder, name)
+    return folder
+
+
+@pytest.fixture
+def three(three_releases: Path, registry: Path) -> Path:
+    """The clone's remote, with three releases."""
+    shutil.rmtree(registry)
+    return shutil.copytree(three_releases, registry)

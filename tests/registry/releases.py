@@ -1,0 +1,97 @@
+"""Bundles that differ, gates that are quick, and what a registry holds, told by git itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mnistnet.bundle.manifest import FILES, Fingerprint, read_manifest
+from mnistnet.inference.predictor import DEFAULT_BUNDLE
+from mnistnet.registry.release import facts_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def make_bundle(folder: Path, name: str, *, correct: int = 9900) -> Path:
+    """Copy the shipped bundle, with other weights, another card and another accuracy."""
+    bundle = shutil.copytree(DEFAULT_BUNDLE, folder / name)
+    with (bundle / "weights.safetensors").open("ab") as weights:
+        weights.write(name.encode())
+    (bundle / "README.md").write_text(f"# {name}\n", encoding="utf-8")
+    return seal(bundle, metrics={"judged_on": "test", "n": 10_000, "correct": correct})
+
+
+def seal(bundle: Path, **fields: object) -> Path:
+    """Write a manifest for the files as they are now."""
+    files = {name: Fingerprint.of((bundle / name).read_bytes()) for name in FILES}
+    path = bundle / "manifest.json"
+    document = json.loads(path.read_bytes()) | fields
+    document["files"] = {name: vars(fingerprint) for name, fingerprint in files.items()}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    read_manifest(bundle)
+    return bundle
+
+
+@dataclass(frozen=True)
+class Verdict:
+    passed: bool
+    words: str
+
+    def summary(self) -> str:
+        return f"{'passes' if self.passed else 'refused by'} the test's rule"
+
+    def table(self, *, markdown: bool = False) -> str:
+        return self.words.replace(" beside", ", in Markdown, beside") if markdown else self.words
+
+
+@dataclass
+class RecordingGate:
+    """Lets everything pass, and records beside what it was asked to judge."""
+
+    passes: bool = True
+    champions: list[str | None] = field(default_factory=list)
+    bests: list[str | None] = field(default_factory=list)
+
+    def __call__(self, candidate: Path, champion: Path | None, *, best: Path | None) -> Verdict:
+        self.champions.append(title(champion))
+        self.bests.append(title(best))
+        return Verdict(self.passes, f"{title(candidate)} beside {title(champion)}")
+
+
+def title(bundle: Path | None) -> str | None:
+    return bundle and (bundle / "README.md").read_text(encoding="utf-8")[2:].strip()
+
+
+def git(folder: Path, *words: str, given: str | None = None) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *words], check=True, capture_output=True, text=True, input=given
+    )
+    return done.stdout.strip()
+
+
+def refs(repository: Path) -> dict[str, str]:
+    """Every ref of a repository and the commit that it leads to."""
+    listed = git(repository, "for-each-ref", "--format=%(refname) %(objectname) %(*objectname)")
+    return {words[0]: words[-1] for line in listed.splitlines() if (words := line.split())}
+
+
+def published(repository: Path, branch: str = "models") -> list[str]:
+    """The titles of all releases, oldest first; each has its tag, and is one whole bundle."""
+    there = refs(repository)
+    if f"refs/heads/{branch}" not in there:
+        assert there == {}
+        return []
+    commits = git(repository, "rev-list", "--reverse", branch).split()
+    tags = {f"refs/tags/model/v{i + 1}": commit for i, commit in enumerate(commits)}
+    assert there == {f"refs/heads/{branch}": commits[-1], **tags}
+    names = "\n".join(sorted([*FILES, "manifest.json"], key=str.encode))
+    assert all(git(repository, "ls-tree", "--name-only", c) == names for c in commits)
+    return [git(repository, "show", f"{commit}:README.md")[2:] for commit in commits]
+
+
+def sha256_of(bundle: Path) -> str:
+    return facts_of(bundle).bundle_sha256

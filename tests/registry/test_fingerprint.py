@@ -1,0 +1,317 @@
+"""`mnistnet fingerprint`: one hash that changes when the weights might, and only then."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from releases import RecordingGate, git, seal
+
+import mnistnet
+from mnistnet import data as datasets
+from mnistnet.bundle.manifest import INPUTS, MANIFEST, parse_manifest, read_manifest
+from mnistnet.cli import main
+from mnistnet.errors import BundleError
+from mnistnet.provenance import ROOMS, Basis, basis_of
+from mnistnet.registry.publish import publish
+from mnistnet.training.recipe import RELEASE, Recipe
+
+ROOT = Path(__file__).parent.parent.parent
+DATA = ROOT / "data" / "mnist"
+SOURCE = Path(mnistnet.__file__).parent
+DEFAULT = SOURCE / "models" / "default"
+BASIS = Basis(
+    code="c0" * 32,
+    recipe=RELEASE.as_dict(),
+    data={"train-images-idx3-ubyte": "da" * 32},
+    versions={"torch": "2.13.0", "numpy": "2.4.6"},
+)
+
+
+def _run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[object, str, str]:
+    with pytest.raises(SystemExit) as exited:
+        main(["fingerprint", *map(str, arguments)])
+    out, err = capsys.readouterr()
+    return exited.value.code, out, err
+
+
+@pytest.fixture
+def champion(tmp_path: Path) -> Path:
+    """A bundle's manifest that says it was trained from what is here."""
+    folder = tmp_path / "champion"
+    folder.mkdir()
+    basis = basis_of(RELEASE.as_dict(), datasets.load(DATA).sha256)
+    _write(folder, recipe=basis.recipe, data=basis.data, inputs=basis.inputs)
+    _write(folder, versions=basis.versions)
+    return folder
+
+
+def _write(folder: Path, **changes: Any) -> None:
+    """Write a manifest, of the one there or of the shipped bundle's, with another origin."""
+    manifest = read_manifest(folder if (folder / MANIFEST).exists() else DEFAULT)
+    origin = dataclasses.replace(manifest.origin, **changes)
+    content = dataclasses.replace(manifest, origin=origin).to_bytes()
+    (folder / MANIFEST).write_bytes(content)
+
+
+def test_it_is_one_hash_over_the_hashes_of_code_recipe_data_and_versions(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, out, _ = _run(capsys, "--data", DATA, "--json")
+    *lines, last = out.splitlines()
+    assert code == 0
+    assert [line.split()[0] for line in lines] == list(INPUTS)
+    assert dict(line.split() for line in lines) == json.loads(last)["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("code", {"code": "c1" * 32}),
+        ("recipe", {"recipe": RELEASE.replacing(seed=1).as_dict()}),
+        ("recipe", {"recipe": RELEASE.replacing(noise=0.5).as_dict()}),
+        ("data", {"data": {"train-images-idx3-ubyte": "db" * 32}}),
+        ("versions", {"versions": {"torch": "2.13.1", "numpy": "2.4.6"}}),
+    ],
+)
+def test_a_change_of_one_kind_changes_its_hash_and_the_whole(
+    kind: str, changes: dict[str, Any]
+) -> None:
+    before, after = BASIS.inputs, dataclasses.replace(BASIS, **changes).inputs
+    assert {name for name in before if before[name] != after[name]} == {kind, "all"}
+
+
+def test_what_decides_nothing_changes_nothing() -> None:
+    renamed = BASIS.recipe | {"name": "mine", "rotation_deg": 10}  # of 10.0
+    turned = dict(reversed(renamed.items()))
+    assert dataclasses.replace(BASIS, recipe=turned).inputs == BASIS.inputs
+
+
+def test_these_inputs_have_this_hash_for_ever() -> None:
+    """A fingerprint is compared with one that an older program wrote."""
+    basis = Basis("c0" * 32, {"name": "x", "epochs": 2}, {"a": "da" * 32}, {"torch": "2.13.0"})
+    for_ever = "badb2255eda979c903ad74a70fcd03849371a6d340f98325a66dd40ae7828c1c"
+    assert basis.inputs["all"] == for_ever
+
+
+def _code_of_a_copy(folder: Path) -> str:
+    """Ask a copy of the sources for the fingerprint of its code."""
+    ask = "from mnistnet.provenance import _code; print(_code())"
+    done = subprocess.run(
+        [sys.executable, "-c", ask], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_code_counts_by_content_in_the_rooms_that_train_and_nowhere_else(tmp_path: Path) -> None:
+    copy = tmp_path / "mnistnet"
+    shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__", "models"))
+    original = _code_of_a_copy(tmp_path)
+    for file in copy.rglob("*.py"):  # as git on Windows would
+        file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    (copy / "cli" / "predict.py").write_text("# other words")
+    (copy / "training" / "notes.txt").write_text("no code")
+    assert _code_of_a_copy(tmp_path) == original
+    seen = {original}
+    for name in ("training/loop.py", "model/network.py", "data/sets.py"):
+        (copy / name).write_bytes((copy / name).read_bytes() + b"# changed\n")
+        seen.add(_code_of_a_copy(tmp_path))
+    (copy / "training" / "optimiser.py").rename(copy / "training" / "soap.py")
+    assert len(seen | {_code_of_a_copy(tmp_path)}) == 5
+
+
+def test_nothing_that_training_imports_is_left_out_of_the_code() -> None:
+    def imported(file: Path) -> set[str]:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        modules = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module]
+        return {m.split(".")[1] for m in modules if m.startswith("mnistnet.")}
+
+    decide_nothing = {"errors", "files", "extras", "provenance", "metrics"}  # of the weights
+    for room in ROOMS:
+        for file in (SOURCE / room).rglob("*.py"):
+            assert imported(file) <= {*ROOMS} | decide_nothing, file
+
+
+def test_against_a_bundle_that_was_trained_from_the_same_it_exits_with_0(
+    champion: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = _run(capsys, "--data", DATA, "--against", champion, "--json")
+    assert code == 0
+    same = f"{champion}: was trained from the same inputs as here; there is nothing to train"
+    assert out.splitlines()[0] == same
+    assert json.loads(out.splitlines()[-1])["same"]
+
+
+def test_against_another_it_exits_with_1_and_says_what_differs(
+    champion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps(RELEASE.replacing(epochs=23).as_dict()))
+    pins = tmp_path / "constraints.txt"
+    pins.write_text("# exact\nnumpy==2.4.6\ntorch==2.99.0+cpu  # new\ntorchinfo==1.8.0\n")
+    inputs = basis_of(
+        RELEASE.as_dict(), datasets.load(DATA).sha256, constraints=ROOT / "constraints.txt"
+    ).inputs
+    _write(champion, inputs=inputs | {"code": "0" * 64, "data": "1" * 64})
+    options = ("--data", DATA, "--recipe", recipe, "--constraints", pins, "--against", champion)
+    code, out, _ = _run(capsys, *options)
+    assert code == 1
+    assert [line.split(" since")[0] for line in out.splitlines()] == [
+        "code: changed",
+        "recipe: epochs was 24, is 23",
+        "data: changed",
+        "versions: torch was '2.13.0', is '2.99.0'",
+        f"{champion}: was trained from other inputs than here; there is something to train",
+    ]
+
+
+def test_in_markdown_what_differs_is_a_list_and_no_name_is_markup(
+    champion: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write(champion, recipe={"learning_rate": "<b>"}, inputs=dict.fromkeys(INPUTS, "0" * 64))
+    _, out, _ = _run(capsys, "--data", DATA, "--against", champion, "--markdown")
+    *found, nothing, verdict = out.splitlines()
+    assert nothing == ""
+    assert verdict.endswith("was trained from other inputs than here; there is something to train")
+    assert rf"- recipe: learning\_rate was '\<b\>', is {RELEASE.learning_rate}" in found
+    assert all(line.startswith("- ") for line in found)
+
+
+def test_the_answer_is_appended_to_a_file_and_the_exit_code_is_0_whatever_it_is(
+    champion: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = tmp_path / "output"
+    answer.write_text("other=1\n")
+    words = ("--data", DATA, "--against", champion, "--answer", answer)
+    assert _run(capsys, *words)[0] == 0
+    assert _run(capsys, *words, "--recipe", "fast")[0] == 0
+    assert answer.read_text() == "other=1\ntrain=false\ntrain=true\n"
+    code, _, err = _run(capsys, *words, "--recipe", "none-such")
+    assert (code, err.count("\n")) == (2, 1)
+    assert answer.read_text().count("train=") == 2
+    code, _, err = _run(capsys, *words[:-1], tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"{tmp_path}: cannot be written" in err
+
+
+@pytest.mark.usefixtures("clone")
+def test_against_the_champion_it_asks_the_registry(
+    registry: Path, ada: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--data", DATA, "--against-champion", "--json")
+    code, out, _ = _run(capsys, *words)
+    assert code == 1
+    first = ["nothing is published yet on branch models", "there is something to train"]
+    assert out.splitlines()[:-1] == first
+    publish(ada, gate=RecordingGate())
+    code, out, _ = _run(capsys, *words)
+    assert code == 1
+    verdict = "v1: was trained from other inputs than here; there is something to train"
+    assert out.splitlines()[-2] == verdict
+    basis = basis_of(RELEASE.as_dict(), datasets.load(DATA).sha256)
+    inputs = {"recipe": basis.recipe, "data": basis.data, "versions": basis.versions}
+    publish(seal(ada, inputs=basis.inputs, **inputs), gate=RecordingGate())
+    answer = tmp_path / "answer"
+    code, out, _ = _run(capsys, *words, "--answer", answer)
+    assert code == 0
+    assert json.loads(out.splitlines()[-1])["same"]
+    same = "v2: was trained from the same inputs as here; there is nothing to train"
+    assert out.splitlines()[0] == same
+    assert answer.read_text() == "train=false\n"
+    assert _run(capsys, *words, "--branch", "other")[0] == 1
+    code, _, err = _run(capsys, *words, "--remote", tmp_path / "gone")
+    assert (code, err.count("\n")) == (2, 1)
+    assert registry.exists()
+
+
+@pytest.mark.usefixtures("clone")
+def test_a_champion_that_is_damaged_is_an_error_and_no_reason_to_train(
+    registry: Path, ada: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(ada, gate=RecordingGate())
+    card = git(registry, "hash-object", "-w", "--stdin", given="# not what its manifest says\n")
+    listing = re.sub(r"\w+\tREADME", f"{card}\tREADME", git(registry, "ls-tree", "models"))
+    tree = git(registry, "mktree", given=f"{listing}\n")
+    message = git(registry, "log", "-1", "--format=%B", "models")
+    commit = git(registry, "commit-tree", tree, given=message)
+    git(registry, "update-ref", "refs/heads/models", commit)
+    git(registry, "update-ref", "-d", "refs/tags/model/v1")
+    answer = tmp_path / "answer"
+    code, _, err = _run(capsys, "--data", DATA, "--against-champion", "--answer", answer)
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("mnistnet: v1/README.md: ")
+    assert not answer.exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("--against", "b", "--against-champion"), ("--answer", "answer")]
+)
+def test_words_that_do_not_fit_together_are_refused(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = _run(capsys, *words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert words[0] in err
+
+
+def test_a_bundle_from_before_fingerprints_is_to_be_trained_again(
+    champion: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write(champion, inputs=None)
+    code, out, _ = _run(capsys, "--data", DATA, "--against", champion)
+    assert code == 1
+    assert "before fingerprints were recorded" in out
+
+
+def test_with_constraints_it_needs_no_torch(tmp_path: Path) -> None:
+    block = "import sys; sys.modules.update(torch=None, safetensors=None); "
+    block += "from mnistnet.cli import main; main(sys.argv[1:])"
+    words = ["fingerprint", "--data", DATA, "--constraints", ROOT / "constraints.txt"]
+    done = subprocess.run(
+        [sys.executable, "-c", block, *map(str, words)], cwd=tmp_path, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("pins", "words"),
+    [
+        (None, "pins.txt: cannot be read (No such file"),
+        (b"torch==2.13.0\n", "does not pin numpy"),
+        (b"\xff\xfe\x00", "is not a text file"),
+    ],
+)
+def test_constraints_that_do_not_serve_are_refused_in_one_line(
+    tmp_path: Path, pins: bytes | None, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "pins.txt"
+    if pins:
+        file.write_bytes(pins)
+    code, _, err = _run(capsys, "--data", DATA, "--constraints", file)
+    assert (code, err.count("\n")) == (2, 1)
+    assert words in err
+
+
+@pytest.mark.parametrize(
+    "inputs", [None, [], {}, dict.fromkeys(INPUTS, "x"), {"all": "ab" * 32}, {"all": 1}]
+)
+def test_a_manifest_whose_inputs_are_none_of_these_is_refused(inputs: object) -> None:
+    document = json.loads((DEFAULT / MANIFEST).read_bytes())
+    parse_manifest(json.dumps(document | {"inputs": BASIS.inputs}).encode(), "here")
+    with pytest.raises(BundleError, match=r"SHA-256|right type"):
+        parse_manifest(json.dumps(document | {"inputs": inputs}).encode(), "here")
+
+
+def test_a_recipe_of_any_kind_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = _run(capsys, "--data", DATA, "--recipe", "fast", "--json")
+    assert code == 0
+    inputs = json.loads(out.splitlines()[-1])["fingerprint"]
+    assert inputs == basis_of(Recipe().as_dict(), datasets.load(DATA).sha256).inputs

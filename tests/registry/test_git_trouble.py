@@ -1,0 +1,227 @@
+"""What can be wrong with a remote, with git, or with the clone: each is one clear line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from releases import RecordingGate, git, make_bundle, published, refs
+
+from mnistnet.errors import RegistryError
+from mnistnet.registry import git as running
+from mnistnet.registry.publish import publish
+from mnistnet.registry.published import history, pull
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from git_server import GitServer
+
+NOBODY = 65534
+
+
+def _complaint(bundle: Path | None = None, remote: str = "origin") -> str:
+    call = partial(publish, bundle, gate=RecordingGate()) if bundle else history
+    with pytest.raises(RegistryError) as caught:
+        call(remote=remote)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def _refuse(registry: Path, words: str) -> None:
+    hook = registry / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\nprintf '{words}\\n' >&2\nexit 1\n", encoding="utf-8")
+    hook.chmod(0o755)
+
+
+@pytest.mark.usefixtures("clone")
+def test_a_refused_connection_is_named() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/registry.git"
+        line = _complaint(remote=url)
+    assert line.startswith(f"{url}: cannot be read (unable to access")
+    assert "check the remote's address" in line
+
+
+@pytest.mark.usefixtures("clone")
+def test_a_stalled_connection_is_given_up(
+    server: GitServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "STALLED_S", 1)
+    server.stalls = True
+    assert "Operation too slow" in _complaint(remote=server.url("registry.git"))
+
+
+@pytest.mark.usefixtures("clone")
+def test_git_is_ended_with_all_it_started_when_its_time_is_up(
+    server: GitServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mnistnet.registry.repository.NETWORK_TIMEOUT_S", 0.5)
+    server.stalls = True
+    assert "no answer within 0.5 s" in _complaint(remote=server.url("registry.git"))
+
+
+@pytest.mark.usefixtures("clone")
+def test_a_repository_that_is_not_there_is_named(registry: Path, server: GitServer) -> None:
+    assert "not found" in _complaint(remote=server.url("other.git"))
+    registry.rename(registry.with_name("moved"))
+    assert "does not appear to be a git repository" in _complaint()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the hook is a shell script")
+@pytest.mark.usefixtures("clone")
+def test_a_protected_branch_says_why_and_keeps_what_it_has(registry: Path, ada: Path) -> None:
+    _refuse(registry, "models is protected \\033[2J")
+    line = _complaint(ada)
+    assert line.startswith("origin: refuses v1 (models is protected ?[2J; [remote rejected]")
+    assert "nothing was published" in line
+    assert refs(registry) == {}
+
+
+@pytest.mark.usefixtures("clone")
+def test_a_remote_that_takes_no_pushes_says_so(
+    registry: Path, server: GitServer, ada: Path
+) -> None:
+    git(registry, "config", "http.receivepack", "false")
+    line = _complaint(ada, server.url("registry.git"))
+    assert "refuses v1 (" in line
+    assert "403" in line
+
+
+@contextmanager
+def _as_nobody() -> Iterator[None]:
+    """Be a user for a while for whom there are read-only folders, where root runs the tests."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "setresuid"), reason="one cannot be another user for a while")
+def test_a_folder_that_one_may_only_read_is_read_and_takes_no_release(
+    monkeypatch: pytest.MonkeyPatch, git_config: Path
+) -> None:
+    with tempfile.TemporaryDirectory() as scratch:  # pytest's own folders are its user's alone
+        folder = Path(scratch)
+        folder.chmod(0o755)
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(shutil.copy(git_config, folder)))
+        monkeypatch.chdir(folder)
+        git(folder, "init", "--quiet", "--bare", "registry.git")
+        registry, bundle = folder / "registry.git", make_bundle(folder, "bob")
+        publish(make_bundle(folder, "ada"), remote=str(registry), gate=RecordingGate())
+        before = refs(registry)
+        for path in (registry, *registry.rglob("*")):
+            path.chmod(path.stat().st_mode & ~0o222)
+            if os.geteuid() == 0:
+                os.chown(path, NOBODY, NOBODY)
+        with _as_nobody():
+            line = _complaint(bundle, str(registry))
+            assert history(remote=str(registry)).releases[-1].name == "v1"
+            assert refs(registry) == before
+    assert line.startswith(f"{registry}: refuses v2 (remote unpack failed: ")
+    assert "see whether you may push" in line
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
+@pytest.mark.usefixtures("clone")
+def test_missing_git_is_named(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(ada))
+    assert _complaint(ada).startswith("git is not installed")
+
+
+@pytest.mark.usefixtures("clone")
+def test_a_git_that_does_not_know_who_publishes_is_told_before_the_gate_is_asked(
+    registry: Path, ada: Path, git_config: Path
+) -> None:
+    git_config.write_text("", encoding="utf-8")
+    gate = RecordingGate()
+    with pytest.raises(RegistryError, match=r"git config --global user\.name"):
+        publish(ada, gate=gate)
+    assert gate.champions == []
+    assert history().releases == ()  # reading takes no name
+    assert refs(registry) == {}
+
+
+def test_the_clones_own_name_and_way_in_are_used(
+    registry: Path, clone: Path, ada: Path, git_config: Path
+) -> None:
+    git_config.write_text("", encoding="utf-8")
+    git(clone, "config", "user.name", "Local")
+    git(clone, "config", "user.email", "local@example.org")
+    git(clone, "config", f"url.{registry.parent.as_posix()}/.insteadOf", "short:")
+    git(clone, "remote", "set-url", "origin", "short:registry.git")
+    publish(ada, gate=RecordingGate())
+    assert git(registry, "log", "-1", "--format=%an", "models") == "Local"
+
+
+SSH = """
+import subprocess, sys
+*options, host, command = sys.argv[1:]
+assert host == "git@host.invalid", sys.argv
+sys.exit(subprocess.run(["sh", "-c", command]).returncode)
+"""
+
+
+def test_a_remote_may_be_reached_over_ssh(
+    registry: Path, clone: Path, ada: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git's own SSH transport, end to end; only the encrypted wire between is left out."""
+    program = tmp_path / "ssh.py"
+    program.write_text(SSH, encoding="utf-8")
+    monkeypatch.setenv("GIT_SSH_COMMAND", f'"{sys.executable}" "{program}"')
+    address = f"ssh://git@host.invalid{registry.as_posix()}"
+    git(clone, "remote", "set-url", "origin", address)
+    assert publish(ada, gate=RecordingGate()).version == 1
+    assert published(registry) == ["ada"]
+    assert pull(None, tmp_path / "champion", remote=address).name == "v1"
+    program.write_text("import sys; sys.exit('Permission denied (publickey).')", encoding="utf-8")
+    assert "Permission denied" in _complaint()
+
+
+def test_outside_a_clone_a_remote_is_a_url_or_a_path(
+    tmp_path: Path, git_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert git_config.exists()
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+    assert _complaint().startswith("this folder is in no git repository")
+
+
+@pytest.mark.usefixtures("clone")
+def test_a_remote_of_another_name_is_not_there() -> None:
+    assert _complaint(remote="upstream").startswith("there is no remote 'upstream' here")
+
+
+@pytest.mark.usefixtures("clone")
+@pytest.mark.parametrize("remote", ["--upload-pack=touch pwned", "ext::sh -c touch% pwned"])
+def test_a_remote_is_neither_an_option_nor_a_command(clone: Path, remote: str) -> None:
+    _complaint(remote=remote)
+    assert not (clone / "pwned").exists()
+
+
+@pytest.mark.usefixtures("clone")
+def test_a_password_in_a_url_is_not_repeated() -> None:
+    line = _complaint(remote="http://user:secret@127.0.0.1:9/registry.git")
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize("branch", ["a b", "-x..", "models*", ""])
+def test_an_impossible_branch_is_refused(clone: Path, branch: str) -> None:
+    assert clone.exists()
+    with pytest.raises(RegistryError, match="cannot be a branch's name"):
+        history(branch=branch)

@@ -1,0 +1,184 @@
+"""`rollback`, `history`, `pull` and `diff`: what was published stays, and can be had again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from releases import RecordingGate, git, make_bundle, published, refs, seal, sha256_of, title
+
+from mnistnet.bundle.verify import verify
+from mnistnet.errors import BundleError, FileError, RegistryError
+from mnistnet.registry.publish import publish, rollback
+from mnistnet.registry.published import diff, history, pull
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("clone")
+
+
+def test_a_rollback_is_a_new_version_with_the_old_ones_files(three: Path) -> None:
+    done = rollback(1)
+    assert (done.outcome, done.version) == ("published", 4)
+    assert published(three) == ["ada", "bob", "cleo", "ada"]
+    assert git(three, "rev-parse", "model/v4^{tree}") == git(three, "rev-parse", "model/v1^{tree}")
+
+
+def test_rolling_back_to_what_is_champion_changes_nothing(three: Path) -> None:
+    rollback(1)
+    before = refs(three)
+    assert rollback(1).outcome == "unchanged"
+    assert rollback(4).outcome == "unchanged"
+    assert refs(three) == before
+
+
+def test_a_dry_rollback_changes_nothing(three: Path) -> None:
+    before = refs(three)
+    assert rollback(1, dry_run=True).outcome == "possible"
+    assert refs(three) == before
+
+
+def test_what_a_rollback_withdrew_is_not_published_again_unless_it_is_asked_for(
+    three: Path, bob: Path, cleo: Path
+) -> None:
+    rollback(1)
+    for bundle in (bob, cleo):
+        with pytest.raises(RegistryError, match="v4 withdrew"):
+            publish(bundle, gate=RecordingGate())
+    assert publish(bob, gate=RecordingGate(), reinstate=True).version == 5
+    assert publish(bob, gate=RecordingGate()).outcome == "unchanged"
+    with pytest.raises(RegistryError, match="v4 withdrew"):
+        publish(cleo, gate=RecordingGate())
+    assert published(three) == ["ada", "bob", "cleo", "ada", "bob"]
+
+
+def test_a_withdrawn_model_with_another_card_is_still_withdrawn(three: Path, bob: Path) -> None:
+    rollback(1)
+    (bob / "README.md").write_text("# trained again from another commit\n", encoding="utf-8")
+    with pytest.raises(RegistryError, match="v4 withdrew"):
+        publish(seal(bob), gate=RecordingGate())
+    assert len(published(three)) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("three")
+def test_a_withdrawn_bundle_is_no_more_the_best(tmp_path: Path) -> None:
+    rollback(1)
+    gate = RecordingGate()
+    publish(make_bundle(tmp_path, "dora", correct=9800), gate=gate)
+    publish(make_bundle(tmp_path, "eve", correct=9801), gate=gate)
+    assert gate.bests == [None, "ada"]  # bob read more
+
+
+def test_history_tells_what_was_champion_and_what_was_withdrawn(three: Path) -> None:
+    rollback(2)
+    state = history()
+    assert [release.name for release in state.releases] == ["v1", "v2", "v3", "v4"]
+    assert state.champion is not None
+    assert (state.champion.name, state.champion.who) == ("v4", "Owner")
+    assert state.champion.notes.rollback_to == 2
+    accuracies = [release.facts.accuracy.correct for release in state.releases]
+    assert accuracies == [9900, 9910, 9890, 9910]
+    withdrawn = [state.withdrawn_by(release.facts) for release in state.releases]
+    assert [release and release.name for release in withdrawn] == [None, None, "v4", None]
+    assert git(three, "rev-parse", "models") == state.champion.commit
+
+
+@pytest.mark.usefixtures("three")
+def test_pull_gives_the_champion_or_the_version_that_is_asked_for(
+    bob: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert pull(None, out).name == "v3"
+    assert pull(2, out).name == "v2"  # in the place of v3
+    verify(out)
+    assert sha256_of(out) == sha256_of(bob)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    with pytest.raises(RegistryError, match="has no v9; it has v1 to v3"):
+        pull(9, out)
+    assert title(out) == "bob"
+
+
+@pytest.mark.usefixtures("three")
+def test_pull_keeps_its_hands_off_a_folder_that_holds_something_else(tmp_path: Path) -> None:
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work", encoding="utf-8")
+    with pytest.raises(FileError, match=r"holds thesis\.txt"):
+        pull(None, folder)
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+
+
+def test_there_is_nothing_to_pull_or_to_roll_back_to_before_the_first_release(
+    registry: Path, tmp_path: Path
+) -> None:
+    assert history().releases == ()
+    for call in (lambda: pull(None, tmp_path / "out"), lambda: rollback(1)):
+        with pytest.raises(RegistryError, match="none yet"):
+            call()
+    assert refs(registry) == {}
+
+
+def _replant(registry: Path, *, add: str = "", drop: str = "") -> None:
+    """Put other entries into the champion's tree, with a commit that says what the old one did."""
+    entries = git(registry, "ls-tree", "models").splitlines()
+    kept = [line for line in entries if not line.endswith(f"\t{drop}")]
+    tree = git(
+        registry, "mktree", "--missing", given="\n".join([*kept, *filter(None, [add])]) + "\n"
+    )
+    old = git(registry, "rev-parse", "models^{tree}")
+    commit = git(registry, "cat-file", "commit", "models").replace(old, tree) + "\n"
+    new = git(registry, "hash-object", "-t", "commit", "-w", "--stdin", given=commit)
+    git(registry, "update-ref", "refs/heads/models", new)
+    git(registry, "tag", "--force", "model/v3", new)
+
+
+@pytest.mark.parametrize(
+    ("problem", "drop", "add"),
+    [
+        ("no file of a bundle", "", "100644 blob {blob}\tevil.sh"),
+        ("no file of a bundle", "README.md", "120000 blob {blob}\tREADME.md"),
+        ("no file of a bundle", "README.md", "100755 blob {blob}\tREADME.md"),
+        ("no file of a bundle", "README.md", "160000 commit {commit}\tREADME.md"),
+        ("no file of a bundle", "", "040000 tree {tree}\tfolder"),
+        ("lacks some", "digit.onnx", ""),
+        ("more than 1,000,000 bytes", "digit.onnx", "100644 blob {large}\tdigit.onnx"),
+        ("SHA-256", "digit.onnx", "100644 blob {other}\tdigit.onnx"),
+    ],
+)
+def test_a_release_that_is_not_exactly_one_bundle_is_not_written_out(
+    three: Path, tmp_path: Path, problem: str, drop: str, add: str
+) -> None:
+    size = int(git(three, "cat-file", "-s", "models:digit.onnx"))
+    names = {
+        "blob": git(three, "rev-parse", "models:README.md"),
+        "tree": git(three, "rev-parse", "models^{tree}"),
+        "commit": git(three, "rev-parse", "models"),
+        "large": git(three, "hash-object", "-w", "--stdin", given="x" * 1_000_001),
+        "other": git(three, "hash-object", "-w", "--stdin", given="x" * size),
+    }
+    _replant(three, drop=drop, add=add.format(**names))
+    with pytest.raises((RegistryError, BundleError), match=problem):
+        pull(None, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tag_that_somebody_moved_is_found(three: Path) -> None:
+    git(three, "tag", "--force", "model/v1", "model/v2^{commit}")
+    with pytest.raises(RegistryError, match="tag model/v1 is not at"):
+        history()
+
+
+def test_a_tag_that_somebody_deleted_is_not_missed(three: Path, tmp_path: Path) -> None:
+    git(three, "tag", "--delete", "model/v2")
+    assert pull(2, tmp_path / "out").name == "v2"
+
+
+@pytest.mark.usefixtures("three")
+def test_diff_compares_two_versions_on_the_same_images(few_digits: Path) -> None:
+    compared = diff(1, 2, data=few_digits)
+    assert (compared.a.release.name, compared.b.release.name, compared.n) == ("v1", "v2", 1000)
+    assert compared.a.correct == compared.b.correct > 980
+    assert (compared.test.n01, compared.test.n10, compared.difference.difference) == (0, 0, 0.0)
+    assert compared.difference.low < 0 < compared.difference.high

@@ -1,0 +1,268 @@
+"""`mnistnet sign` and `verify --public-key`: only what a key's owner signed is let through."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from key_pairs import write_pair
+from model_signing import hashing, signing, verifying
+
+import mnistnet
+from mnistnet.bundle.manifest import BESIDE, FILES, MANIFEST, Fingerprint, json_bytes, read_manifest
+from mnistnet.cli import main
+from mnistnet.errors import BundleError, FileError
+from mnistnet.registry.signature import check_signature, sign
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT = Path(mnistnet.__file__).parent / "models" / "default"
+
+
+@pytest.fixture
+def signed(keys: Path, tmp_path: Path) -> Path:
+    """The shipped bundle with a bill of materials beside it, signed by its maker."""
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    for name in (MANIFEST, *FILES):
+        shutil.copy(DEFAULT / name, bundle)
+    (bundle / "sbom.cdx.json").write_text("{}")
+    sign(bundle, keys / "maker.pem")
+    return bundle
+
+
+def _run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as exited:
+        main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return exited.value.code, out, err  # type: ignore[return-value]
+
+
+def test_what_was_signed_is_let_through_wherever_it_is_moved(
+    signed: Path, keys: Path, tmp_path: Path
+) -> None:
+    check_signature(signed, keys / "maker.pub")
+    check_signature(signed.rename(tmp_path / "elsewhere"), keys / "maker.pub")
+
+
+def test_the_verbs_sign_and_verify_and_say_whose_it_is(
+    signed: Path, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (signed / "model.sig").unlink()
+    code, out, _ = _run(capsys, "sign", signed, "--key", keys / "maker.pem")
+    assert (code, out) == (0, f"Signature: {signed / 'model.sig'}\n")
+    code, out, _ = _run(capsys, "verify", signed, "--public-key", keys / "maker.pub")
+    assert code == 0
+    assert f"signed by the owner of {keys / 'maker.pub'}" in out
+    code, out, err = _run(capsys, "verify", signed, "--public-key", keys / "stranger.pub")
+    assert (code, out) == (2, "")
+    assert "another key" in err
+    assert err.count("\n") == 1
+
+
+def test_another_program_of_the_format_can_check_it_and_be_checked(
+    signed: Path, keys: Path
+) -> None:
+    theirs = verifying.Config().use_elliptic_key_verifier(public_key=keys / "maker.pub")
+    theirs.verify(signed, signed / "model.sig")
+    ignoring = hashing.Config().set_ignored_paths(paths=["model.sig"], ignore_git_paths=True)
+    signer = signing.Config().use_elliptic_key_signer(private_key=keys / "maker.pem")
+    signer.set_hashing_config(ignoring).sign(signed, signed / "model.sig")
+    check_signature(signed, keys / "maker.pub")
+
+
+@pytest.mark.parametrize("name", [*FILES, MANIFEST])
+def test_a_changed_file_of_the_bundle_is_refused(signed: Path, keys: Path, name: str) -> None:
+    content = bytearray((signed / name).read_bytes())
+    content[-2] ^= 1
+    (signed / name).write_bytes(content)
+    with pytest.raises(BundleError):
+        check_signature(signed, keys / "maker.pub")
+
+
+def test_changed_weights_are_refused_with_a_manifest_to_match(signed: Path, keys: Path) -> None:
+    _change_weights(signed)
+    with pytest.raises(BundleError, match=r"Hash mismatch for .{1,2}manifest\.json"):
+        check_signature(signed, keys / "maker.pub")
+
+
+def _change_weights(bundle: Path) -> None:
+    """Put other weights in a bundle, so that nothing but the signature can tell."""
+    weights = bytearray((bundle / "weights.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (bundle / "weights.safetensors").write_bytes(weights)
+    manifest = read_manifest(bundle)
+    manifest.files["weights.safetensors"] = Fingerprint.of(bytes(weights))
+    (bundle / MANIFEST).write_bytes(manifest.to_bytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("sbom.cdx.json", lambda path: path.write_text('{"components": []}')),
+        ("sbom.cdx.json", lambda path: path.unlink()),
+        ("report.html", lambda path: path.write_text("<script>alert(1)</script>")),
+        (".gitattributes", lambda path: path.write_text("* filter=evil")),
+        (".git", lambda path: path.mkdir()),
+        ("report.html", lambda path: path.mkdir()),
+    ],
+    ids=["other materials", "no materials", "a page", "git's", "git's folder", "a folder"],
+)
+def test_nothing_can_be_added_or_changed_beside_the_bundle(
+    signed: Path, keys: Path, name: str, change: Callable[[Path], object]
+) -> None:
+    change(signed / name)
+    with pytest.raises(BundleError, match=name.replace(".", r"\.")):
+        check_signature(signed, keys / "maker.pub")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and pipes are for administrators there")
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/etc/hostname")])
+@pytest.mark.parametrize("name", BESIDE)
+def test_pipes_and_links_beside_the_bundle_are_refused_and_not_opened(
+    signed: Path, keys: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    (signed / name).unlink(missing_ok=True)
+    make(signed / name)
+    with pytest.raises(BundleError, match="not a plain file"):
+        check_signature(signed, keys / "maker.pub")
+
+
+def test_a_signature_that_leaves_files_out_is_refused_though_its_key_is_right(
+    signed: Path, keys: Path
+) -> None:
+    loose = hashing.Config().set_ignored_paths(paths=["model.sig", MANIFEST, "weights.safetensors"])
+    signer = signing.Config().use_elliptic_key_signer(private_key=keys / "maker.pem")
+    signer.set_hashing_config(loose).sign(signed, signed / "model.sig")
+    _change_weights(signed)
+    with pytest.raises(BundleError, match="does not cover"):
+        check_signature(signed, keys / "maker.pub")
+
+
+def test_the_signature_of_another_bundle_is_refused(signed: Path, keys: Path) -> None:
+    old = (signed / "model.sig").read_bytes()
+    _change_weights(signed)
+    sign(signed, keys / "maker.pem")
+    check_signature(signed, keys / "maker.pub")
+    (signed / "model.sig").write_bytes(old)
+    with pytest.raises(BundleError, match="does not show"):
+        check_signature(signed, keys / "maker.pub")
+
+
+def test_a_missing_signature_is_refused(signed: Path, keys: Path) -> None:
+    (signed / "model.sig").unlink()
+    with pytest.raises(BundleError, match="is not signed"):
+        check_signature(signed, keys / "maker.pub")
+
+
+def _changed(path: tuple[str | int, ...], value: object) -> Callable[[bytes], bytes]:
+    def change(content: bytes) -> bytes:
+        document = inner = json.loads(content)
+        for key in path[:-1]:
+            inner = inner[key]
+        inner[path[-1]] = value
+        return json_bytes(document)
+
+    return change
+
+
+PAYLOAD = ("dsseEnvelope", "payload")
+SIG = ("dsseEnvelope", "signatures", 0, "sig")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: b"",
+        lambda _: b"null",
+        lambda _: b"\xff\xfe\x00",
+        lambda _: b"[" * 90_000,
+        lambda _: b" " * 100_001,
+        lambda _: b"{" + b'"verificationMaterial": {}}',
+        _changed(SIG, base64.b64encode(b"\x30\x06\x02\x01\x01\x02\x01\x01").decode()),
+        _changed(SIG, ""),
+        _changed(("dsseEnvelope", "signatures"), []),
+        _changed(("verificationMaterial", "publicKey", "hint"), "\x1b[31m\n"),
+        _changed(PAYLOAD, base64.b64encode(b"{}").decode()),
+        _changed(("mediaType",), "text/html\nand more"),
+    ],
+)
+def test_a_damaged_signature_is_refused_in_one_line(
+    signed: Path,
+    keys: Path,
+    change: Callable[[bytes], bytes],
+) -> None:
+    file = signed / "model.sig"
+    file.write_bytes(change(file.read_bytes()))
+    with pytest.raises(BundleError) as caught:
+        check_signature(signed, keys / "maker.pub")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
+
+
+def test_a_signature_without_a_hint_at_its_key_is_checked_all_the_same_and_silently(
+    signed: Path, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = signed / "model.sig"
+    file.write_bytes(_changed(("verificationMaterial", "publicKey"), {})(file.read_bytes()))
+    check_signature(signed, keys / "maker.pub")
+    with pytest.raises(BundleError, match="another key"):
+        check_signature(signed, keys / "stranger.pub")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_key_that_cannot_be_used_is_named(signed: Path, keys: Path, tmp_path: Path) -> None:
+    write_pair(tmp_path, "rsa", rsa.generate_private_key(65537, 2048))
+    write_pair(tmp_path, "bitcoin", ec.generate_private_key(ec.SECP256K1()))
+    (tmp_path / "text.pub").write_text("hello")
+    for name in ("rsa.pub", "bitcoin.pub", "text.pub", "missing.pub", "."):
+        with pytest.raises(FileError, match=r"P-256|is no public key|cannot be read") as caught:
+            check_signature(signed, tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(FileError, match="no public key"):
+        check_signature(signed, keys / "maker.pem")
+    with pytest.raises(FileError, match="no private key"):
+        sign(signed, keys / "maker.pub")
+
+
+def test_an_encrypted_key_takes_its_password_from_the_environment(
+    signed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_pair(tmp_path, "locked", password=b"open sesame")
+    code, _, err = _run(capsys, "sign", signed, "--key", tmp_path / "locked.pem")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is encrypted" in err
+    monkeypatch.setenv("MNISTNET_KEY_PASSWORD", "open sesame")
+    code, _, _ = _run(capsys, "sign", signed, "--key", tmp_path / "locked.pem")
+    assert code == 0
+    check_signature(signed, tmp_path / "locked.pub")
+    monkeypatch.setenv("MNISTNET_KEY_PASSWORD", "wrong")
+    assert _run(capsys, "sign", signed, "--key", tmp_path / "locked.pem")[0] == 2
+
+
+def test_what_is_not_whole_is_not_signed(signed: Path, keys: Path) -> None:
+    (signed / "digit.onnx").write_bytes(b"")
+    before = (signed / "model.sig").read_bytes()
+    with pytest.raises(BundleError, match=r"digit\.onnx"):
+        sign(signed, keys / "maker.pem")
+    assert (signed / "model.sig").read_bytes() == before
+
+
+def test_without_the_extra_the_way_to_install_it_is_named(
+    signed: Path, keys: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "model_signing", None)
+    code, _, err = _run(capsys, "verify", signed, "--public-key", keys / "maker.pub")
+    assert code == 2
+    assert "pip install 'mnistnet[deliver]'" in err

@@ -1,0 +1,147 @@
+"""The page in a real browser, at a phone's and a desk's width. Needs Chromium or Chrome."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from mnistnet.metrics.corruptions import CORRUPTIONS
+from mnistnet.report.build import Against, build_report
+from mnistnet.report.html import render_html
+
+ARTIFACTS = Path(__file__).parent.parent.parent / "artifacts"  # git ignores it
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+
+QUIET = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+# Shows the page in frames of two widths, and writes down what it finds in them.
+HARNESS = """<!doctype html><meta charset="utf-8">
+<iframe src="report.html" width="390" height="800"></iframe>
+<iframe src="report.html" width="1280" height="800"></iframe><pre></pre>
+<script>
+const rgba = colour => {  // "rgb(1, 2, 3)" or "rgb(1 2 3 / 0.5)" → four numbers
+  const n = colour.match(/[0-9.]+/g).map(Number);
+  return [n[0], n[1], n[2], n[3] ?? 1];
+};
+const luminance = colour => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => {
+  const c = colour[i] / 255;
+  return sum + weight * (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+}, 0);
+const ground = element => {  // what is painted behind an element, layer by layer
+  if (!element) return [255, 255, 255];
+  const below = ground(element.parentElement);
+  const [r, g, b, a] = rgba(getComputedStyle(element).backgroundColor);
+  return [r, g, b].map((c, i) => a * c + (1 - a) * below[i]);
+};
+const faint = page => [...page.body.querySelectorAll("*")]
+  .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))
+  .filter(e => {
+    const style = getComputedStyle(e), ink = e.closest("svg") ? style.fill : style.color;
+    const [low, high] = [luminance(rgba(ink)), luminance(ground(e))].sort((a, b) => a - b);
+    return (high + 0.05) / (low + 0.05) < 4.5;
+  }).map(e => e.textContent);
+onload = () => {
+  const seen = [...document.querySelectorAll("iframe")].map(frame => {
+    const page = frame.contentDocument, root = page.documentElement;
+    return {width: root.clientWidth, needed: root.scrollWidth, pictures: page.images.length,
+            missing: [...page.images].filter(image => !image.naturalWidth).length,
+            headings: [...page.querySelectorAll("h1,h2,h3,h4")].map(h => +h.tagName[1]),
+            mute: [...page.querySelectorAll("img:not([alt]),img[alt=''],svg:not([aria-label])")]
+              .length,
+            faint: faint(page)};
+  });
+  document.querySelector("pre").textContent = JSON.stringify(seen);
+}</script>"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, labels, answers, other_answers, images):
+    folder = tmp_path_factory.mktemp("report")
+    spoilt = {name: {"error": 0.5, "low": 0.4, "high": 0.6} for name in CORRUPTIONS}
+    measured = {"severity": 3, "seed": 0, "n": 200, "clean_error": 0.01, "mean_error": 0.035}
+    report = build_report(
+        labels,
+        answers,
+        images,
+        dataset={"name": "MNIST"},
+        model={"name": "a-name-too-long-to-fit-on-a-phone-" * 3, "size_bytes": {"x" * 80: 1}},
+        threshold=0.7,
+        robustness={"network": measured | {"corruptions": spoilt}},
+        against=Against("another-name-too-long-to-fit-on-a-phone-" * 3, other_answers),
+    )
+    (folder / "report.html").write_text(render_html(report), encoding="utf-8")
+    (folder / "harness.html").write_text(HARNESS, encoding="utf-8")
+    return folder
+
+
+def browse(folder, page, *options):
+    """Open a page and give what the browser prints, and what it logs."""
+    command = [BROWSER, *QUIET, f"--user-data-dir={folder / 'profile'}", *options]
+    url = (folder / page).as_uri()
+    done = subprocess.run([*command, url], capture_output=True, text=True, check=True, cwd=folder)
+    return done.stdout, done.stderr
+
+
+def test_it_fits_both_widths_with_every_picture_and_nothing_on_the_console(folder):
+    options = ("--allow-file-access-from-files", "--enable-logging=stderr", "--dump-dom")
+    output, log = browse(folder, "harness.html", *options)
+    phone, desk = json.loads(re.search("<pre>(.*)</pre>", output).group(1))
+    for seen in (phone, desk):
+        assert seen["needed"] <= seen["width"]
+        assert seen["pictures"] > len(CORRUPTIONS)
+        assert seen["missing"] == seen["mute"] == 0
+        assert seen["headings"][0] == 1
+        assert all(after - before <= 1 for before, after in pairwise(seen["headings"]))
+        assert seen["faint"] == []
+    assert "CONSOLE" not in log
+
+
+@pytest.mark.parametrize(("device", "width"), [("phone", 500), ("desktop", 1280)])
+def test_screenshots_are_kept_to_be_looked_at(folder, device, width):
+    """In artifacts/; headless Chromium's window is never narrower than 500 pixels."""
+    from PIL import Image
+
+    ARTIFACTS.mkdir(exist_ok=True)
+    kept = ARTIFACTS / f"report-{device}.png"
+    kept.unlink(missing_ok=True)
+    browse(folder, "report.html", f"--window-size={width},6000", f"--screenshot={kept}")
+    with Image.open(kept) as shot:
+        assert shot.size == (width, 6000)
+        assert len(shot.convert("L").getcolors()) > 50
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["dark", "light"])
+def test_it_can_be_looked_at_in_light_and_dark(folder, theme):
+    from PIL import Image
+
+    browse(
+        folder,
+        "report.html",
+        f"--blink-settings=preferredColorScheme={theme}",
+        "--window-size=1280,3000",
+        f"--screenshot=theme-{theme}.png",
+    )
+    with Image.open(folder / f"theme-{theme}.png") as shot:
+        assert shot.width == 1280
+        red, green, blue = shot.convert("RGB").getpixel((5, 5))
+    assert min(red, green, blue) > 250 if theme else max(red, green, blue) < 40

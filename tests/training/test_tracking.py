@@ -1,0 +1,270 @@
+"""Runs are reported to TensorBoard and MLflow, whole, and never at the run's expense."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mnistnet.cli import main
+from mnistnet.errors import Interrupted, MissingError, TrackingError, UsageError
+from mnistnet.training.recipe import Recipe
+from mnistnet.training.tracking import Trackers, open_trackers
+from mnistnet.training.train import resume, train
+from mnistnet.training.trials import trials
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from mnistnet.training.loop import Progress
+
+TWO_EPOCHS = Recipe(epochs=2, batch_size=50, threads=1)
+LINE = {"images": 600, "loss": 0.5, "accuracy": 0.75}
+
+
+class Listener:
+    """A tracker that writes down what it is told, and fails where it is asked to."""
+
+    name = "listener"
+    takes_bundle = True
+
+    def __init__(self, fails_at: str = "", error: type[BaseException] = OSError) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+        self.fails_at, self.error = fails_at, error
+
+    def _hear(self, *words: Any) -> None:
+        self.heard.append(words)
+        if words[0] == self.fails_at:
+            raise self.error("the tracker broke")
+
+    def start(self, name: str, folder: Path, parameters: Mapping[str, Any]) -> None:  # noqa: ARG002
+        self._hear("start", name, dict(parameters))
+
+    def measure(self, images: int, metrics: Mapping[str, float]) -> None:
+        self._hear("measure", images, dict(metrics))
+
+    def show(self, pictures: Sequence[Path]) -> None:
+        self._hear("show", [p.name for p in pictures])
+
+    def conclude(self, images: int, metrics: Mapping[str, float]) -> None:
+        self._hear("conclude", images, dict(metrics))
+
+    def store(self, bundle: Path) -> None:
+        self._hear("store", sorted(p.name for p in bundle.iterdir()))
+
+    def stop(self, status: str) -> None:
+        self._hear("stop", status)
+
+
+def _fail(line: str) -> None:
+    raise AssertionError(line)
+
+
+def _small_export(bundle: Path) -> None:
+    bundle.mkdir()
+    (bundle / "manifest.json").write_text("{}", encoding="utf-8")
+
+
+def _follow_a_run(trackers: Trackers, folder: Path) -> None:
+    with trackers.following("run-1", folder, Recipe()):
+        trackers.measure(LINE, images_per_s=1000.0)
+        trackers.finish({"test/accuracy": 0.9}, export=_small_export)
+
+
+def test_without_a_tracker_none_of_their_libraries_is_imported(tiny: Path, tmp_path: Path) -> None:
+    block = f"""
+import sys
+from mnistnet.cli import cli
+options = ["--data", {str(tiny)!r}, "--runs", {str(tmp_path)!r}, "--batch-size", "50"]
+for verb in (["train"], ["trials", "--seeds", "1"]):
+    cli([*verb, *options], standalone_mode=False)
+print(sorted({{m for m in sys.modules if m.startswith("torch.utils.tensorboard")
+    or m.split(".")[0] in ("tensorboard", "tensorboardX", "mlflow", "sqlalchemy", "alembic")}}))
+"""
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_tracker_hears_a_run_from_its_recipe_to_its_bundle(tmp_path: Path) -> None:
+    listener = Listener()
+    _follow_a_run(Trackers([listener], _fail), tmp_path)
+    measured = {"train/loss": 0.5, "train/accuracy": 0.75, "train/images_per_s": 1000.0}
+    assert listener.heard == [
+        ("start", "run-1", Recipe().as_dict()),
+        ("measure", 600, measured),
+        ("show", []),
+        ("conclude", 600, {"test/accuracy": 0.9}),
+        ("store", ["manifest.json"]),
+        ("stop", "finished"),
+    ]
+
+
+@pytest.mark.parametrize("moment", ["measure", "show", "conclude", "store", "stop"])
+def test_a_tracker_that_fails_is_named_once_and_left_out_and_the_others_hear_all(
+    moment: str, tmp_path: Path
+) -> None:
+    broken, sound, warnings = Listener(moment), Listener(), list[str]()
+    _follow_a_run(Trackers([broken, sound], warnings.append), tmp_path)
+    assert warnings == ["listener: no longer tracks (the tracker broke); the run goes on"]
+    assert [words[0] for words in sound.heard] == [
+        *("start", "measure", "show", "conclude", "store", "stop")
+    ]
+    words = [words[0] for words in broken.heard]
+    assert words[words.index(moment) :] == ([moment, "stop"])
+    assert broken.heard[-1] == ("stop", "failed")
+
+
+def test_a_tracker_that_cannot_begin_is_an_error_only_before_the_first_run(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match=r"listener: cannot begin a run \(the tracker broke\)"):
+        _follow_a_run(Trackers([Listener("start")], _fail), tmp_path)
+    later, warnings = Listener(), list[str]()
+    trackers = Trackers([later], warnings.append)
+    _follow_a_run(trackers, tmp_path)
+    later.fails_at = "start"
+    _follow_a_run(trackers, tmp_path)
+    assert len(warnings) == 1
+    assert not trackers
+
+
+def test_a_bundle_that_cannot_be_made_is_a_warning(tmp_path: Path) -> None:
+    def export(bundle: Path) -> None:
+        raise OSError(28, "No space left on device", str(bundle))
+
+    listener, warnings = Listener(), list[str]()
+    trackers = Trackers([listener], warnings.append)
+    with trackers.following("run-1", tmp_path, Recipe()):
+        trackers.finish({}, export=export)
+    assert warnings == ["the bundle was not tracked (No space left on device); the run is complete"]
+    assert listener.heard[-1] == ("stop", "finished")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(KeyboardInterrupt, "interrupted"), (Interrupted, "interrupted"), (ValueError, "failed")],
+)
+def test_how_a_run_ended_is_told(error: type[BaseException], status: str, tmp_path: Path) -> None:
+    listener = Listener()
+    with pytest.raises(error), Trackers([listener], _fail).following("r", tmp_path, Recipe()):
+        raise error("by the test")
+    assert listener.heard[-1] == ("stop", status)
+
+
+def test_ctrl_c_while_a_complete_run_is_handed_over_keeps_the_run(
+    tiny: Path, tmp_path: Path
+) -> None:
+    trackers = Trackers([Listener("show", KeyboardInterrupt)], _fail)
+    with pytest.raises(Interrupted, match="the run is complete"):
+        train(TWO_EPOCHS, data=tiny, runs=tmp_path, name="kept", trackers=trackers)
+    assert (tmp_path / "kept" / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("wandb", "tensorboard=here", "mlflow=", "mlflow=somewhere", "mlflow=sqlite:///"),
+        *("mlflow=sqlite:///:memory:", "mlflow=postgresql://host/name", "mlflow=http:///x"),
+    ],
+)
+def test_a_place_that_is_none_is_refused(place: str) -> None:
+    with pytest.raises(UsageError, match=r"no tracker is called|is no place to track in"):
+        open_trackers([place], warn=_fail)
+
+
+def test_bad_places_end_in_one_line_without_the_password_and_code_2_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for verb in ("train", "trials"):
+        with pytest.raises(SystemExit) as ended:
+            main([verb, "--tracker", "mlflow=ftp://me:secret@there/x"])
+        assert ended.value.code == 2
+        line = "mnistnet: mlflow: 'ftp://there/x' is no place to track in; give sqlite:///FILE"
+        assert capsys.readouterr().err == f"{line} or http://SERVER\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("mlflow_settings")
+@pytest.mark.parametrize("library", ["tensorboard", "mlflow"])
+def test_a_missing_library_names_the_extra(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    message = rf"^{library} is not installed; this needs: pip install 'mnistnet\[track\]'$"
+    with pytest.raises(MissingError, match=message):
+        open_trackers([library], warn=_fail)
+
+
+# -- TensorBoard, read back with its own reader
+
+
+def _events(folder: Path) -> EventAccumulator:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(folder)).Reload()
+
+
+def _text(events: EventAccumulator, tag: str) -> str:
+    return str(events.Tensors(f"{tag}/text_summary")[-1].tensor_proto.string_val[0].decode())
+
+
+def test_tensorboard_holds_curves_result_pictures_and_parameters(
+    tiny: Path, tmp_path: Path
+) -> None:
+    trackers = open_trackers(["tensorboard", "tensorboard"], warn=_fail)
+    result = train(TWO_EPOCHS, data=tiny, runs=tmp_path, trackers=trackers)
+    events = _events(result.run.folder)
+    lines = result.run.metrics()[:-1]
+    for key in ("loss", "accuracy"):
+        points = [(p.step, round(p.value, 4)) for p in events.Scalars(f"train/{key}")]
+        assert points == [(line["images"], round(line[key], 4)) for line in lines]
+    assert [p.step for p in events.Scalars("train/images_per_s")] == [600, 1200]
+    (final,) = events.Scalars("test/accuracy")
+    assert (final.step, final.value) == (1200, pytest.approx(result.accuracy))
+    assert set(events.Tags()["images"]) == {"batch", "curves", "confusion", "mistakes"}
+    assert events.Images("curves")[0].encoded_image_string.startswith(b"\x89PNG")
+    for field, value in TWO_EPOCHS.as_dict().items():
+        assert f"| {field} | {value} |" in _text(events, "parameters")
+    assert _hyperparameters(events) == TWO_EPOCHS.as_dict()
+    assert _text(events, "status") == "finished"
+
+
+def _hyperparameters(events: EventAccumulator) -> dict[str, Any]:
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    values = HParamsPluginData.FromString(content).session_start_info.hparams
+    return {name: getattr(value, value.WhichOneof("kind")) for name, value in values.items()}
+
+
+def test_an_interrupted_run_says_so_in_tensorboard_and_a_resumed_one_is_whole(
+    tiny: Path, tmp_path: Path
+) -> None:
+    def press_ctrl_c(progress: Progress) -> None:
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    places = {"data": tiny, "runs": tmp_path, "name": "cut"}
+    trackers = open_trackers(["tensorboard"], warn=_fail)
+    with pytest.raises(Interrupted):
+        train(TWO_EPOCHS, on_progress=press_ctrl_c, trackers=trackers, **places)  # type: ignore[arg-type]
+    assert _text(_events(tmp_path / "cut"), "status") == "interrupted"
+    resume(trackers=open_trackers(["tensorboard"], warn=_fail), **places)  # type: ignore[arg-type]
+    events = _events(tmp_path / "cut")
+    assert [p.step for p in events.Scalars("train/loss")] == [600, 1200]
+    assert events.Scalars("test/accuracy")
+    assert _text(events, "status") == "finished"
+
+
+def test_each_seed_of_a_series_is_a_run_in_tensorboard(tiny: Path, tmp_path: Path) -> None:
+    recipe = Recipe(batch_size=50, threads=1)
+    trackers = open_trackers(["tensorboard"], warn=_fail)
+    done = list(trials(recipe, 2, data=tiny, runs=tmp_path, trackers=trackers))
+    (series,) = (p for p in (tmp_path / "trials").iterdir() if p.is_dir())
+    for trial in done:
+        events = _events(series / f"seed-{trial.seed}")
+        assert _hyperparameters(events)["seed"] == trial.seed
+        (final,) = events.Scalars("test/accuracy")
+        assert final.value == pytest.approx(trial.accuracy)

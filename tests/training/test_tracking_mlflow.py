@@ -1,0 +1,179 @@
+"""Runs are reported to MLflow's SQLite store, and what is wrong with a store is one line."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mnistnet.bundle.export_run import export_run
+from mnistnet.bundle.verify import verify
+from mnistnet.errors import TrackingError
+from mnistnet.training.recipe import Recipe
+from mnistnet.training.tracking import open_trackers
+from mnistnet.training.train import train
+from mnistnet.training.trials import trials
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mnistnet.training.loop import Progress
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("mlflow_settings")]
+
+TWO_EPOCHS = Recipe(epochs=2, batch_size=50, threads=1)
+
+
+def _fail(line: str) -> None:
+    raise AssertionError(line)
+
+
+def _uri(database: Path) -> str:
+    return f"sqlite:///{database.as_posix()}"
+
+
+def _runs_in(database: Path) -> tuple[Any, list[Any]]:
+    """Give a client of a store, and the runs in it, the oldest first."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(_uri(database))
+    experiment = client.get_experiment_by_name("mnistnet")
+    assert experiment
+    runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"])
+    return client, list(runs)
+
+
+def test_mlflow_holds_parameters_curves_result_pictures_and_the_bundle(
+    tiny: Path, tmp_path: Path
+) -> None:
+    database = tmp_path / "store" / "my.db"
+    database.parent.mkdir()
+    trackers = open_trackers([f"mlflow={_uri(database)}"], warn=_fail)
+    result = train(
+        TWO_EPOCHS, data=tiny, runs=tmp_path / "runs", trackers=trackers, export=export_run
+    )
+    client, (run,) = _runs_in(database)
+    assert (run.info.run_name, run.info.status) == (result.run.folder.name, "FINISHED")
+    assert run.data.params == {k: str(v) for k, v in TWO_EPOCHS.as_dict().items()}
+    lines = result.run.metrics()[:-1]
+    for key in ("loss", "accuracy"):
+        points = client.get_metric_history(run.info.run_id, f"train/{key}")
+        assert [(p.step, p.value) for p in points] == [(n["images"], n[key]) for n in lines]
+    assert len(client.get_metric_history(run.info.run_id, "train/images_per_s")) == 2
+    assert run.data.metrics["test/accuracy"] == result.accuracy
+    artifacts = next((database.parent / "mlartifacts").iterdir()) / "artifacts"
+    pictures = {p.name for p in (artifacts / "pictures").iterdir()}
+    assert pictures == {"batch.png", "curves.png", "confusion.png", "mistakes.png"}
+    assert verify(artifacts / "bundle").origin.recipe == TWO_EPOCHS.as_dict()
+    assert "tracking" in result.phases_s
+
+
+def test_each_seed_of_a_series_is_a_run_in_mlflow(tiny: Path, tmp_path: Path) -> None:
+    recipe = Recipe(batch_size=50, threads=1, validation=100)
+    trackers = open_trackers([f"mlflow={_uri(tmp_path / 'my.db')}"], warn=_fail)
+    done = list(trials(recipe, 2, data=tiny, runs=tmp_path, trackers=trackers))
+    _, runs = _runs_in(tmp_path / "my.db")
+    assert [run.data.params["seed"] for run in runs] == ["0", "1"]
+    accuracies = [run.data.metrics["validation/accuracy"] for run in runs]
+    assert accuracies == [trial.accuracy for trial in done]
+    assert runs[1].info.run_name.endswith("/seed-1")
+
+
+def test_a_store_that_breaks_midway_is_a_warning_and_the_run_is_whole(
+    tiny: Path, tmp_path: Path
+) -> None:
+    database, warnings = tmp_path / "my.db", list[str]()
+
+    def break_it(progress: Progress) -> None:
+        if progress.epoch == 1:
+            database.write_bytes(b"no longer a database" * 1000)
+
+    trackers = open_trackers([f"mlflow={_uri(database)}"], warn=warnings.append)
+    result = train(TWO_EPOCHS, data=tiny, runs=tmp_path, on_progress=break_it, trackers=trackers)
+    assert result.run.weights_file.exists()
+    (warning,) = warnings
+    assert warning.startswith("mlflow: no longer tracks (")
+    assert "\n" not in warning
+
+
+def test_a_folder_that_is_not_there_and_a_file_that_is_no_store_are_refused(
+    tmp_path: Path,
+) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("not a database, but longer than the header of one " * 10, encoding="utf-8")
+    for database in (tmp_path / "nowhere" / "my.db", tmp_path, text):
+        with pytest.raises(TrackingError, match="cannot be written as a SQLite file"):
+            open_trackers([f"mlflow={_uri(database)}"], warn=_fail)
+    assert text.read_text(encoding="utf-8").startswith("not a database")
+
+
+def test_a_server_that_refuses_is_silent_or_is_not_mlflow_is_named_in_one_line(
+    tmp_path: Path,
+) -> None:
+    with closing(socket.socket()) as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        refused = _complaint(f"http://me:secret@127.0.0.1:{port}")
+        assert refused.startswith(f"mlflow: http://127.0.0.1:{port} cannot be used (")
+        silent.listen()  # from now on connections are made, and nobody answers
+        assert "no answer in time" in _complaint(f"http://127.0.0.1:{port}")
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert "404" in _complaint(f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+
+
+def _complaint(uri: str) -> str:
+    with pytest.raises(TrackingError) as raised:
+        open_trackers([f"mlflow={uri}"], warn=_fail)
+    message = str(raised.value)
+    assert "secret" not in message
+    assert "\n" not in message
+    return message
+
+
+def test_a_deleted_experiment_is_named(tmp_path: Path) -> None:
+    place = f"mlflow={_uri(tmp_path / 'my.db')}"
+    open_trackers([place], warn=_fail)
+    client, _ = _runs_in(tmp_path / "my.db")
+    client.delete_experiment(client.get_experiment_by_name("mnistnet").experiment_id)
+    with pytest.raises(TrackingError, match="the experiment mnistnet is deleted there"):
+        open_trackers([place], warn=_fail)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_marks_the_run_as_killed_in_the_store_here_and_says_no_more_than_without(
+    tiny: Path, tmp_path: Path
+) -> None:
+    options = ["--data", str(tiny), "--epochs", "2000", "--batch-size", "50", "--name", "cut"]
+    settings = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mnistnet", "train", *options, "--tracker", "mlflow"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=settings | {"PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if line.startswith("Epoch: 3"):
+            process.send_signal(signal.SIGINT)
+            break
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.startswith("mnistnet: interrupted in epoch ")
+    assert len(errors.splitlines()) == 1
+    _, (run,) = _runs_in(tmp_path / "mlflow.db")
+    assert (run.info.run_name, run.info.status) == ("cut", "KILLED")
+    assert run.data.metrics["train/loss"] > 0
