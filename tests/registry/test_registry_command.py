@@ -12,8 +12,8 @@ from releases import RecordingGate, Verdict, git, published, seal
 
 from mnistnet.bundle.verify import verify
 from mnistnet.cli import main
-from mnistnet.gate.verdict import escaped
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
+from mnistnet.text import escape_markdown
 
 DATA = str(Path(__file__).parents[2] / "data" / "mnist")
 
@@ -69,7 +69,7 @@ def test_in_markdown_the_progress_the_table_and_the_end_are_paragraphs(
 ) -> None:
     folder = ada.rename(ada.with_name("an_ada"))
     code, out, err = say("publish", folder, "--markdown")
-    name = escaped(str(folder))
+    name = escape_markdown(str(folder))
     assert r"an\_ada" in name
     table = "ada, in Markdown, beside None"
     assert (code, out) == (0, f"{table}\n\n{name}: published as v1, the first\n")

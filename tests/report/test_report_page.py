@@ -14,10 +14,11 @@ from scipy import stats
 from sklearn import metrics as sk
 
 import mnistnet.report.html
+from mnistnet import text as words
 from mnistnet.errors import DataError
 from mnistnet.metrics.corruptions import CORRUPTIONS
 from mnistnet.report.build import Against, build_report
-from mnistnet.report.html import render_html, words
+from mnistnet.report.html import render_html
 from mnistnet.report.html.plots import accuracy_ticks
 
 HOSTILE = "<script>alert(1)</script>\"'&amp;<img src=x onerror=alert(1)>\x00\u202e\ud800"

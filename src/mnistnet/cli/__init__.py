@@ -13,6 +13,7 @@ import click
 
 from mnistnet import __version__
 from mnistnet.errors import Interrupted, MnistNetError
+from mnistnet.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         code = cli(list(arguments) if arguments is not None else None, standalone_mode=False)
     except MnistNetError as error:
-        click.echo(f"mnistnet: {_one_line(error)}", err=True)
+        click.echo(f"mnistnet: {printable(str(error))}", err=True)
         code = 130 if isinstance(error, Interrupted) else 2
     except click.ClickException as error:
         error.show()
@@ -79,11 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stderr.close()
         code = 0
     except OSError as error:  # the disk that the output goes to is full, say
-        click.echo(f"mnistnet: {_one_line(error)}", err=True)
+        click.echo(f"mnistnet: {printable(str(error))}", err=True)
         code = 2
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _one_line(error: Exception) -> str:
-    """Give a message as it may be printed, whatever a file's name or a foreign file put into it."""
-    return "".join(c if c.isprintable() else "?" for c in str(error))

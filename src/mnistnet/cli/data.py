@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from mnistnet.errors import DataError
+from mnistnet.text import table
 
 DATA = click.option(
     "--data",
@@ -41,7 +42,9 @@ def data(context: click.Context, path: Path | None, as_json: bool) -> None:
         places = [asdict(candidate) | {"path": str(candidate.path)} for candidate in found]
         click.echo(json.dumps({"places": places}))
         return
-    _print_table([("*" if c.used else "", c.name, c.what, str(c.path)) for c in found])
+    click.echo(
+        "\n".join(table([("*" if c.used else "", c.name, c.what, str(c.path)) for c in found]))
+    )
     used = any(candidate.used for candidate in found)
     click.echo("* is used" if used else "nothing found: MNIST will be downloaded into the cache")
 
@@ -67,12 +70,5 @@ def verify(context: click.Context, path: Path | None, as_json: bool) -> None:
         files = [asdict(check) for check in checks]
         click.echo(json.dumps({"path": str(place), "usable": usable, "files": files}))
     else:
-        _print_table([(check.state, check.where, check.detail) for check in checks])
+        click.echo("\n".join(table([(check.state, check.where, check.detail) for check in checks])))
     context.exit(0 if usable else 1)
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())

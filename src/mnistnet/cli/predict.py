@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnistnet.errors import PictureError
+from mnistnet.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +105,7 @@ def _read(predictor: Predictor, name: str) -> Prediction:
 
 
 def _line(name: str, prediction: Prediction) -> str:
-    name = _printable(name)
+    name = printable(name)
     if prediction.digit is None:
         return f"{name}: no digit ({prediction.reason})"
     unsure = "" if prediction.sure else "  not sure"
@@ -128,12 +129,7 @@ def _print_error(name: str, error: PictureError, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"path": name, "error": str(error)}))
     else:
-        click.echo(_printable(f"mnistnet: {error}"), err=True)
-
-
-def _printable(line: str) -> str:
-    """Keep a file's name from breaking the line or steering the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in line)
+        click.echo(printable(f"mnistnet: {error}"), err=True)
 
 
 def drawing(seen: NDArray[np.uint8]) -> str:

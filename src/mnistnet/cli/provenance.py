@@ -13,7 +13,7 @@ from mnistnet.cli.registry import registry_options
 from mnistnet.errors import SigningError, UsageError
 from mnistnet.extras import import_extra
 from mnistnet.files import unwritable
-from mnistnet.gate.verdict import escaped
+from mnistnet.text import escape_markdown
 
 if TYPE_CHECKING:
     from mnistnet.provenance import Basis
@@ -173,7 +173,9 @@ def _compared(what: str, found: list[str], *, markdown: bool) -> str:
     verdict += f"there is {'something' if found else 'nothing'} to train"
     if not markdown:
         return "\n".join([*found, verdict])
-    return "\n".join([*(f"- {escaped(line)}" for line in found), "", escaped(verdict)])
+    return "\n".join(
+        [*(f"- {escape_markdown(line)}" for line in found), "", escape_markdown(verdict)]
+    )
 
 
 def _append(file: Path, line: str) -> None:

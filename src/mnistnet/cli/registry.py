@@ -12,7 +12,7 @@ import click
 
 from mnistnet.cli.signer import demanding_signer
 from mnistnet.errors import UsageError
-from mnistnet.gate.verdict import escaped
+from mnistnet.text import escape_markdown, table
 
 if TYPE_CHECKING:
     from mnistnet.registry.publish import Publication
@@ -112,7 +112,7 @@ def history(remote: str, branch: str, as_json: bool) -> None:
     elif not state.releases:
         click.echo(f"nothing is published yet on branch {branch}; mnistnet publish does it")
     else:
-        _print_table([_row(state, i) for i in range(len(state.releases))][::-1])
+        click.echo("\n".join(table([_row(state, i) for i in range(len(state.releases))][::-1])))
 
 
 @click.command()
@@ -154,7 +154,7 @@ def _say(line: str) -> None:
 
 
 def _say_in_markdown(line: str) -> None:
-    click.echo(f"… {escaped(line)}\n", err=True)  # a paragraph of its own
+    click.echo(f"… {escape_markdown(line)}\n", err=True)  # a paragraph of its own
 
 
 def _number(version: str) -> int:
@@ -173,7 +173,7 @@ def _print_publication(what: str, done: Publication, *, markdown: bool, as_json:
         "unchanged": f"{what}: is the champion already, as v{done.version}",
         "refused": f"{what}: refused; the champion stays {replaces or 'nobody'}",
     }[done.outcome]
-    click.echo(f"\n{escaped(line)}" if markdown else line)
+    click.echo(f"\n{escape_markdown(line)}" if markdown else line)
     if as_json:
         version = f"v{done.version}" if done.version else None
         summary = done.verdict.summary() if done.verdict else None
@@ -262,10 +262,3 @@ def _comparison_as_json(compared: Comparison) -> dict[str, Any]:
     }
     difference = compared.difference._asdict()
     return {**sides, "n": compared.n, **difference, "mcnemar": compared.test._asdict()}
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())

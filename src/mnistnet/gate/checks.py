@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mnistnet.gate.rules import Rules, read_rules
 from mnistnet.gate.verdict import Check, Verdict
 from mnistnet.metrics.intervals import paired_difference, wilson_interval
+from mnistnet.text import points
 
 if TYPE_CHECKING:
     import numpy as np
@@ -212,8 +213,8 @@ def _loss(candidate: Measured, other: Measured | None, name: str, margin: float)
     most = largest_loss_points(other.correct, candidate.correct)
     return _check(
         rule,
-        f"{_signed(gain.difference)} points (95% interval {_signed(gain.low)} to"
-        f" {_signed(gain.high)}; {lost} answers lost, {won} won)",
+        f"{points(gain.difference)} points (95% interval {points(gain.low)} to"
+        f" {points(gain.high)}; {lost} answers lost, {won} won)",
         f"{name}: a loss of {margin:g} points is ruled out",
         passed=most < margin,
         why=f"{lost} answers lost and {won} won of {len(other.correct):,} do not rule out"
@@ -266,10 +267,3 @@ def _latency(rule: str, ratio: float, rounds: int, limit: float) -> Check:
         passed=ratio <= limit,
         why=f"it takes {ratio:.2f} times as long",
     )
-
-
-# ---- words
-
-
-def _signed(share: float) -> str:
-    return f"{round(100 * share, 2) + 0.0:+.2f}".replace("-", "−")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mnistnet.text import markdown_table, table
+
 STATES = {True: "pass", False: "REFUSED"}
-MARKUP = re.compile(r"([\\`*_{}\[\]<>|#!~@])")  # what Markdown and HTML would take for their own
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,11 @@ class Verdict:
         if markdown:
             return _markdown_table(self.checks)
         rows = [(STATES[c.passed], c.rule, c.measured, c.against) for c in self.checks]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = []
-        for row, check in zip(rows, self.checks, strict=True):
-            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            lines.append("  ".join(cells).rstrip())
+        for line, check in zip(table(rows), self.checks, strict=True):
+            lines.append(line)
             if check.why:
-                lines.append(f"{'':{widths[0]}}  └ {check.why}")
+                lines.append(f"         └ {check.why}")
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
@@ -67,12 +65,5 @@ def _outcome(checks: tuple[Check, ...]) -> str:
 def _markdown_table(checks: tuple[Check, ...]) -> str:
     """A message may quote a hostile bundle, so nothing in a cell is left to be markup."""
     head = [f"The bundle **{_outcome(checks)}**.", ""]
-    head += ["| | rule | measured | against | why not |", "|---|---|---|---|---|"]
     rows = [(STATES[c.passed], c.rule, c.measured, c.against, c.why) for c in checks]
-    lines = [f"| {' | '.join(map(escaped, row))} |" for row in rows]
-    return "\n".join([*head, *lines])
-
-
-def escaped(words: str) -> str:
-    """Leave nothing in some words that Markdown would take for its own."""
-    return MARKUP.sub(r"\\\1", words)
+    return "\n".join([*head, *markdown_table(("", "rule", "measured", "against", "why not"), rows)])

@@ -14,6 +14,7 @@ import tempfile
 from typing import IO, TYPE_CHECKING
 
 from mnistnet.errors import RegistryError
+from mnistnet.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,14 +142,9 @@ def _reason(output: bytes, complaint: bytes) -> str:
         complaint: what it wrote to standard error.
     """
     lines = [printable(line) for line in complaint.decode(errors="replace").splitlines()]
-    refs = [printable(line) for line in output.decode(errors="replace").splitlines()]
-    refused = [line.rsplit("\t", 1)[-1] for line in refs if line.startswith("!")]
+    refs = output.decode(errors="replace").splitlines()
+    refused = [printable(line.rsplit("\t", 1)[-1]) for line in refs if line.startswith("!")]
     said = [line[8:].strip() for line in lines if line.startswith("remote: ")]
     own = [re.sub(r"^(fatal|error): ", "", line) for line in lines if OWN_WORDS.match(line)]
     words = [word for word in said if word] or own or lines[-1:]
     return "; ".join([*words[:3], *refused[:1]])[:400]
-
-
-def printable(line: str) -> str:
-    """Keep what comes from outside from steering the terminal."""
-    return "".join(c if c.isprintable() or c == "\t" else "?" for c in line)

@@ -18,6 +18,7 @@ from mnistnet.bundle.manifest import MANIFEST, read_manifest
 from mnistnet.errors import RegistryError
 from mnistnet.files import sha256
 from mnistnet.metrics.intervals import wilson_interval
+from mnistnet.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,7 +203,7 @@ def parse_commit(commit: str, content: bytes, where: str) -> Release:
             f"{where}: commit {commit[:12]} is no release of mnistnet publish; take it off the"
             " branch, or give --branch the name of one that holds releases only"
         )
-    who = "".join(c if c.isprintable() else "?" for c in header["who"])
+    who = printable(header["who"])
     when = datetime.fromtimestamp(int(header["when_s"]), _zone(header["zone"]))
     return Release(commit, header["tree"], who, when, notes)
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnistnet.errors import RegistryError
-from mnistnet.registry.git import LOCAL_TIMEOUT_S, GitFailed, environment, printable, run_git
+from mnistnet.registry.git import LOCAL_TIMEOUT_S, GitFailed, environment, run_git
+from mnistnet.text import printable, without_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -192,4 +193,4 @@ def _top_or_none() -> Path | None:
 
 
 def _without_password(remote: str) -> str:
-    return printable(re.sub(r"//[^/@]*@", "//", remote))
+    return printable(without_password(remote))

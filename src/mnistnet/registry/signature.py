@@ -28,6 +28,7 @@ from mnistnet.bundle.manifest import check_files
 from mnistnet.errors import BundleError, FileError, SigningError
 from mnistnet.extras import missing
 from mnistnet.files import writing
+from mnistnet.text import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -245,8 +246,7 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error, InvalidSignature) or str(error).startswith("Key mismatch"):
         return "it was made with another key, or changed since"
-    line = (str(error) or type(error).__name__).splitlines()[0][:160]
-    return "".join(c if c.isprintable() else "?" for c in line)
+    return first_line(error)
 
 
 @contextmanager

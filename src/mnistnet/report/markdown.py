@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnistnet.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -44,7 +46,7 @@ def render_markdown(report: dict[str, Any], summary: Sequence[str]) -> str:
 
 def _plain(line: str) -> str:
     """Keep names, which come from anywhere, from breaking out of their line, or being HTML."""
-    return html.escape("".join(c if c.isprintable() else "?" for c in line), quote=False)
+    return html.escape(printable(line), quote=False)
 
 
 def _confusion(report: dict[str, Any]) -> str:

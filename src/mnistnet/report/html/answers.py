@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnistnet.report.html.gallery import mistake
 from mnistnet.report.html.markup import node, scrolling, section, table
-from mnistnet.report.html.words import (
+from mnistnet.text import (
     SURE,
     chance,
     count,

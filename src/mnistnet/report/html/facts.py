@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mnistnet.report.html.markup import scrolling, section, table
-from mnistnet.report.html.words import count, size
+from mnistnet.text import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from mnistnet.report.html.markup import node
-from mnistnet.report.html.words import interval, percent
+from mnistnet.text import interval, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

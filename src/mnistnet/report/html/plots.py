@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from mnistnet.report.html.markup import node
-from mnistnet.report.html.words import percent
+from mnistnet.text import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

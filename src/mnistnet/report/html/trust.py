@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mnistnet.report.html.gallery import spoilt
 from mnistnet.report.html.markup import node, scrolling, section, table
 from mnistnet.report.html.plots import coverage_plot, reliability_plot
-from mnistnet.report.html.words import SURE, count, percent
+from mnistnet.text import SURE, count, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

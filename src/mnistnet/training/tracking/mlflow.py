@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from mnistnet.errors import MnistNetError, TrackingError, UsageError
 from mnistnet.extras import import_extra
-from mnistnet.training.tracking.trackers import one_line, without_password
+from mnistnet.text import without_password
+from mnistnet.training.tracking.trackers import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

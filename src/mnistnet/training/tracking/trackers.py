@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from mnistnet.errors import Interrupted, TrackingError
+from mnistnet.text import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -162,10 +162,4 @@ def one_line(error: Exception) -> str:
         if isinstance(cause, TimeoutError):
             return "no answer in time"
         cause = cause.__cause__ or cause.__context__
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return without_password(lines[0])[:200]
-
-
-def without_password(text: str) -> str:
-    """Leave user and password out of the addresses in a text."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    return first_line(error)
