@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from mnistnet.cli.options import DATA, PATH
 from mnistnet.cli.signer import demanding_signer
 from mnistnet.extras import import_extra
 
 if TYPE_CHECKING:
-    from mnistnet.registry.signature import Identity
+    from pathlib import Path
 
-PATH = click.Path(path_type=Path)
+    from mnistnet.registry.signature import Identity
 
 
 @click.command()
 @click.argument("run", type=PATH)
 @click.option("-o", "--out", type=PATH, required=True, help="the bundle's folder")
-@click.option("--data", type=PATH, help="the data set that the run was trained on")
+@DATA
 def export(run: Path, out: Path, data: Path | None) -> None:
     """Write a finished run as a bundle: graphs, weights, report, card and manifest."""
     import_extra("train", "torch", "onnx", "onnxscript", "safetensors")

@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from mnistnet.cli.options import DATA, JSON
 from mnistnet.errors import DataError
 from mnistnet.text import table
 
-DATA = click.option(
-    "--data",
-    "path",
-    metavar="PATH",
-    type=click.Path(path_type=Path),
-    help="A folder of IDX files or an .npz, instead of looking for one.",
-)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.group(invoke_without_command=True)
 @DATA
 @JSON
 @click.pass_context
-def data(context: click.Context, path: Path | None, as_json: bool) -> None:
+def data(context: click.Context, data: Path | None, as_json: bool) -> None:
     """List the data sets that are found, and where.
 
     They are looked for in this order; the first one found is used, and without any, MNIST is
     downloaded into the cache: --data, $MNISTNET_DATA, ./data/mnist, ./data/MNIST/raw, cache.
     """
     if context.invoked_subcommand:
-        if path or as_json:
+        if data or as_json:
             raise click.UsageError("put the options last: mnistnet data verify --data PATH --json")
         return
     from mnistnet.data import candidates
 
-    found = candidates(path)
+    found = candidates(data)
     if as_json:
         places = [asdict(candidate) | {"path": str(candidate.path)} for candidate in found]
         click.echo(json.dumps({"places": places}))
@@ -53,7 +48,7 @@ def data(context: click.Context, path: Path | None, as_json: bool) -> None:
 @DATA
 @JSON
 @click.pass_context
-def verify(context: click.Context, path: Path | None, as_json: bool) -> None:
+def verify(context: click.Context, data: Path | None, as_json: bool) -> None:
     """Read every file to its end, and compare it with MNIST's, byte for byte.
 
     Exits with 1 if a file is damaged or missing. Another data set, such as Fashion-MNIST, is
@@ -61,7 +56,7 @@ def verify(context: click.Context, path: Path | None, as_json: bool) -> None:
     """
     from mnistnet.data import find, verify
 
-    place = find(path)
+    place = find(data)
     if place is None:
         raise DataError("no data set is found to verify; name its folder with --data")
     checks = verify(place)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnistnet.cli.options import DATA_OR_PICTURES, JSON, MARKDOWN, PATH
+from mnistnet.cli.progress import Bar
 from mnistnet.extras import import_extra
 
 if TYPE_CHECKING:
-    from mnistnet.evaluation.evaluate import Evaluation
-    from mnistnet.evaluation.measures import Progress
+    from pathlib import Path
 
-PATH = click.Path(path_type=Path)
+    from mnistnet.evaluation.evaluate import Evaluation
+
 VERDICTS = {
     "better": "better than",
     "worse": "worse than",
@@ -25,12 +25,12 @@ VERDICTS = {
 
 @click.command("eval")
 @click.argument("model", type=PATH, metavar="BUNDLE|RUN")
-@click.option("--data", type=PATH, help="a data set, or labelled pictures in folders 0 to 9")
+@DATA_OR_PICTURES
 @click.option("--against", type=PATH, help="another bundle or run, read on the same images")
 @click.option("-o", "--out", type=PATH, help="the report's folder; otherwise below reports/")
 @click.option("--quick", is_flag=True, help="leave out robustness and timings, a minute's work")
-@click.option("--markdown", is_flag=True, help="print Markdown, for a job's summary")
-@click.option("--json", "as_json", is_flag=True, help="end with one JSON object")
+@MARKDOWN
+@JSON
 def evaluate(
     model: Path,
     data: Path | None,
@@ -53,44 +53,15 @@ def evaluate(
     if any(is_run(folder) for folder in (model, against) if folder):
         import_extra("train", "torch", "onnx", "onnxscript", "safetensors")
     warnings.simplefilter("ignore")  # of oddities in a picture's file that do not matter
-    with _Bar() as bar:
+    with Bar() as bar:
         done = pipeline.evaluate(
-            model, data=data, against=against, out=out, quick=quick, on_progress=bar.show
+            model, data=data, against=against, out=out, quick=quick, on_progress=bar.show_evaluation
         )
     summary = _summary(done.report)
     click.echo(render_markdown(done.report, summary) if markdown else "\n".join(summary))
     click.echo(f"Report: {done.page}", err=markdown)
     if as_json:
         click.echo(json.dumps(_as_json(done)))
-
-
-class _Bar:
-    """A bar for each part of the work on a terminal, a line for each elsewhere; on stderr."""
-
-    def __init__(self) -> None:
-        self._what = ""
-        self._bar: Any = None
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def show(self, progress: Progress) -> None:
-        """Say what is being done, and how far it is."""
-        from tqdm import tqdm
-
-        if progress.what != self._what:
-            self.__exit__()
-            self._what = progress.what
-            if not sys.stderr.isatty():
-                click.echo(f"{progress.what} …", err=True)
-            self._bar = tqdm(
-                total=progress.total, desc=progress.what, disable=None, leave=False, unit=" images"
-            )
-        self._bar.update(progress.done - self._bar.n)
 
 
 def _summary(report: dict[str, Any]) -> list[str]:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-PATH = click.Path(path_type=Path)
+from mnistnet.cli.options import DATA, JSON, MARKDOWN, PATH, RULES
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()
 @click.argument("candidate", type=PATH)
 @click.option("--champion", type=PATH, help="the bundle it is to replace")
 @click.option("--best", type=PATH, help="the bundle that read the most of all ever published")
-@click.option("--rules", type=PATH, help="the limits; by default gates.toml, where there is one")
-@click.option("--data", type=PATH, help="the data set whose test images are read")
-@click.option("--markdown", is_flag=True, help="print the table for a job's summary or a comment")
-@click.option("--json", "as_json", is_flag=True, help="end with one JSON object")
+@RULES
+@DATA
+@MARKDOWN
+@JSON
 def gate(
     candidate: Path,
     champion: Path | None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnistnet.cli.options import PATH
 from mnistnet.errors import PictureError
 from mnistnet.text import printable
 
@@ -27,7 +28,7 @@ SHADES = " ·░▒▓█"
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…")
-@click.option("--bundle", type=click.Path(path_type=Path), help="read with this bundle")
+@click.option("--bundle", type=PATH, help="read with this bundle")
 @click.option("--threshold", type=float, help="the confidence, 0–1, below which it is not sure")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object a picture")
 @click.option("--show", is_flag=True, help="draw what the network was shown")

@@ -1,26 +1,22 @@
-"""How long work is shown: a live bar on a terminal, plain lines everywhere."""
+"""How far long work is: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
-    from mnistnet.training.loop import Progress
+    from mnistnet.evaluation import measures
+    from mnistnet.training import loop
 
 
 class Bar:
-    """A live bar on a terminal, the course's progress lines everywhere."""
+    """A live bar on stderr where that is a terminal, for one part of the work after the other."""
 
     def __init__(self) -> None:
-        from tqdm import tqdm
-
-        self._tqdm = tqdm
-        self._bar = tqdm(
-            total=1.0,
-            disable=None,
-            leave=False,
-            bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
-        )
+        self._start("", 1.0)
 
     def __enter__(self) -> Bar:
         return self
@@ -28,12 +24,33 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def show(self, progress: Progress) -> None:
-        """Print a line, and move the bar to where the run stands."""
+    def show_training(self, progress: loop.Progress) -> None:
+        """Print a line of loss and accuracy, everywhere, and move the bar."""
         several = progress.networks > 1
         network = f"Network: {progress.network} of {progress.networks}, " if several else ""
         epoch = f"Epoch: {progress.epoch}, " if progress.epochs > 1 else ""
         so_far = f"Loss: {progress.loss:.4f}, Accuracy: {progress.accuracy:.2%}"
-        self._tqdm.write(f"{network}{epoch}Batch: {progress.batch}, {so_far}")
-        self._bar.n = progress.fraction
+        self._bar.write(f"{network}{epoch}Batch: {progress.batch}, {so_far}")
+        self._bar.update(progress.fraction - self._bar.n)
         self._bar.set_postfix_str(f"{progress.images_per_s:,.0f} images/s")
+
+    def show_evaluation(self, progress: measures.Progress) -> None:
+        """Move the bar of a part of the evaluation; without a terminal, name each part once."""
+        if progress.what != self._part:
+            self._bar.close()
+            self._start(progress.what, progress.total)
+            if not sys.stderr.isatty():
+                click.echo(f"{progress.what} …", err=True)
+        self._bar.update(progress.done - self._bar.n)
+
+    def _start(self, part: str, total: float) -> None:
+        from tqdm import tqdm
+
+        self._part = part
+        self._bar = tqdm(
+            total=total,
+            desc=part,
+            disable=None,
+            leave=False,
+            bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
+        )

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mnistnet.cli.registry import registry_options
+from mnistnet.cli.options import DATA, JSON, MARKDOWN, PATH, registry_options
 from mnistnet.errors import SigningError, UsageError
 from mnistnet.extras import import_extra
 from mnistnet.files import unwritable
 from mnistnet.text import escape_markdown
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mnistnet.provenance import Basis
     from mnistnet.registry.reproduce import Reproduction
-
-PATH = click.Path(path_type=Path)
-_data = click.option("--data", type=PATH, help="a data set: a folder of IDX files, or an .npz")
-_json = click.option("--json", "as_json", is_flag=True, help="end with one JSON object")
 
 
 @click.command()
 @click.option("--recipe", default="release", show_default=True, help="its name, or a recipe.json")
-@_data
+@DATA
 @click.option(
     "--constraints", type=PATH, help="take versions from this file, not from what is installed"
 )
@@ -39,8 +36,8 @@ _json = click.option("--json", "as_json", is_flag=True, help="end with one JSON 
     metavar="FILE",
     help="append train=true or train=false to this file, and exit with 0 for both",
 )
-@click.option("--markdown", is_flag=True, help="print Markdown, for a job's summary")
-@_json
+@MARKDOWN
+@JSON
 def fingerprint(
     recipe: str,
     data: Path | None,
@@ -87,10 +84,9 @@ def fingerprint(
 
 @click.command()
 @click.argument("bundle")
-@_data
-@click.option("--remote", default="origin", show_default=True, help="where vN is pulled from")
-@click.option("--branch", default="models", show_default=True, help="the branch that has vN")
-@_json
+@DATA
+@registry_options
+@JSON
 def reproduce(bundle: str, data: Path | None, remote: str, branch: str, as_json: bool) -> int:
     """Train BUNDLE, a folder or a version as v3, again: are the weights the same to the bit?
 
@@ -102,7 +98,7 @@ def reproduce(bundle: str, data: Path | None, remote: str, branch: str, as_json:
     from mnistnet.registry import reproduce as pipeline
 
     with pipeline.located(bundle, remote=remote, branch=branch) as folder, Bar() as bar:
-        result = pipeline.reproduce(folder, data=data, on_progress=bar.show)
+        result = pipeline.reproduce(folder, data=data, on_progress=bar.show_training)
     click.echo("\n".join(_lines(bundle, result)))
     if as_json:
         click.echo(json.dumps(result.as_dict()))

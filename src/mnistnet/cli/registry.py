@@ -5,50 +5,35 @@ from __future__ import annotations
 import json
 import re
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnistnet.cli.options import DATA, JSON, MARKDOWN, PATH, RULES, registry_options
 from mnistnet.cli.signer import demanding_signer
 from mnistnet.errors import UsageError
 from mnistnet.text import escape_markdown, table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mnistnet.registry.publish import Publication
     from mnistnet.registry.published import Comparison
     from mnistnet.registry.release import Accuracy, Release
     from mnistnet.registry.signature import Identity
     from mnistnet.registry.state import State
 
-PATH = click.Path(path_type=Path)
-JSON = click.option("--json", "as_json", is_flag=True, help="end with one JSON object")
 DRY_RUN = click.option("--dry-run", is_flag=True, help="do everything but publish")
-DATA = click.option("--data", type=PATH, help="the data set whose test images are read")
-
-_Command = Any  # what click's decorators pass on
-
-
-def registry_options(command: _Command) -> _Command:
-    """Give a command `--remote` and `--branch`."""
-    remote = click.option(
-        "--remote",
-        default="origin",
-        show_default=True,
-        help="a remote of the clone you are in, or a URL or path",
-    )
-    branch = click.option("--branch", default="models", show_default=True, help="the models' own")
-    return remote(branch(command))
 
 
 @click.command()
 @click.argument("bundle", type=PATH)
 @registry_options
-@click.option("--rules", type=PATH, help="the gate's limits; by default gates.toml, if there")
+@RULES
 @DATA
 @click.option("--reinstate", is_flag=True, help="publish it even if a rollback withdrew it")
 @DRY_RUN
-@click.option("--markdown", is_flag=True, help="print Markdown, for a job's summary")
+@MARKDOWN
 @JSON
 def publish(
     bundle: Path,

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mnistnet.cli.options import PATH, Command
 from mnistnet.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mnistnet.registry.signature import Identity
 
-_Command = Any  # what click's decorators pass on
 _OPTIONS = (
     click.option(
         "--public-key",
-        type=click.Path(path_type=Path),
+        type=PATH,
         help="demand that this key's owner has signed it",
     ),
     click.option(
@@ -34,7 +35,7 @@ _OPTIONS = (
 )
 
 
-def demanding_signer(command: _Command) -> _Command:
+def demanding_signer(command: Command) -> Command:
     """Give a command these options, and hand it what they say as `signer`."""
 
     @wraps(command)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mnistnet import data as datasets
+from mnistnet.cli.options import DATA, JSON, RUNS, Command
 from mnistnet.cli.progress import Bar
 from mnistnet.errors import UsageError
 from mnistnet.extras import import_extra
@@ -18,12 +18,12 @@ from mnistnet.training.recipe import RECIPES, Recipe, recipe_named
 from mnistnet.training.tracking import open_trackers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mnistnet.training.train import TrainResult
 
-_Command = Any  # what click's decorators pass on
 
-
-def _recipe_flags(command: _Command) -> _Command:
+def _recipe_flags(command: Command) -> Command:
     """Give a command `--recipe`, and a flag for each of a recipe's fields."""
     for f in reversed(dataclasses.fields(Recipe)):
         if f.name in ("name", "seed"):
@@ -39,16 +39,6 @@ def _recipe_flags(command: _Command) -> _Command:
     )
 
 
-_data = click.option(
-    "--data", type=click.Path(path_type=Path), help="a data set: a folder of IDX files, or an .npz"
-)
-_runs = click.option(
-    "--runs",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="the folder of all runs",
-)
 _trackers = click.option(
     "--tracker",
     "places",
@@ -56,19 +46,18 @@ _trackers = click.option(
     metavar="tensorboard|mlflow[=URI]",
     help="also report to TensorBoard (in the run's folder) or MLflow (mlflow.db); repeatable",
 )
-_json = click.option("--json", "as_json", is_flag=True, help="end with one JSON object")
 
 
 @click.command()
 @_recipe_flags
 @click.option("--seed", type=int, help=Recipe.__dataclass_fields__["seed"].metadata["help"])
-@_data
-@_runs
+@DATA
+@RUNS
 @click.option("--name", help="of the run; without one it gets a fresh one")
 @click.option("--overwrite", is_flag=True, help="replace a run of that name")
 @click.option("--resume", is_flag=True, help="go on with an interrupted run, named by --name")
 @_trackers
-@_json
+@JSON
 def train(
     recipe_name: str,
     data: Path | None,
@@ -98,9 +87,11 @@ def train(
 
             given["export"] = export_run
         if resume:
-            result = pipeline.resume(on_progress=bar.show, **given)
+            result = pipeline.resume(on_progress=bar.show_training, **given)
         else:
-            result = pipeline.train(recipe, overwrite=overwrite, on_progress=bar.show, **given)
+            result = pipeline.train(
+                recipe, overwrite=overwrite, on_progress=bar.show_training, **given
+            )
     _print_result(result, import_s)
     if as_json:
         click.echo(json.dumps(_as_json(result, time.perf_counter() - started)))
@@ -111,10 +102,10 @@ def train(
 @click.option(
     "--seeds", type=click.IntRange(1, 10_000), default=10, show_default=True, help="how many"
 )
-@_data
-@_runs
+@DATA
+@RUNS
 @_trackers
-@_json
+@JSON
 def trials(
     recipe_name: str,
     seeds: int,
