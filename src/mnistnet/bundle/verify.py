@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnistnet.bundle.manifest import check_files, read_file
+from mnistnet.bundle.runtime import Graph
 from mnistnet.bundle.vectors import parse_vectors
-from mnistnet.errors import BundleError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,57 +53,20 @@ def verify(directory: Path) -> Manifest:
     manifest = check_files(directory)
     where = directory / "vectors.json"
     vectors = parse_vectors(read_file(directory, where.name, manifest), where)
-    digit = _Model(directory, "digit.onnx", DIGIT_ENDS, manifest)
-    picture = _Model(directory, "picture.onnx", PICTURE_ENDS, manifest)
+    digit, picture = (
+        Graph(directory, "digit.onnx", manifest),
+        Graph(directory, "picture.onnx", manifest),
+    )
+    for graph, ends in ((digit, DIGIT_ENDS), (picture, PICTURE_ENDS)):
+        if graph.signature != ends:
+            raise graph.broken("does not take and give what its format says")
     _check_images(digit, vectors)
     for number, vector in enumerate(vectors.pictures):
         _check_picture(picture, digit, vector, number)
     return manifest
 
 
-class _Model:
-    """One of the bundle's graphs, ready to run."""
-
-    def __init__(self, directory: Path, name: str, ends: Ends, manifest: Manifest) -> None:
-        import onnxruntime
-
-        self.path = directory / name
-        content = read_file(directory, name, manifest)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what goes wrong is raised; the log would say it twice
-        options.intra_op_num_threads = 1
-        try:
-            self._session = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's errors have no other base
-            raise self.broken("cannot be loaded", error) from error
-        found = [*self._session.get_inputs(), *self._session.get_outputs()]
-        if [(end.name, end.type, end.shape) for end in found] != ends:
-            raise self.broken("does not take and give what its format says")
-
-    def run(self, array: NDArray[np.uint8]) -> list[Any]:
-        """Give the outputs for the one input."""
-        try:
-            outputs: list[Any] = self._session.run(
-                None, {self._session.get_inputs()[0].name: array}
-            )
-        except Exception as error:  # ONNX Runtime's errors have no other base
-            raise self.broken("cannot be run", error) from error
-        return outputs
-
-    def broken(self, problem: str, cause: Exception | None = None) -> BundleError:
-        """Put into one line what is wrong with the graph, or with the runtime here."""
-        import onnxruntime
-
-        reason = f" ({str(cause).splitlines()[0]:.200})" if cause else ""
-        return BundleError(
-            f"{self.path}: {problem} with ONNX Runtime {onnxruntime.__version__}{reason};"
-            " get the bundle anew, or install another onnxruntime"
-        )
-
-
-def _check_images(digit: _Model, vectors: Vectors) -> None:
+def _check_images(digit: Graph, vectors: Vectors) -> None:
     """Compare the probabilities of the stored images, all in one batch and one alone."""
     for images, expected in (
         (vectors.images, vectors.probabilities),
@@ -114,7 +77,7 @@ def _check_images(digit: _Model, vectors: Vectors) -> None:
             raise digit.broken("gives other probabilities than PyTorch did for a stored image")
 
 
-def _check_picture(picture: _Model, digit: _Model, vector: PictureVector, number: int) -> None:
+def _check_picture(picture: Graph, digit: Graph, vector: PictureVector, number: int) -> None:
     """Compare what is seen in a stored picture, and read that with the other graph too."""
     probabilities, seen, ink = picture.run(vector.picture)
     if bool(ink) != vector.ink:

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mnistnet.bundle.manifest import FILES, MANIFEST, parse_json, read_file
+from mnistnet.bundle.runtime import runtime_name
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import RunError, WeightsError
 from mnistnet.files import sha256
@@ -82,8 +83,6 @@ def opened(folder: Path) -> Iterator[Judged]:
 
 
 def _bundle(folder: Path) -> Judged:
-    import onnxruntime
-
     manifest = verify(folder)
     predictor = Predictor(folder)
     files = {name: manifest.files[name] for name in FILES}
@@ -99,7 +98,7 @@ def _bundle(folder: Path) -> Judged:
         name=_name(folder, manifest.origin),
         about=about,
         threshold=manifest.threshold or None,
-        runtime=f"ONNX Runtime {onnxruntime.__version__}, one thread",
+        runtime=f"{runtime_name()}, one thread",
         classify=predictor.classify,
         predictor=lambda: predictor,
     )

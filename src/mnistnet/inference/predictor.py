@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from mnistnet.bundle.manifest import read_file, read_manifest
+from mnistnet.bundle.manifest import read_manifest
+from mnistnet.bundle.runtime import Graph
 from mnistnet.errors import PictureError, UsageError
 from mnistnet.inference.decoding import MAX_FILE_BYTES, decode, from_array, from_image
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
 
-    import onnxruntime
     from numpy.typing import NDArray
 
     Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.generic]
@@ -88,7 +88,7 @@ class Predictor:
             PictureError: it is not a picture, or of an impossible size.
         """
         grey = _grey(picture)
-        probabilities, seen, ink = self._picture_session.run(None, {"picture": grey})
+        probabilities, seen, ink = self._picture_graph.run(grey)
         if not ink:
             return Prediction(None, 0.0, False, probabilities, seen, NO_INK)
         digit = int(probabilities.argmax())
@@ -105,35 +105,17 @@ class Predictor:
             raise PictureError(
                 f"images are {images.dtype} {images.shape}; give uint8 (N, 28, 28), ink bright"
             )
-        run, parts = self._digit_session.run, range(0, len(images), BATCH)
-        results = [run(None, {"images": images[i : i + BATCH]})[0] for i in parts]
+        starts = range(0, len(images), BATCH)
+        results = [self._digit_graph.run(images[i : i + BATCH])[0] for i in starts]
         return np.concatenate([np.empty((0, 10), np.float32), *results])
 
     @cached_property
-    def _picture_session(self) -> onnxruntime.InferenceSession:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        # Optimising a thousand small nodes takes longer than reading ten pictures, and gains none.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.enable_cpu_mem_arena = False  # it would keep what a large picture took, 240 MB
-        return self._session("picture.onnx", options)
+    def _picture_graph(self) -> Graph:
+        return Graph(self.bundle, "picture.onnx", self.manifest, threads=self.threads)
 
     @cached_property
-    def _digit_session(self) -> onnxruntime.InferenceSession:
-        import onnxruntime
-
-        return self._session("digit.onnx", onnxruntime.SessionOptions())
-
-    def _session(
-        self, name: str, options: onnxruntime.SessionOptions
-    ) -> onnxruntime.InferenceSession:
-        import onnxruntime
-
-        options.intra_op_num_threads = self.threads
-        options.log_severity_level = 3  # warnings are for whoever made the graph
-        content = read_file(self.bundle, name, self.manifest)
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    def _digit_graph(self) -> Graph:
+        return Graph(self.bundle, "digit.onnx", self.manifest, threads=self.threads)
 
 
 def _grey(picture: Picture) -> NDArray[np.uint8]:
