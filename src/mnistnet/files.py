@@ -1,4 +1,12 @@
-"""Files written whole or not at all, and the fingerprints that name their bytes."""
+"""Files and folders written atomically: a reader, or a power cut, sees the old or the new one.
+
+    with atomic_write(Path("curve.png")) as temporary:      # one file
+        image.save(temporary)
+    with replace_folder(Path("out"), {"report.json"}) as temporary:   # several, all or none
+        write_json(temporary / "report.json", report)
+
+Every OSError on the way becomes a FileError of one line.
+"""
 
 from __future__ import annotations
 
@@ -18,87 +26,85 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """Hand out a temporary path beside `path`, which takes its place when the block ends well.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path next to `path`, which takes its place when the block succeeds.
 
-    The bytes are on the disk before the name is: a reader, or a power cut, sees the old file
-    or the new one, never a part. When the block fails, nothing is left behind.
+    The bytes are on the disk before the name is. When the block fails, nothing is left behind.
 
     Raises:
-        FileError: the folder or the disk does not take the file.
+        FileError: the file cannot be written.
     """
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _flush_to_disk(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise write_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def replaceable(folder: Path, names: Collection[str]) -> Path:
-    """Resolve links to a folder, lest one of them be replaced, and look at what is in it.
+@contextmanager
+def replace_folder(folder: Path, names: Collection[str]) -> Iterator[Path]:
+    """Yield a new folder next to `folder`, which takes its place when the block succeeds.
+
+    When the block fails, nothing has changed. A link is followed, so that what it points to is
+    replaced and not the link.
 
     Args:
-        folder: what `replacing` is to be given; it need not be there.
+        folder: may exist, if it holds nothing but files of these names.
         names: what may be replaced.
 
     Raises:
-        FileError: it holds something of another name, is a file, or cannot be read.
+        FileError: the folder holds something else, is a file, or cannot be written.
     """
     target = folder.resolve()
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    old = temporary.with_suffix(".replaced")
     try:
-        there = {entry.name for entry in target.iterdir()} if target.exists() else set()
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    if foreign := sorted(there - set(names)):
-        raise FileError(
-            f"{folder}: holds {foreign[0]}, so it is not replaced; choose another folder"
-        )
-    return target
-
-
-@contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """Hand out a new folder beside `folder`, which takes its place when the block ends well.
-
-    All of its files are there or none is. What lay in its place before is gone then; look at that
-    first, with `replaceable`. When the block fails, nothing has changed.
-
-    Raises:
-        FileError: the place or the disk does not take the folder.
-    """
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-    aside = temporary.with_suffix(".replaced")
-    try:
+        _check_replaceable(folder, names)
         temporary.mkdir(parents=True)
         yield temporary
-        _flush_names_to_disk(temporary)
-        if folder.exists():
-            folder.rename(aside)
-        temporary.rename(folder)
-        _flush_names_to_disk(folder.parent)
+        _flush_names(temporary)
+        if target.exists():
+            target.rename(old)
+        temporary.rename(target)
+        _flush_names(target.parent)
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise write_error(folder, error) from error
     finally:
-        if aside.exists() and not folder.exists():
-            aside.rename(folder)
+        if old.exists() and not target.exists():
+            old.rename(target)
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically. Raises FileError where it cannot."""
-    with writing(path) as temporary:
+    """Write a file atomically. Raises FileError where it cannot be written."""
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 
-def write_json(path: Path, content: object) -> None:
-    """Write JSON atomically: readable, keys in the order given, a newline at the end."""
-    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+def write_json(path: Path, document: object) -> None:
+    """Write a JSON file atomically. Raises FileError where it cannot be written."""
+    write_bytes(path, json_bytes(document))
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add text to the end of a file; folder and file are made if they are missing.
+
+    Raises:
+        FileError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def read_json(path: Path) -> Any:
@@ -115,26 +121,35 @@ def read_json(path: Path) -> Any:
         raise FileError(f"{path}: is not valid JSON ({error})") from error
 
 
+def json_bytes(document: object) -> bytes:
+    """Return readable JSON, keys in the order given, with a newline at the end."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
+
+
 def sha256(content: bytes | memoryview) -> str:
-    """Give the SHA-256 of some bytes, in hexadecimal."""
+    """Return the SHA-256 of some bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
-def unwritable(path: Path, error: OSError) -> FileError:
-    """Put into one line why a path cannot be written."""
+def write_error(path: Path, error: OSError) -> FileError:
+    """Make the error for a path that cannot be written."""
     reason = error.strerror or str(error)
     return FileError(
         f"{path}: cannot be written ({reason}); free some space or choose another place"
     )
 
 
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+def _check_replaceable(folder: Path, names: Collection[str]) -> None:
+    found = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    if foreign := sorted(found - set(names)):
+        raise FileError(
+            f"{folder}: holds {foreign[0]}, so it is not replaced; choose another folder"
+        )
 
 
-def _flush_names_to_disk(folder: Path) -> None:
-    """Have a folder's names written down, not only its files' content."""
+def _flush_names(folder: Path) -> None:
+    """Write a folder's list of names to the disk; fsync of its files does not."""
     if os.name == "nt":
         return  # folders cannot be opened there; renaming is journaled
     descriptor = os.open(folder, os.O_RDONLY)

@@ -16,9 +16,10 @@ from key_pairs import write_pair
 from model_signing import hashing, signing, verifying
 
 import mnistnet
-from mnistnet.bundle.manifest import BESIDE, FILES, MANIFEST, Fingerprint, json_bytes, read_manifest
+from mnistnet.bundle.manifest import BESIDE, FILES, MANIFEST, Fingerprint, read_manifest
 from mnistnet.cli import main
 from mnistnet.errors import BundleError, FileError
+from mnistnet.files import json_bytes
 from mnistnet.registry.signature import check_signature, sign
 
 if TYPE_CHECKING:

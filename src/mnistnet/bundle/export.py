@@ -19,14 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from mnistnet.bundle.digit import digit_graph
-from mnistnet.bundle.folder import replaceable
+from mnistnet.bundle.folder import replace_bundle
 from mnistnet.bundle.graph import OPSET, to_bytes
-from mnistnet.bundle.manifest import MANIFEST, Fingerprint, Manifest, json_bytes
+from mnistnet.bundle.manifest import MANIFEST, Fingerprint, Manifest
 from mnistnet.bundle.picture import picture_graph
 from mnistnet.bundle.vectors import PictureVector, Vectors, drawn_images, drawn_pictures
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import WeightsError
-from mnistnet.files import replacing, write_bytes
+from mnistnet.files import json_bytes, write_bytes
 from mnistnet.model.network import MEAN, STD, normalise
 from mnistnet.picture import ENOUGH, prepare, read
 
@@ -69,11 +69,10 @@ def export(
         BundleError: the manifest that lies in the directory is damaged.
         FileError: something else lies in the directory, or it cannot be written.
     """
-    target = replaceable(directory)
-    contents = _contents(net, report, card)
-    files = {name: Fingerprint.of(content) for name, content in contents.items()}
-    manifest = Manifest(files, metrics, threshold, origin)
-    with replacing(target) as temporary:
+    with replace_bundle(directory) as temporary:
+        contents = _contents(net, report, card)
+        files = {name: Fingerprint.of(content) for name, content in contents.items()}
+        manifest = Manifest(files, metrics, threshold, origin)
         for name, content in {**contents, MANIFEST: manifest.to_bytes()}.items():
             write_bytes(temporary / name, content)
         verify(temporary)

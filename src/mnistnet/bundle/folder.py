@@ -1,7 +1,6 @@
 """Where a bundle is put: a bundle that lies there is replaced, and nothing else ever is.
 
-    target = replaceable(Path("bundle"))
-    with files.replacing(target) as temporary:
+    with replace_bundle(Path("bundle")) as temporary:
         ...                                       # write and verify the bundle there
 
 It is torchless, so that a bundle is pulled where there is no torch.
@@ -9,23 +8,26 @@ It is torchless, so that a bundle is pulled where there is no torch.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mnistnet import files
 from mnistnet.bundle.manifest import BESIDE, FILES, MANIFEST, read_manifest
+from mnistnet.files import replace_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
-def replaceable(directory: Path) -> Path:
-    """Resolve links to the folder, lest one of them be replaced; refuse what is not a bundle.
+@contextmanager
+def replace_bundle(directory: Path) -> Iterator[Path]:
+    """Yield a new folder that takes a bundle's place when the block succeeds.
 
     Raises:
-        BundleError: its manifest is not a bundle's.
-        FileError: something else lies in it, it is a file, or cannot be read.
+        BundleError: a manifest that lies in the directory is not a bundle's.
+        FileError: something else lies in it, it is a file, or cannot be written.
     """
-    target = files.replaceable(directory, {MANIFEST, *FILES, *BESIDE})
-    if target.exists() and any(target.iterdir()):
-        read_manifest(target)
-    return target
+    with replace_folder(directory, {MANIFEST, *FILES, *BESIDE}) as temporary:
+        if directory.exists() and any(directory.iterdir()):
+            read_manifest(directory)
+        yield temporary

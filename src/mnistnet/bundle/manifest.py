@@ -19,7 +19,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from mnistnet.errors import BundleError
-from mnistnet.files import sha256
+from mnistnet.files import json_bytes, sha256
 from mnistnet.provenance import INPUTS, Origin
 
 if TYPE_CHECKING:
@@ -170,12 +170,6 @@ def parse_json(content: bytes, where: object) -> Any:
         return json.loads(content, parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise _damaged(where, f"is not valid JSON ({error})") from None
-
-
-def json_bytes(document: object) -> bytes:
-    """Give readable JSON, keys in the order given, with a newline at the end."""
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode()
 
 
 def field(document: object, name: str, where: object, *types: type) -> Any:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnistnet.bundle.manifest import field, json_bytes, parse_json
+from mnistnet.bundle.manifest import field, parse_json
 from mnistnet.errors import BundleError
+from mnistnet.files import json_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,7 @@ import click
 from mnistnet.cli.options import DATA, JSON, MARKDOWN, PATH, registry_options
 from mnistnet.errors import SigningError, UsageError
 from mnistnet.extras import import_extra
-from mnistnet.files import unwritable
+from mnistnet.files import append_text
 from mnistnet.text import escape_markdown
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def fingerprint(
         differing = {"same": not found, "differences": found}
         click.echo(json.dumps({"fingerprint": basis.inputs} | differing))
     if answer:
-        _append(answer, f"train={'true' if found else 'false'}\n")
+        append_text(answer, f"train={'true' if found else 'false'}\n")
     return 1 if found and not answer else 0
 
 
@@ -172,14 +172,6 @@ def _compared(what: str, found: list[str], *, markdown: bool) -> str:
     return "\n".join(
         [*(f"- {escape_markdown(line)}" for line in found), "", escape_markdown(verdict)]
     )
-
-
-def _append(file: Path, line: str) -> None:
-    try:
-        with file.open("a", encoding="utf-8") as answers:
-            answers.write(line)
-    except OSError as error:
-        raise unwritable(file, error) from error
 
 
 def _lines(bundle: str, result: Reproduction) -> list[str]:

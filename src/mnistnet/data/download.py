@@ -39,7 +39,7 @@ from tqdm import tqdm
 
 from mnistnet.data.mnist import MIRRORS, MNIST, KnownFile
 from mnistnet.errors import DataError
-from mnistnet.files import sha256, unwritable, write_bytes
+from mnistnet.files import sha256, write_bytes, write_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -158,7 +158,7 @@ def _receive(url: str, part: Path, limit_bytes: int, timeout_s: float) -> bytes:
     except FileNotFoundError:  # another process has finished, and tidied up
         return b""
     except OSError as error:
-        raise unwritable(part, error) from error
+        raise write_error(part, error) from error
 
 
 def _size_bytes(part: Path) -> int:

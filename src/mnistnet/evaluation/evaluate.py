@@ -24,7 +24,7 @@ from mnistnet.evaluation.measures import (
     measure_speed,
 )
 from mnistnet.evaluation.subject import opened
-from mnistnet.files import replaceable, replacing, write_bytes, write_json
+from mnistnet.files import replace_folder, write_bytes, write_json
 from mnistnet.inference.labelled import find_labelled, is_labelled, read_labelled
 from mnistnet.report.build import Against, build_report, report_on
 from mnistnet.report.html import render_html
@@ -79,8 +79,8 @@ def evaluate(
         model = stack.enter_context(opened(folder))
         other = stack.enter_context(opened(against)) if against else None
         target = out or default_folder(folder, against)
-        place = replaceable(target, {REPORT, PAGE})
-        scratch = stack.enter_context(replacing(place))  # now, as it may not be writable
+        # Now, as it may not be writable.
+        scratch = stack.enter_context(replace_folder(target, {REPORT, PAGE}))
         if data is not None and is_labelled(data):
             report = _judge_pictures(model, other, data, on_progress, quick=quick)
         else:

@@ -16,10 +16,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from mnistnet import data as datasets
-from mnistnet.bundle.folder import replaceable
+from mnistnet.bundle.folder import replace_bundle
 from mnistnet.bundle.manifest import read_manifest
 from mnistnet.errors import BundleError
-from mnistnet.files import replacing
 from mnistnet.inference import Predictor
 from mnistnet.metrics.intervals import mcnemar_exact, paired_difference, wilson_interval
 from mnistnet.provenance import differences
@@ -88,12 +87,10 @@ def pull(
         MissingError: a signer was named, and the extra `deliver` is not installed.
         SigningError: what an identity's signature is checked by cannot be fetched.
     """
-    target = replaceable(directory)
-    with open_registry(remote, branch) as registry:
+    with replace_bundle(directory) as temporary, open_registry(remote, branch) as registry:
         release = registry.find(registry.read(), version)
-        with replacing(target) as temporary:
-            _extract(registry, release, temporary, signer)
-        return release
+        _extract(registry, release, temporary, signer)
+    return release
 
 
 def changed_since_champion(

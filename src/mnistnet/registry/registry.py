@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from mnistnet.bundle.manifest import BESIDE, FILES, MANIFEST, check_files
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError, RegistryError
-from mnistnet.files import unwritable
+from mnistnet.files import write_error
 from mnistnet.registry.git import GitFailed
 from mnistnet.registry.release import (
     OBJECT_NAME,
@@ -164,7 +164,7 @@ class Registry:
             for name, content in zip(entries, contents, strict=True):
                 (folder / name).write_bytes(content)
         except OSError as error:
-            raise unwritable(folder, error) from error
+            raise write_error(folder, error) from error
         verify(folder)
         if facts_of(folder) != release.facts:
             raise self._damaged(release, "does not hold the bundle that its commit names")

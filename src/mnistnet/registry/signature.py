@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from mnistnet.bundle.manifest import check_files
 from mnistnet.errors import BundleError, FileError, SigningError
 from mnistnet.extras import missing
-from mnistnet.files import writing
+from mnistnet.files import atomic_write
 from mnistnet.text import first_line
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def sign(bundle: Path, private_key: Path, *, password: str | None = None) -> Pat
     # The library's type says str, and what it hands the password to takes bytes.
     secret: Any = password.encode() if password else None
     signer = signing.Config().use_elliptic_key_signer(private_key=private_key, password=secret)
-    with writing(bundle / SIGNATURE) as temporary:
+    with atomic_write(bundle / SIGNATURE) as temporary:
         signer.set_hashing_config(_hashing()).sign(bundle.resolve(), temporary)
     return bundle / SIGNATURE
 
@@ -109,7 +109,7 @@ def sign_keyless(bundle: Path) -> Path | None:
     token = _identity_token()
     if token is None:
         return None
-    with writing(bundle / SIGNATURE) as temporary:
+    with atomic_write(bundle / SIGNATURE) as temporary:
         try:
             # With a token of ours: else the library would go and open a browser.
             signer = signing.Config().use_sigstore_signer(identity_token=token)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mnistnet.files import writing
+from mnistnet.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -196,5 +196,5 @@ def _sheet(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    with writing(path) as temporary:
+    with atomic_write(path) as temporary:
         image.save(temporary, format="png")

@@ -20,7 +20,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from mnistnet.errors import Interrupted, RunError
-from mnistnet.files import read_json, unwritable, write_bytes, write_json
+from mnistnet.files import append_text, read_json, write_bytes, write_error, write_json
 from mnistnet.provenance import Origin
 from mnistnet.training.checkpoint import epochs_done
 from mnistnet.training.recipe import Recipe, recipe_from
@@ -82,11 +82,7 @@ class Run:
 
     def log(self, line: dict[str, Any]) -> None:
         """Append a line to the metrics. Raises FileError where the disk does not take it."""
-        try:
-            with self.metrics_file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise unwritable(self.metrics_file, error) from error
+        append_text(self.metrics_file, json.dumps(line) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """Read the metrics back; a last line that was cut off by a kill is left out."""
@@ -165,7 +161,7 @@ def _claim(
         hint = "choose another --name, or --overwrite, or --resume if it was interrupted"
         raise RunError(f"{root / name if name else root}: exists already; {hint}") from None
     except OSError as error:
-        raise unwritable(root, error) from error
+        raise write_error(root, error) from error
     return folder, aside
 
 

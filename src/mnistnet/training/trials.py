@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnistnet import data as datasets
 from mnistnet.errors import RunError
-from mnistnet.files import unwritable
+from mnistnet.files import append_text, write_error
 from mnistnet.training.tracking import NOBODY
 from mnistnet.training.train import as_line
 
@@ -112,7 +112,7 @@ def _read(file: Path) -> list[Trial]:
     except (ValueError, TypeError) as error:
         raise RunError(f"{file}: is not a series of trials; move it away") from error
     except OSError as error:
-        raise unwritable(file, error) from error
+        raise write_error(file, error) from error
 
 
 def _append(file: Path, trial: Trial) -> None:
@@ -121,9 +121,4 @@ def _append(file: Path, trial: Trial) -> None:
         "accuracy": trial.accuracy,
         "train_s": trial.train_s,
     }
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
-    except OSError as error:
-        raise unwritable(file, error) from error
+    append_text(file, json.dumps(line) + "\n")
