@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnistnet import data as datasets
 from mnistnet.cli.options import DATA, JSON, RUNS, Command
 from mnistnet.cli.progress import Bar
 from mnistnet.errors import UsageError
 from mnistnet.extras import import_extra
+from mnistnet.model.architecture import layer_table
 from mnistnet.training.recipe import RECIPES, Recipe, recipe_named
 from mnistnet.training.tracking import open_trackers
 
@@ -75,11 +75,13 @@ def train(
     recipe = recipe_named(recipe_name).replacing(**changes)
     if resume and (not name or overwrite or changes or recipe_name != "fast"):
         raise UsageError("--resume takes --name alone: a resumed run keeps its recipe")
+    click.echo(layer_table())  # at once: importing NumPy and torch takes a second or more
+    from mnistnet import data as datasets
+
     with datasets.loading(data) as dataset:  # the import keeps only one core busy
         pipeline = _import_training()
     trackers = open_trackers(places, warn=_warn)
     import_s = time.perf_counter() - started
-    click.echo(pipeline.summary_table())
     with Bar() as bar:
         given = {"data": dataset, "runs": runs, "name": name, "trackers": trackers}
         if trackers:
@@ -152,12 +154,15 @@ def trials(
 @click.command()
 def summary() -> None:
     """Print the network layer by layer: shapes, parameters, multiply-adds."""
-    click.echo(_import_training().summary_table())
+    import_extra("train", "torch", "torchinfo")
+    from mnistnet.model.network import summary_table
+
+    click.echo(summary_table())
 
 
 def _import_training() -> Any:
     """Import what training needs (torch above all: this is timed as import)."""
-    import_extra("train", "torch", "torchinfo", "safetensors")
+    import_extra("train", "torch", "safetensors")
     from mnistnet.training import loop  # noqa: F401
     from mnistnet.training import train as pipeline
 

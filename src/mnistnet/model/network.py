@@ -1,11 +1,10 @@
-"""The network: 20,826 parameters from a normalised picture to ten log-probabilities.
+"""The network: 20,826 parameters from a normalised image to ten log-probabilities.
 
     >>> net = MnistNet()
     >>> net(normalise(images_uint8)).shape        # images (N, 28, 28), ink bright on dark
     torch.Size([N, 10])
 
-Five convolutions without padding shrink 28×28 to 2×2; every one but the last is followed by
-GELU and BatchNorm, and so is each pooling. `mnistnet summary` prints the layers.
+Its layers are those of `architecture.py`; `mnistnet summary` prints torchinfo's table of them.
 """
 
 from __future__ import annotations
@@ -16,17 +15,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnistnet.errors import WeightsError
+from mnistnet.model.architecture import SIDE, layers
 
 if TYPE_CHECKING:
     import os
     from typing import Self
+
+    from mnistnet.model.architecture import Layer
 
 MEAN = 0.1307  # of the 60,000 training images, ink scaled to 0–1
 STD = 0.3081
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Turn pictures into what the network takes.
+    """Scale and shift images into the network's input.
 
     Args:
         images: uint8 (N, 28, 28), ink bright on dark, 0–255.
@@ -48,21 +50,18 @@ class MnistNet(nn.Module):
 
     def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
+        *maps, classifier = layers()
         self.features = nn.Sequential(  # (N, 1, 28, 28)
-            *_convolution(1, 8),  # (N, 8, 26, 26)
-            *_convolution(8, 16),  # (N, 16, 24, 24)
-            *_pooling(16),  # (N, 16, 12, 12)
-            *_convolution(16, 32),  # (N, 32, 10, 10)
-            *_pooling(32),  # (N, 32, 5, 5)
-            *_convolution(32, 32),  # (N, 32, 3, 3)
-            nn.Conv2d(32, 32, kernel_size=2),  # (N, 32, 2, 2)
+            *(module for layer in maps for module in _modules(layer)),  # (N, 32, 2, 2)
             nn.Dropout2d(dropout),
             nn.Flatten(),  # (N, 128)
         )
-        self.classifier = nn.Sequential(nn.Linear(128, 10))
+        self.classifier = nn.Sequential(
+            nn.Linear(classifier.inputs * classifier.kernel**2, classifier.channels)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Score pictures.
+        """Compute the log-probabilities of images.
 
         Args:
             x: normalised floats (N, 1, 28, 28), see `normalise`.
@@ -75,7 +74,7 @@ class MnistNet(nn.Module):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Give back a trained network, ready to predict (in evaluation mode, on the CPU).
+        """Load a trained network, in evaluation mode, on the CPU.
 
         Args:
             path: a `weights.safetensors`, or the run's or bundle's folder that holds one.
@@ -101,14 +100,25 @@ class MnistNet(nn.Module):
         return net.eval()
 
 
-def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(inputs, outputs, kernel_size=3), nn.GELU(), nn.BatchNorm2d(outputs)
-
-
-def _pooling(channels: int) -> tuple[nn.Module, ...]:
-    return nn.MaxPool2d(2), nn.GELU(), nn.BatchNorm2d(channels)
+def _modules(layer: Layer) -> list[nn.Module]:
+    modules: list[nn.Module] = [
+        nn.MaxPool2d(layer.kernel)
+        if layer.kind == "pool"
+        else nn.Conv2d(layer.inputs, layer.channels, layer.kernel)
+    ]
+    return [*modules, nn.GELU(), nn.BatchNorm2d(layer.channels)] if layer.normalised else modules
 
 
 def parameter_count(net: nn.Module) -> int:
     """Count the trainable parameters of a network."""
     return sum(p.numel() for p in net.parameters() if p.requires_grad)
+
+
+def summary_table() -> str:
+    """Return torchinfo's table of the network: shapes, parameters, multiply-adds."""
+    from torchinfo import summary
+
+    columns = ("output_size", "num_params", "mult_adds")
+    info = summary(MnistNet(), (1, 1, SIDE, SIDE), col_names=columns, verbose=0, device="cpu")
+    # torchinfo prints the name of an enum here instead of its unit.
+    return str(info).replace("mult-adds (Units.MEGABYTES)", "mult-adds (M)")

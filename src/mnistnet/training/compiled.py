@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mnistnet.files import sha256
+from mnistnet.model.architecture import layers
 from mnistnet.model.network import MEAN, STD
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SOURCES = [Path(__file__).with_name(name) for name in ("step.cpp", "soap.cpp")]
-HEADERS = [Path(__file__).with_name("vectors.h")]
+HEADERS = [Path(__file__).with_name(name) for name in ("layers.h", "vectors.h")]
 FLAGS = (
     *("-std=c++17", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing"),
     *("-shared", "-fPIC"),
@@ -175,7 +176,7 @@ def compiled_step(precision: str) -> CompiledStep | None:
     if compiler is None or (precision == "bfloat16" and not _multiplies_bfloat16()):
         return None
     path, version = compiler
-    flags = (*FLAGS, *DEFINES[precision])
+    flags = (*FLAGS, *DEFINES[precision], _layers_definition())
     code = b"".join(file.read_bytes() for file in (*SOURCES, *HEADERS))
     key = sha256(code + "\n".join((version, *flags, _processor())).encode())[:16]
     for folder in _places():
@@ -194,6 +195,16 @@ def compiled_step(precision: str) -> CompiledStep | None:
 def statistics_of(net: nn.Module) -> list[Tensor]:
     """Give every BatchNorm's running mean and variance, in the order that the step takes them."""
     return [buffer for buffer in net.buffers() if buffer.ndim]
+
+
+def _layers_definition() -> str:
+    """Return the layers' sizes as layers.h reads them."""
+    rows = (
+        f"{{{layer.kind.upper()},{layer.inputs},{layer.channels},{layer.kernel},"
+        f"{layer.side_in},{layer.side}}}"
+        for layer in layers()
+    )
+    return "-DLAYERS=" + ",".join(rows)
 
 
 def _multiplies_bfloat16() -> bool:

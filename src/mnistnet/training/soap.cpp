@@ -7,6 +7,7 @@
 
 #include <cmath>
 
+#include "layers.h"
 #include "vectors.h"
 
 constexpr float EPSILON = 1e-8f;  // keeps the division finite
@@ -81,13 +82,19 @@ template <int R, int C> void take_step(const Matrix &m) {
     multiply<C, R, C, true>(m.gradient, m.gradient, m.right, m.beta2, 1 - m.beta2);
 }
 
+// Take a step with the first matrix of that size from a layer back to the first; false if none is.
+template <int ROW> bool take_step_in(int64_t height, int64_t width, const Matrix *m) {
+    if constexpr (ROW < 0) {
+        return false;
+    } else {
+        if constexpr (SHAPES[ROW].kind != POOL)
+            if (height == SHAPES[ROW].channels && width == columns(ROW))
+                return take_step<SHAPES[ROW].channels, columns(ROW)>(*m), true;
+        return take_step_in<ROW - 1>(height, width, m);
+    }
+}
+
 // Take a step with one of MnistNet's matrices; false if it is none of them.
 extern "C" bool take_step(int64_t rows, int64_t columns, const Matrix *m) {
-    if (rows == 8 && columns == 1 * 9) return take_step<8, 9>(*m), true;
-    if (rows == 16 && columns == 8 * 9) return take_step<16, 72>(*m), true;
-    if (rows == 32 && columns == 16 * 9) return take_step<32, 144>(*m), true;
-    if (rows == 32 && columns == 32 * 9) return take_step<32, 288>(*m), true;
-    if (rows == 32 && columns == 32 * 4) return take_step<32, 128>(*m), true;
-    if (rows == 10 && columns == 128) return take_step<10, 128>(*m), true;
-    return false;
+    return take_step_in<CLASSIFIER>(rows, columns, m);
 }

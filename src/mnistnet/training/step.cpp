@@ -22,6 +22,7 @@
 
 #include <cstring>
 
+#include "layers.h"
 #include "vectors.h"
 
 #if defined(BFLOAT16)
@@ -171,12 +172,15 @@ template <int N> inline Vec<N> gelu(Vec<N> x, Vec<N> *derivative) {
 struct Norm {
     const float *weight, *bias;
     float *weight_grad, *bias_grad, *running_mean, *running_var;
-    double sum[32], product[32];  // there: of a and a·a; back: of dz and dz·a
-    float mean[32], inverse[32];  // inverse: 1 / standard deviation
-    float scale[32], shift[32];   // z = scale·a + shift
-    float by_dz[32], by_a[32], rest[32];  // da = by_dz·dz + by_a·a + rest
+    double sum[widest()], product[widest()];  // there: of a and a·a; back: of dz and dz·a
+    float mean[widest()], inverse[widest()];  // inverse: 1 / standard deviation
+    float scale[widest()], shift[widest()];  // z = scale·a + shift
+    float by_dz[widest()], by_a[widest()], rest[widest()];  // da = by_dz·dz + by_a·a + rest
 
-    void finish_there(int channels, double n) {
+    // Over a batch of `pictures`.
+    void finish_there(int row, int pictures) {
+        const int channels = SHAPES[row].channels;
+        const double n = pixels(row) * pictures;
         for (int c = 0; c < channels; c++) {
             const double m = sum[c] / n, square = product[c] / n - m * m;
             const double variance = square > 0 ? square : 0;
@@ -189,14 +193,17 @@ struct Norm {
     }
 
     // In place of finish_there where nothing is learnt: what was seen before is what counts.
-    void recall(int channels) {
+    void recall(int row) {
+        const int channels = SHAPES[row].channels;
         for (int c = 0; c < channels; c++) {
             scale[c] = weight[c] / __builtin_sqrtf(running_var[c] + 1e-5f);
             shift[c] = bias[c] - running_mean[c] * scale[c];
         }
     }
 
-    void finish_back(int channels, double n) {
+    void finish_back(int row, int pictures) {
+        const int channels = SHAPES[row].channels;
+        const double n = pixels(row) * pictures;
         for (int c = 0; c < channels; c++) {
             bias_grad[c] = sum[c];
             weight_grad[c] = inverse[c] * (product[c] - mean[c] * sum[c]);
@@ -485,26 +492,32 @@ void deactivate_pooled(const Number *dz, const P &map, const M &below, const Nor
 
 // ---- the network
 
+template <int ROW> using MapOf = Map<SHAPES[ROW].side, SHAPES[ROW].channels>;
+template <int ROW> using PooledOf = Pooled<SHAPES[ROW].side, SHAPES[ROW].channels>;
+template <class T, int ROW, int PADDED = SHAPES[ROW].channels>
+using LayerOf = Layer<T, SHAPES[ROW].side_in, SHAPES[ROW].inputs, PADDED, SHAPES[ROW].kernel,
+                      SHAPES[ROW].channels>;
+
 struct Network {
-    Layer<float, 28, 1, 8, 3> conv1;
-    Layer<Number, 26, 8, 16, 3> conv2;
-    Layer<Number, 12, 16, 32, 3> conv3;
-    Layer<Number, 5, 32, 32, 3> conv4;
-    Layer<Number, 3, 32, 32, 2> conv5;
-    Layer<float, 2, 32, 16, 2, 10> classifier;
+    LayerOf<float, CONV1> conv1;
+    LayerOf<Number, CONV2> conv2;
+    LayerOf<Number, CONV3> conv3;
+    LayerOf<Number, CONV4> conv4;
+    LayerOf<Number, CONV5> conv5;
+    LayerOf<float, CLASSIFIER, PADDED_CLASSES> classifier;
     Norm norm1, norm2, norm2_pooled, norm3, norm3_pooled, norm4;
 };
 
 // What is kept of a picture for the way back.
 struct Kept {
-    float x[28 * 28];
-    Map<26, 8> one;
-    Map<24, 16> two;
-    Pooled<12, 16> two_pooled;
-    Map<10, 32> three;
-    Pooled<5, 32> three_pooled;
-    Map<3, 32> four;
-    Number dz[26 * 26 * 8];  // of the map that the way back has come to
+    float x[PIXELS];
+    MapOf<CONV1> one;
+    MapOf<CONV2> two;
+    PooledOf<POOL1> two_pooled;
+    MapOf<CONV3> three;
+    PooledOf<POOL2> three_pooled;
+    MapOf<CONV4> four;
+    Number dz[largest_read()];  // of the map that the way back has come to
 };
 
 // Where the network's numbers lie, in the order of MnistNet.parameters() and buffers().
@@ -517,7 +530,11 @@ struct Cursor {
         part.weight_grad = gradients, part.bias_grad = gradients + weights;
         parameters += weights + biases, gradients += weights + biases;
     }
-    void take(Norm &norm, int channels) {
+    template <class T> void take_layer(T &layer, int row) {
+        take(layer, SHAPES[row].channels * columns(row), SHAPES[row].channels);
+    }
+    void take_norm(Norm &norm, int row) {
+        const int channels = SHAPES[row].channels;
         take(norm, channels, channels);
         norm.running_mean = statistics, norm.running_var = statistics + channels;
         statistics += 2 * channels;
@@ -526,38 +543,40 @@ struct Cursor {
 };
 
 static void connect(Network &net, Cursor at) {
-    at.take(net.conv1, 8 * 9, 8), at.take(net.norm1, 8);
-    at.take(net.conv2, 16 * 8 * 9, 16), at.take(net.norm2, 16), at.take(net.norm2_pooled, 16);
-    at.take(net.conv3, 32 * 16 * 9, 32), at.take(net.norm3, 32), at.take(net.norm3_pooled, 32);
-    at.take(net.conv4, 32 * 32 * 9, 32), at.take(net.norm4, 32);
-    at.take(net.conv5, 32 * 32 * 4, 32);
-    at.take(net.classifier, 10 * 128, 10);
+    at.take_layer(net.conv1, CONV1), at.take_norm(net.norm1, CONV1);
+    at.take_layer(net.conv2, CONV2), at.take_norm(net.norm2, CONV2);
+    at.take_norm(net.norm2_pooled, POOL1);
+    at.take_layer(net.conv3, CONV3), at.take_norm(net.norm3, CONV3);
+    at.take_norm(net.norm3_pooled, POOL2);
+    at.take_layer(net.conv4, CONV4), at.take_norm(net.norm4, CONV4);
+    at.take_layer(net.conv5, CONV5);
+    at.take_layer(net.classifier, CLASSIFIER);
 }
 
 static void go_there(Network &net, Kept *pictures, int n) {
-    float y[24 * 24 * 16];  // the largest
+    float y[largest_output()];
     net.conv1.fold(nullptr);
     for (Kept *k = pictures; k < pictures + n; k++)
         net.conv1.run(k->x, y), activate(y, k->one, net.norm1);
-    net.norm1.finish_there(8, 26 * 26 * n);
+    net.norm1.finish_there(CONV1, n);
     net.conv2.fold(&net.norm1);
     for (Kept *k = pictures; k < pictures + n; k++)
         net.conv2.run(k->one.a, y), activate(y, k->two, net.norm2);
-    net.norm2.finish_there(16, 24 * 24 * n);
+    net.norm2.finish_there(CONV2, n);
     for (Kept *k = pictures; k < pictures + n; k++)
         pool(k->two, net.norm2, k->two_pooled, net.norm2_pooled);
-    net.norm2_pooled.finish_there(16, 12 * 12 * n);
+    net.norm2_pooled.finish_there(POOL1, n);
     net.conv3.fold(&net.norm2_pooled);
     for (Kept *k = pictures; k < pictures + n; k++)
         net.conv3.run(k->two_pooled.a, y), activate(y, k->three, net.norm3);
-    net.norm3.finish_there(32, 10 * 10 * n);
+    net.norm3.finish_there(CONV3, n);
     for (Kept *k = pictures; k < pictures + n; k++)
         pool(k->three, net.norm3, k->three_pooled, net.norm3_pooled);
-    net.norm3_pooled.finish_there(32, 5 * 5 * n);
+    net.norm3_pooled.finish_there(POOL2, n);
     net.conv4.fold(&net.norm3_pooled);
     for (Kept *k = pictures; k < pictures + n; k++)
         net.conv4.run(k->three_pooled.a, y), activate(y, k->four, net.norm4);
-    net.norm4.finish_there(32, 3 * 3 * n);
+    net.norm4.finish_there(CONV4, n);
 }
 
 struct Judgement {
@@ -570,30 +589,30 @@ struct Judgement {
 static Judgement judge(float *logits, const float *target, float weight) {
     int best = 0, wanted = 0;
     double total = 0, loss = 0;
-    for (int k = 0; k < 10; k++) {
+    for (int k = 0; k < CLASSES; k++) {
         best = logits[k] > logits[best] ? k : best;
         wanted = target[k] > target[wanted] ? k : wanted;
     }
-    for (int k = 0; k < 10; k++) total += __builtin_exp(double(logits[k]) - logits[best]);
+    for (int k = 0; k < CLASSES; k++) total += __builtin_exp(double(logits[k]) - logits[best]);
     const double norm = logits[best] + __builtin_log(total);  // log-softmax is logit - norm
-    for (int k = 0; k < 10; k++) {
+    for (int k = 0; k < CLASSES; k++) {
         loss += target[k] * (norm - logits[k]);
         logits[k] = weight * (__builtin_exp(logits[k] - norm) - target[k]);
     }
-    memset(logits + 10, 0, 6 * sizeof(float));  // the padding
+    memset(logits + CLASSES, 0, (PADDED_CLASSES - CLASSES) * sizeof(float));  // the padding
     return {weight * loss, best == wanted};
 }
 
 // The last two layers, there and back: no BatchNorm has to be waited for between them.
 static Judgement turn(Network &net, Kept &k, const float *target, float weight) {
-    float y[2][2][32], dy[2][2][32], logits[16];
-    net.conv5.run(k.four.a, y[0][0]);
-    net.classifier.run(y[0][0], logits);
+    float y[size(CONV5)], dy[size(CONV5)], logits[PADDED_CLASSES];
+    net.conv5.run(k.four.a, y);
+    net.classifier.run(y, logits);
     const Judgement judgement = judge(logits, target, weight);
-    frame_whole<1>(logits, net.classifier);
-    net.classifier.learn(y[0][0]);
-    net.classifier.run_back(dy[0][0]);
-    frame_whole<2>(dy[0][0], net.conv5);
+    frame_whole<SHAPES[CLASSIFIER].side>(logits, net.classifier);
+    net.classifier.learn(y);
+    net.classifier.run_back(dy);
+    frame_whole<SHAPES[CONV5].side>(dy, net.conv5);
     net.conv5.learn(k.four.a);
     net.conv5.run_back(k.dz);
     hear(k.dz, k.four, net.norm4);
@@ -601,34 +620,34 @@ static Judgement turn(Network &net, Kept &k, const float *target, float weight) 
 }
 
 static void come_back(Network &net, Kept *pictures, int n) {
-    net.norm4.finish_back(32, 3 * 3 * n);
+    net.norm4.finish_back(CONV4, n);
     for (Kept *k = pictures; k < pictures + n; k++) {
         deactivate(k->dz, k->four, net.norm4, net.conv4);
         net.conv4.learn(k->three_pooled.a);
         net.conv4.run_back(k->dz);
         hear(k->dz, k->three_pooled, net.norm3_pooled);
     }
-    net.norm3_pooled.finish_back(32, 5 * 5 * n);
+    net.norm3_pooled.finish_back(POOL2, n);
     for (Kept *k = pictures; k < pictures + n; k++)
         unpool(k->dz, k->three_pooled, net.norm3_pooled, net.norm3);
-    net.norm3.finish_back(32, 10 * 10 * n);
+    net.norm3.finish_back(CONV3, n);
     for (Kept *k = pictures; k < pictures + n; k++) {
         deactivate_pooled(k->dz, k->three_pooled, k->three, net.norm3, net.conv3);
         net.conv3.learn(k->two_pooled.a);
         net.conv3.run_back(k->dz);
         hear(k->dz, k->two_pooled, net.norm2_pooled);
     }
-    net.norm2_pooled.finish_back(16, 12 * 12 * n);
+    net.norm2_pooled.finish_back(POOL1, n);
     for (Kept *k = pictures; k < pictures + n; k++)
         unpool(k->dz, k->two_pooled, net.norm2_pooled, net.norm2);
-    net.norm2.finish_back(16, 24 * 24 * n);
+    net.norm2.finish_back(CONV2, n);
     for (Kept *k = pictures; k < pictures + n; k++) {
         deactivate_pooled(k->dz, k->two_pooled, k->two, net.norm2, net.conv2);
         net.conv2.learn(k->one.a);
         net.conv2.run_back(k->dz);
         hear(k->dz, k->one, net.norm1);
     }
-    net.norm1.finish_back(8, 26 * 26 * n);
+    net.norm1.finish_back(CONV1, n);
     for (Kept *k = pictures; k < pictures + n; k++) {
         deactivate(k->dz, k->one, net.norm1, net.conv1);
         net.conv1.learn(k->x);
@@ -656,13 +675,13 @@ extern "C" double gradients(const float *parameters, float *gradients, float *st
     Kept *pictures = (Kept *)(workspace + sizeof(Network));
     connect(net, {parameters, gradients, statistics});
     for (int64_t i = 0; i < n; i++)
-        for (int p = 0; p < 784; p++)
-            pictures[i].x[p] = images[i * 784 + p] * brightness + darkness;
+        for (int p = 0; p < PIXELS; p++)
+            pictures[i].x[p] = images[i * PIXELS + p] * brightness + darkness;
     go_there(net, pictures, n);
     double loss = 0;
     net.conv5.fold(&net.norm4), net.classifier.fold(nullptr);
     for (int64_t i = 0; i < n; i++) {
-        const Judgement judgement = turn(net, pictures[i], targets + i * 10, weight);
+        const Judgement judgement = turn(net, pictures[i], targets + i * CLASSES, weight);
         loss += judgement.loss, *correct += judgement.correct;
     }
     come_back(net, pictures, n);
@@ -675,13 +694,13 @@ extern "C" void logits(float *parameters, float *statistics, const uint8_t *imag
     Network &net = *(Network *)workspace;
     Kept &k = *(Kept *)(workspace + sizeof(Network));  // one picture's: none waits for others
     connect(net, {parameters, parameters, statistics});  // there are no gradients to write
-    net.norm1.recall(8), net.norm2.recall(16), net.norm2_pooled.recall(16);
-    net.norm3.recall(32), net.norm3_pooled.recall(32), net.norm4.recall(32);
+    net.norm1.recall(CONV1), net.norm2.recall(CONV2), net.norm2_pooled.recall(POOL1);
+    net.norm3.recall(CONV3), net.norm3_pooled.recall(POOL2), net.norm4.recall(CONV4);
     net.conv1.fold(nullptr), net.conv2.fold(&net.norm1), net.conv3.fold(&net.norm2_pooled);
     net.conv4.fold(&net.norm3_pooled), net.conv5.fold(&net.norm4), net.classifier.fold(nullptr);
-    float y[24 * 24 * 16], answer[16];
+    float y[largest_output()], answer[PADDED_CLASSES];
     for (int64_t i = 0; i < n; i++) {
-        for (int p = 0; p < 784; p++) k.x[p] = images[i * 784 + p] * brightness + darkness;
+        for (int p = 0; p < PIXELS; p++) k.x[p] = images[i * PIXELS + p] * brightness + darkness;
         net.conv1.run(k.x, y), activate(y, k.one, net.norm1);
         net.conv2.run(k.one.a, y), activate(y, k.two, net.norm2);
         pool(k.two, net.norm2, k.two_pooled, net.norm2_pooled);
@@ -690,6 +709,6 @@ extern "C" void logits(float *parameters, float *statistics, const uint8_t *imag
         net.conv4.run(k.three_pooled.a, y), activate(y, k.four, net.norm4);
         net.conv5.run(k.four.a, y);
         net.classifier.run(y, answer);
-        memcpy(logits + i * 10, answer, 10 * sizeof(float));
+        memcpy(logits + i * CLASSES, answer, CLASSES * sizeof(float));
     }
 }

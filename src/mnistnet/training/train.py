@@ -113,16 +113,6 @@ def resume(
     return _tracked(run, recipe, dataset, clock, on_progress, trackers, export)
 
 
-def summary_table() -> str:
-    """Lay out the network layer by layer: shapes, parameters, multiply-adds (by torchinfo)."""
-    from torchinfo import summary
-
-    from mnistnet.model.network import MnistNet
-
-    columns = ("output_size", "num_params", "mult_adds")
-    return str(summary(MnistNet(), (1, 1, 28, 28), col_names=columns, verbose=0, device="cpu"))
-
-
 def as_line(progress: Progress, recipe: Recipe) -> dict[str, Any]:
     """Give a line of a run's metrics; the speed is not of it, so that runs repeat to the byte."""
     images = ((progress.epoch - 1) * progress.batches + progress.batch) * recipe.batch_size
