@@ -14,9 +14,8 @@ from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
 from mnistnet.errors import DataError
-from mnistnet.metrics.corruptions import CORRUPTIONS, corrupt
+from mnistnet.metrics.corruptions import CORRUPTIONS
 from mnistnet.metrics.intervals import paired_difference
-from mnistnet.metrics.robustness import measure_robustness
 from mnistnet.report import png
 from mnistnet.report.build import MNIST_TEST_LABEL_ERRORS, Against, build_report
 from mnistnet.report.html import render_html
@@ -176,25 +175,9 @@ def test_verdicts_need_a_p_value_below_5_percent(n_right, other_right, verdict):
     assert (report["against"]["p"] < 0.05) == (verdict != "cannot tell")
 
 
-def test_robustness_is_the_error_on_spoilt_images_with_a_picture_of_each(labels, answers, images):
-    dark = images.mean(axis=(1, 2)) < 40
-
-    def predict(pictures):  # wrong wherever a picture is brighter than digits are
-        bright = pictures.mean(axis=(1, 2)) >= 40
-        return np.eye(10)[(labels[: len(pictures)] + bright) % 10]
-
-    measured = measure_robustness(predict, images, labels, severity=3, seed=5)
-    assert measured["clean_error"] == pytest.approx(1 - dark.mean())
-    errors = []
-    for name in CORRUPTIONS:
-        bright = corrupt(images, name, severity=3, seed=5).mean(axis=(1, 2)) >= 40
-        c = measured["corruptions"][name]
-        assert (c["wrong"], c["error"]) == (bright.sum(), bright.mean())
-        ends = stats.binomtest(int(bright.sum()), 200).proportion_ci(method="wilson")
-        assert (c["low"], c["high"]) == pytest.approx(ends)
-        errors.append(bright.mean())
-    assert measured["mean_error"] == pytest.approx(np.mean(errors))
-
+def test_a_report_shows_a_few_digits_under_each_corruption(labels, answers, images):
+    errors = {name: {"wrong": 0, "error": 0.0, "low": 0.0, "high": 1.0} for name in CORRUPTIONS}
+    measured = {"seed": 5, "n": 200, "clean_error": 0.0, "mean_error": 0.0, "corruptions": errors}
     report = build_report(labels, answers, images, **ABOUT, robustness={"network": measured})
     pictures = report["pictures"]["corruptions"]
     assert list(pictures) == ["clean", *CORRUPTIONS]
@@ -215,7 +198,7 @@ def test_a_full_report_fits_into_a_bundle(mnist):
     labels, images = mnist.test.labels, mnist.test.images
     draw = np.random.default_rng(0)
     answers, others = draw.dirichlet(np.ones(10), (2, len(labels)))
-    flat = {"severity": 3, "seed": 0, "n": 1, "clean_error": 0.0, "mean_error": 0.0}
+    flat = {"seed": 0, "n": 1, "clean_error": 0.0, "mean_error": 0.0}
     spoilt = {name: {"wrong": 0, "error": 0.0, "low": 0.0, "high": 1.0} for name in CORRUPTIONS}
     report = build_report(
         labels,
@@ -308,10 +291,3 @@ def test_an_image_without_an_answer_is_wrong_and_in_no_figure_on_probabilities(
 def test_no_answer_to_any_image_is_refused(labels, images):
     with pytest.raises(DataError, match="no ink"):
         build_report(labels, np.zeros((200, 10)), images, **ABOUT)
-
-
-def test_no_answer_counts_as_wrong_in_robustness(images):
-    measured = measure_robustness(lambda x: np.zeros((len(x), 10)), images[:3], np.zeros(3, int))
-    assert measured["clean_error"] == measured["mean_error"] == 1
-    with pytest.raises(DataError, match="3 labels"):
-        measure_robustness(lambda _: np.zeros((2, 10)), images[:3], np.zeros(3, int))

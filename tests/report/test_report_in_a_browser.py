@@ -78,7 +78,7 @@ onload = () => {
 def folder(tmp_path_factory, labels, answers, other_answers, images):
     folder = tmp_path_factory.mktemp("report")
     spoilt = {name: {"error": 0.5, "low": 0.4, "high": 0.6} for name in CORRUPTIONS}
-    measured = {"severity": 3, "seed": 0, "n": 200, "clean_error": 0.01, "mean_error": 0.035}
+    measured = {"seed": 0, "n": 200, "clean_error": 0.01, "mean_error": 0.035}
     report = build_report(
         labels,
         answers,

@@ -30,7 +30,7 @@ def full_report(labels, answers, other_answers, images, *, name="default"):
         c: {"wrong": i, "error": i / 200, "low": i / 300, "high": i / 150}
         for i, c in enumerate(CORRUPTIONS)
     }
-    measured = {"severity": 3, "seed": 0, "n": 200, "clean_error": 0.01, "mean_error": 0.035}
+    measured = {"seed": 0, "n": 200, "clean_error": 0.01, "mean_error": 0.035}
     return build_report(
         labels,
         answers,

@@ -11,7 +11,7 @@ pictures that show no digit.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,8 @@ from mnistnet import data as datasets
 from mnistnet.errors import DataError
 from mnistnet.evaluation.measures import (
     Progress,
+    measure_both_paths,
     measure_not_digits,
-    measure_robustness,
     measure_speed,
 )
 from mnistnet.evaluation.subject import opened
@@ -121,7 +121,8 @@ def _judge_images(
     if other:
         parts["against"] = Against(other.name, other.classify(images), other.about)
     if not quick:
-        parts["robustness"] = measure_robustness(model, images, labels, on_progress)
+        paths = measure_both_paths(model, images, labels, on_progress)
+        parts["robustness"] = {path: asdict(measured) for path, measured in paths.items()}
         parts["speed"] = measure_speed(model, images, on_progress)
         parts["not_digits"] = measure_not_digits(model, on_progress)
     about = {"name": model.name, **model.about}

@@ -1,24 +1,26 @@
-"""What `mnistnet eval` measures beside the answers: under corruption, on no digits, against time.
+"""Measure what `mnistnet eval` adds to the scores: robustness, pictures of no digit, speed.
 
-    measure_robustness(model, images, labels, print)    # mean errors, on both paths
-    measure_not_digits(model, print)                    # {"letters": [0.71, …], …}
-    measure_speed(model, images, print)                 # images a second, ms a picture
+    measure_both_paths(subject, images, labels, on_progress)     # mean errors under corruption
+    measure_not_digits(subject, on_progress)                     # {"letters": [0.71, …], …}
+    measure_speed(subject, images, on_progress)                  # images a second, ms a picture
 
-Each takes some seconds, and the last is another on every machine: no bundle holds them.
+Each takes some seconds, and speed differs from one machine to another: no bundle holds them.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from mnistnet.inference.labelled import as_row
 from mnistnet.metrics.negatives import draw_negatives
-from mnistnet.metrics.robustness import measure_robustness as robustness_of
+from mnistnet.metrics.robustness import corrupt_all, evenly_spaced, measure_robustness
+from mnistnet.metrics.timing import spread, time_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,12 +28,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnistnet.evaluation.subject import Judged
+    from mnistnet.metrics.robustness import CorruptionSuite, Robustness
 
-IMAGES = 2000  # spread over the whole test set, whose halves are of different writers
-ROBUSTNESS_PASSES = 16  # the fifteen corruptions, and the images as they are
 ROUNDS = 20  # of timing many images
 PICTURES_TIMED = 100
-NOT_DIGITS = 100  # drawn of each kind, the same for every model
+NOT_DIGITS = 100  # drawn of each kind, the same for every network
 
 
 class Progress(NamedTuple):
@@ -42,50 +43,49 @@ class Progress(NamedTuple):
     total: int
 
 
-def measure_robustness(
-    model: Judged,
+def measure_both_paths(
+    subject: Judged,
     images: NDArray[np.uint8],
     labels: NDArray[np.uint8],
     on_progress: Callable[[Progress], None],
-) -> dict[str, dict[str, Any]]:
-    """Spoil images in every way, and have the network and the picture graph read them."""
-    images, labels = _some(images), _some(labels)
-    predictor = model.predictor()
+) -> dict[str, Robustness]:
+    """Return the robustness of the network alone, and of the picture graph."""
+    suite = corrupt_all(images, labels)
+    predictor = subject.predictor()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
 
-        def through_graph(spoilt: NDArray[np.uint8]) -> NDArray[np.float32]:
-            return np.stack([as_row(answer) for answer in pool.map(predictor.predict, spoilt)])
+        def through_graph(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return np.stack([as_row(answer) for answer in pool.map(predictor.predict, images)])
 
         return {
-            "network": _measured("network", model.classify, images, labels, on_progress),
-            "picture": _measured("picture graph", through_graph, images, labels, on_progress),
+            "network": _measured("network", subject.classify, suite, on_progress),
+            "picture": _measured("picture graph", through_graph, suite, on_progress),
         }
 
 
 def _measured(
     path: str,
-    answer: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-    images: NDArray[np.uint8],
-    labels: NDArray[np.uint8],
+    predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    suite: CorruptionSuite,
     on_progress: Callable[[Progress], None],
-) -> dict[str, Any]:
-    done, total = 0, ROBUSTNESS_PASSES * len(images)
+) -> Robustness:
+    done, total = 0, (1 + len(suite.corrupted)) * len(suite.clean)
 
-    def counting(spoilt: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def counting(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         nonlocal done
-        rows = answer(spoilt)
-        done += len(spoilt)
+        rows = predict(images)
+        done += len(images)
         on_progress(Progress(f"robustness of the {path}", done, total))
         return rows
 
-    return robustness_of(counting, images, labels)
+    return measure_robustness(counting, suite)
 
 
 def measure_not_digits(
-    model: Judged, on_progress: Callable[[Progress], None]
+    subject: Judged, on_progress: Callable[[Progress], None]
 ) -> dict[str, list[float]]:
-    """Have the picture graph read pictures that show no digit: its confidence in each, by kind."""
-    predictor, drawn = model.predictor(), draw_negatives(NOT_DIGITS, seed=0)
+    """Return the picture graph's confidence in pictures that show no digit, by kind."""
+    predictor, drawn = subject.predictor(), draw_negatives(NOT_DIGITS, seed=0)
     confidences: dict[str, list[float]] = {}
     total = NOT_DIGITS * len(drawn)
     for kind, pictures in drawn.items():
@@ -96,35 +96,17 @@ def measure_not_digits(
 
 
 def measure_speed(
-    model: Judged, images: NDArray[np.uint8], on_progress: Callable[[Progress], None]
+    subject: Judged, images: NDArray[np.uint8], on_progress: Callable[[Progress], None]
 ) -> dict[str, Any]:
     """Time many images at once, and pictures of 280×280 pixels one by one."""
     on_progress(Progress("timing", 0, 1))
-    images = _some(images)
-    predict = model.predictor().predict
+    images = images[evenly_spaced(len(images))]
+    predict = subject.predictor().predict
     pictures = [np.kron(image, np.ones((10, 10), np.uint8)) for image in images[:PICTURES_TIMED]]
-    model.classify(images), predict(pictures[0])  # what the first call sets up is not timed
-    rounds_s = [_time_s(model.classify, images) for _ in range(ROUNDS)]
-    pictures_s = [_time_s(predict, picture) for picture in pictures]
+    images_s = time_calls([partial(subject.classify, images)] * ROUNDS)
+    pictures_s = time_calls([partial(predict, picture) for picture in pictures])
     return {
-        "images_per_s": _spread([len(images) / seconds for seconds in rounds_s]),
-        "ms_per_picture": _spread([1000 * seconds for seconds in pictures_s]),
-        "runtime": model.runtime,
+        "images_per_s": asdict(spread([len(images) / seconds for seconds in images_s])),
+        "ms_per_picture": asdict(spread([1000 * seconds for seconds in pictures_s])),
+        "runtime": subject.runtime,
     }
-
-
-def _some(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Take as many as are measured on, from all over the set."""
-    n = min(IMAGES, len(array))
-    return array[np.arange(n) * len(array) // n]
-
-
-def _time_s(answer: Callable[[Any], object], question: Any) -> float:
-    started = time.perf_counter()
-    answer(question)
-    return time.perf_counter() - started
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    low, median, high = (float(q) for q in np.percentile(values, (25, 50, 75)))
-    return {"median": median, "low": low, "high": high, "n": len(values)}

@@ -13,11 +13,9 @@ import math
 import subprocess
 import sys
 import tempfile
-import time
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,11 +37,12 @@ from mnistnet.gate.checks import (
     refusal,
 )
 from mnistnet.inference import Predictor
-from mnistnet.metrics.corruptions import CORRUPTIONS, corrupt
-from mnistnet.metrics.scores import accuracy, expected_calibration_error
+from mnistnet.metrics.robustness import corrupt_all, measure_robustness
+from mnistnet.metrics.scores import expected_calibration_error
+from mnistnet.metrics.timing import time_in_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
     from mnistnet.gate.checks import Verdict
 
 RULES = Path("gates.toml")  # in the repository's root, where the command is run
-CORRUPTED_IMAGES = 2000
+PARITY_IMAGES = 2000
 BATCH = 128  # images a round of the timing; as many as the predictor takes at once
 ROUNDS = 60
 SERVE_TIMEOUT_S = 60
@@ -98,7 +97,7 @@ def gate(
         verify(bundle)
     try:
         verify(candidate)
-        parity = _parity(candidate, test.images[:CORRUPTED_IMAGES])
+        parity = _parity(candidate, test.images[:PARITY_IMAGES])
         measured = measure([candidate, *others], test)
     except (BundleError, WeightsError) as error:
         return refusal(str(error))
@@ -120,17 +119,15 @@ def measure(bundles: Sequence[Path], test: Split) -> dict[Path, Measured]:
         BundleError: a bundle is damaged.
     """
     predictors = {bundle: Predictor(bundle) for bundle in bundles}
-    every = max(1, len(test) // CORRUPTED_IMAGES)  # the second half of MNIST's is the harder one
-    images, labels = (part[::every][:CORRUPTED_IMAGES] for part in (test.images, test.labels))
-    errors = _corruption_errors(list(predictors.values()), images, labels)
+    suite = corrupt_all(test.images, test.labels)
     measured = {}
-    for (bundle, predictor), error in zip(predictors.items(), errors, strict=True):
+    for bundle, predictor in predictors.items():
         probabilities = predictor.classify(test.images)
         measured[bundle] = Measured(
             correct=probabilities.argmax(1) == test.labels,
             calibration_error=expected_calibration_error(probabilities, test.labels),
-            corruption_error=error,
-            corruption_images=len(images),
+            corruption_error=measure_robustness(predictor.classify, suite).mean_error,
+            corruption_images=len(suite.clean),
             parameters=_parameter_count(bundle),
             size_bytes=sum(f.size_bytes for f in predictor.manifest.files.values()),
         )
@@ -141,18 +138,6 @@ def _read_rules(path: Path | None) -> Rules:
     if path is None and not RULES.is_file():
         return Rules()
     return read_rules(path or RULES)
-
-
-def _corruption_errors(
-    predictors: Sequence[Predictor], images: NDArray[np.uint8], labels: NDArray[np.uint8]
-) -> list[float]:
-    """Give each predictor's mean error over all corruptions, each weighing the same."""
-    totals = [0.0] * len(predictors)
-    for name in CORRUPTIONS:
-        spoilt = corrupt(images, name)
-        for i, predictor in enumerate(predictors):
-            totals[i] += 1 - accuracy(labels, predictor.classify(spoilt).argmax(1))
-    return [total / len(CORRUPTIONS) for total in totals]
 
 
 def _parameter_count(bundle: Path) -> int:
@@ -222,26 +207,11 @@ def _time(candidate: Path, champion: Path, images: NDArray[np.uint8]) -> Latency
     ours, theirs = Predictor(candidate), Predictor(champion)
     batch, picture = images[:BATCH], _as_picture(images[0])
     return Latency(
-        images=_ratio(partial(ours.classify, batch), partial(theirs.classify, batch)),
-        picture=_ratio(partial(ours.predict, picture), partial(theirs.predict, picture)),
+        images=time_in_turn(
+            partial(ours.classify, batch), partial(theirs.classify, batch), ROUNDS
+        ).median,
+        picture=time_in_turn(
+            partial(ours.predict, picture), partial(theirs.predict, picture), ROUNDS
+        ).median,
         rounds=ROUNDS,
     )
-
-
-def _ratio(ours: Callable[[], object], theirs: Callable[[], object]) -> float:
-    """Give the median over rounds of our time over theirs; who is first changes every round."""
-    ours(), theirs()  # what is loaded only once does not count
-    ratios = []
-    for i in range(ROUNDS):
-        if i % 2:
-            theirs_s, ours_s = _seconds(theirs), _seconds(ours)
-        else:
-            ours_s, theirs_s = _seconds(ours), _seconds(theirs)
-        ratios.append(ours_s / theirs_s)
-    return median(ratios)
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started

@@ -1,16 +1,17 @@
-"""The image operations that `corruptions` is built from, the same to the bit on every machine.
+"""Image operations for `corruptions`, the same to the bit on every machine.
 
     >>> gaussian_blur(images, sigma=0.7)         # images float32 (N, 28, 28)
 
-Whatever a processor or a maths library may round in its own way stays out: weights are rounded
-to multiples of 2⁻¹⁶ before use, sums are taken in a written order, one array operation at a
-time, and of the operations on pixels only + − × ÷ √ are used, which IEEE 754 defines exactly.
-Random numbers are a generator's raw words, whose stream NumPy promises never to change.
+Nothing is used that processors or maths libraries round differently. Weights are rounded to
+multiples of 2⁻¹⁶ before use, sums have a fixed order, one array operation at a time, and pixels
+meet only + − × ÷ √, which IEEE 754 defines exactly. Random numbers come from a generator's raw
+words, whose stream NumPy promises never to change.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,27 +27,35 @@ SIDE = 28
 CENTRE = 13.5  # of the pixel grid
 
 
-def uniform(seed: int, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Draw numbers from [0, 1), a stream for each pair of seed and name.
+@dataclass(frozen=True)
+class RandomStreams:
+    """Uniform random numbers that depend on a seed, a corruption and the name of their use."""
 
-    The first axis counts images: image i gets the same numbers however many follow it.
-    """
-    words = np.random.PCG64([seed, *name.encode()]).random_raw(math.prod(shape))
-    return ((words >> np.uint64(11)) * np.float64(2.0**-53)).reshape(shape)
+    seed: int
+    corruption: str
+
+    def uniform(self, name: str, *shape: int) -> NDArray[np.float64]:
+        """Return numbers from [0, 1), a stream for each name.
+
+        The first axis counts images: image i gets the same numbers however many follow it.
+        """
+        key = [self.seed, *f"{self.corruption}: {name}".encode()]
+        words = np.random.PCG64(key).random_raw(math.prod(shape))
+        return ((words >> np.uint64(11)) * np.float64(2.0**-53)).reshape(shape)
 
 
 def exact(weight: float) -> float:
-    """Round a weight to a multiple of 2⁻¹⁶, beyond what maths libraries disagree on."""
+    """Round a weight to a multiple of 2⁻¹⁶, coarser than what maths libraries disagree on."""
     return round(weight * 2**16) / 2**16
 
 
 def gaussian_weights(sigma: float) -> list[float]:
-    """Give the right half of a Gaussian, its centre first, cut at 4 sigma; not yet of sum 1."""
+    """Return the right half of a Gaussian, centre first, cut at 4 sigma and not normalised."""
     return [math.exp(-0.5 * (i / sigma) ** 2) for i in range(int(4 * sigma + 0.5) + 1)]
 
 
 def gaussian_blur(images: Images, sigma: float) -> Images:
-    """Blur with a Gaussian of `sigma` pixels; beyond the edge, the edge's pixels go on."""
+    """Blur with a Gaussian of `sigma` pixels; edge pixels are repeated beyond the edge."""
     half = gaussian_weights(sigma)
     total = math.fsum([*half, *half[1:]])
     weights = [exact(weight / total) for weight in [*half[:0:-1], *half]]
@@ -54,7 +63,7 @@ def gaussian_blur(images: Images, sigma: float) -> Images:
 
 
 def correlate(images: Images, weights: Sequence[float], axis: int) -> Images:
-    """Slide an odd number of weights along one axis; beyond the edge, its pixels go on."""
+    """Correlate with an odd number of weights along one axis; edge pixels are repeated."""
     reach = len(weights) // 2
     padding = [(reach, reach) if i == axis else (0, 0) for i in range(3)]
     padded = np.moveaxis(np.pad(images, padding, mode="edge"), axis, 0)
@@ -66,7 +75,7 @@ def correlate(images: Images, weights: Sequence[float], axis: int) -> Images:
 
 
 def shift(images: Images, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Images:
-    """Move each image down and right by its own whole number of pixels (N,), zeros moving in."""
+    """Shift each image down and right by its own whole number of pixels (N,); zeros move in."""
     margin = int(max(abs(rows).max(), abs(columns).max()))
     padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin)))
     grid = np.arange(SIDE) + margin
@@ -77,11 +86,11 @@ def shift(images: Images, rows: NDArray[np.int64], columns: NDArray[np.int64]) -
 
 
 def warp(images: Images, matrix: tuple[float, float, float, float]) -> Images:
-    """Map images linearly about their centre, bilinearly, with zeros around them.
+    """Map images linearly about their centre, with bilinear interpolation and zero padding.
 
     Args:
         images: (N, 28, 28).
-        matrix: a, b, c, d: the pixel at (x, y) from the centre is fetched from
+        matrix: a, b, c, d: the output pixel at (x, y) from the centre is the input at
             (a·x + b·y, c·x + d·y).
     """
     a, b, c, d = (exact(entry) for entry in matrix)
@@ -98,29 +107,29 @@ def warp(images: Images, matrix: tuple[float, float, float, float]) -> Images:
 
 
 def plasma(noise: NDArray[np.float64], decay: float) -> NDArray[np.float64]:
-    """Turn noise into clouds from 0 to 1 that wrap around, by the diamond-square algorithm.
+    """Return plasma clouds in [0, 1] that wrap around, by the diamond-square algorithm.
 
     Fournier, Fussell & Carpenter 1982 (Communications of the ACM 25:371–384): midpoints are the
-    mean of their four neighbours plus noise, which halves its reach and falls by `decay`² with
-    each step.
+    mean of their four neighbours plus noise, whose amplitude falls by `decay`² while the distance
+    halves.
 
     Args:
         noise: (M, S, S) from [0, 1); S a power of two.
-        decay: how smooth; 1 is as rough as it gets.
+        decay: how smooth; 1 is the roughest.
     """
     clouds = np.zeros_like(noise)
     step, strength = noise.shape[1], 1.0
     while step >= 2:
         half = step // 2
-        wobble = (2 * noise - 1) * strength
+        offsets = (2 * noise - 1) * strength
         corners = clouds[:, ::step, ::step]
         pairs = corners + np.roll(corners, -1, axis=1)
-        centres = (pairs + np.roll(pairs, -1, axis=2)) / 4 + wobble[:, half::step, half::step]
+        centres = (pairs + np.roll(pairs, -1, axis=2)) / 4 + offsets[:, half::step, half::step]
         clouds[:, half::step, half::step] = centres
-        beside = centres + np.roll(centres, 1, axis=1) + corners + np.roll(corners, -1, axis=2)
-        clouds[:, ::step, half::step] = beside / 4 + wobble[:, ::step, half::step]
-        below = centres + np.roll(centres, 1, axis=2) + corners + np.roll(corners, -1, axis=1)
-        clouds[:, half::step, ::step] = below / 4 + wobble[:, half::step, ::step]
+        level = centres + np.roll(centres, 1, axis=1) + corners + np.roll(corners, -1, axis=2)
+        clouds[:, ::step, half::step] = level / 4 + offsets[:, ::step, half::step]
+        upright = centres + np.roll(centres, 1, axis=2) + corners + np.roll(corners, -1, axis=1)
+        clouds[:, half::step, ::step] = upright / 4 + offsets[:, half::step, ::step]
         step, strength = half, strength / decay**2
     clouds -= clouds.min(axis=(1, 2), keepdims=True)
     clouds /= clouds.max(axis=(1, 2), keepdims=True)
@@ -128,49 +137,49 @@ def plasma(noise: NDArray[np.float64], decay: float) -> NDArray[np.float64]:
 
 
 def canny(images: Images, sigma: float) -> NDArray[np.bool_]:
-    """Find edges: bool (N, 28, 28).
+    """Return where the edges are: bool (N, 28, 28).
 
-    Canny 1986 (IEEE PAMI 8:679–698): blur, Sobel gradient, keep what is steepest across its
-    own direction, then keep faint edges (steeper than a tenth of the range of grey) only
-    where they hang together with clear ones (a fifth).
+    Canny 1986 (IEEE PAMI 8:679–698): blur, Sobel gradient, non-maximum suppression, and
+    hysteresis: weak edges (a gradient of at least a tenth of the range of grey) are kept only
+    where they are connected to strong ones (a fifth).
     """
     smooth = gaussian_blur(images, sigma)
     across = correlate(correlate(smooth, (1, 2, 1), axis=1), (-1, 0, 1), axis=2)
     down = correlate(correlate(smooth, (1, 2, 1), axis=2), (-1, 0, 1), axis=1)
-    steepness = np.sqrt(across * across + down * down)
-    edges = _is_ridge(steepness, across, down)
-    faint = edges & (steepness >= np.float32(0.1 * 255))
-    kept = edges & (steepness >= np.float32(0.2 * 255))
+    gradient = np.sqrt(across * across + down * down)
+    edges = _is_ridge(gradient, across, down)
+    weak = edges & (gradient >= np.float32(0.1 * 255))
+    kept = edges & (gradient >= np.float32(0.2 * 255))
     while True:
         grown = kept.copy()
         for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
             grown |= _neighbour(kept, dy, dx) | _neighbour(kept, -dy, -dx)
-        grown &= faint
+        grown &= weak
         if (grown == kept).all():
             return kept
         kept = grown
 
 
-def _is_ridge(steepness: Images, across: Images, down: Images) -> NDArray[np.bool_]:
-    """Say where the slope is steepest, compared with the pixels before and after it."""
+def _is_ridge(gradient: Images, across: Images, down: Images) -> NDArray[np.bool_]:
+    """Return where the gradient is a maximum along its own direction (one of eight)."""
     tangent = np.float32(exact(math.tan(math.pi / 8)))  # bounds the eight directions
     is_level = abs(down) <= tangent * abs(across)
     is_upright = abs(across) <= tangent * abs(down)
     is_falling = ~is_level & ~is_upright & (across * down > 0)
     is_rising = ~(is_level | is_upright | is_falling)
-    ridge = np.zeros(steepness.shape, dtype=bool)
-    for goes, (dy, dx) in (
+    ridge = np.zeros(gradient.shape, dtype=bool)
+    for is_along, (dy, dx) in (
         (is_level, (0, 1)),
         (is_upright, (1, 0)),
         (is_falling, (1, 1)),
         (is_rising, (1, -1)),
     ):
-        after, before = _neighbour(steepness, dy, dx), _neighbour(steepness, -dy, -dx)
-        ridge |= goes & (steepness > before) & (steepness >= after)
+        after, before = _neighbour(gradient, dy, dx), _neighbour(gradient, -dy, -dx)
+        ridge |= is_along & (gradient > before) & (gradient >= after)
     return ridge
 
 
 def _neighbour(images: NDArray[Any], dy: int, dx: int) -> NDArray[Any]:
-    """Give for each pixel the one `dy` below and `dx` to its right; zero beyond the edge."""
+    """Return for each pixel the one `dy` below and `dx` to its right; zero beyond the edge."""
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
     return padded[:, 1 + dy : 1 + dy + SIDE, 1 + dx : 1 + dx + SIDE]

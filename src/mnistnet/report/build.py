@@ -273,8 +273,7 @@ def _spoilt(
     places = np.sort(firsts)[:SHOWN_SPOILT]
     row = images[places]
     strips = {"clean": row} | {
-        name: corrupt(row, name, severity=measured["severity"], seed=measured["seed"])
-        for name in measured["corruptions"]
+        name: corrupt(row, name, seed=measured["seed"]) for name in measured["corruptions"]
     }
     pictures = {name: png.data_uri(np.hstack(strip)) for name, strip in strips.items()}
     return {"corruptions": pictures, "spoilt_digits": truth[places].tolist()}

@@ -130,9 +130,9 @@ def robustness(report: Report) -> Element | None:
         "robustness",
         "What if the picture is spoilt?",
         f"Pictures from all over the set are spoilt in {len(cards)} ways that leave a person able "
-        "to read them, and read again. The names are those of the MNIST-C benchmark; the strength "
-        f"is {first['severity']} of 5 (3 is MNIST-C's own). The 28×28 network sees the pixels as "
-        "they are; the picture graph first finds, centres and scales the ink.",
+        "to read them, and read again. Names and strength are those of the MNIST-C benchmark. The "
+        "28×28 network sees the pixels as they are; the picture graph first finds, centres and "
+        "scales the ink.",
         scrolling(table("Share of mistakes", heads, rows), "Robustness"),
         f"Below, bars and figures are the share of mistakes, with {SURE} intervals; all bars have "
         f"the same scale, which ends at {percent(scale, 0)}.",
