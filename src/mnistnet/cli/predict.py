@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnistnet.inference import Prediction, Predictor
+    from mnistnet.inference import Prediction
 
-CLOSE = 0.1  # a second guess at least this probable is worth a word
+MIN_SECOND_PROBABILITY = 0.1  # of a second guess that is printed
 SHADES = " ·░▒▓█"
 
 
@@ -49,9 +49,11 @@ def predict(
     warnings.simplefilter("ignore")  # of oddities in a file that do not matter for a digit
     predictor = Predictor(bundle, threshold=threshold)
     failed = False
-    for name in _expanded(paths):
+    for name, problem in _pictures(paths):
         try:
-            prediction = _read(predictor, name)
+            if problem:
+                raise problem
+            prediction = predictor.predict(_stdin() if name == "-" else name)
         except PictureError as error:
             failed = True
             _print_error(name, error, as_json=as_json)
@@ -62,47 +64,27 @@ def predict(
     return 1 if failed else 0
 
 
-def _expanded(paths: tuple[str, ...]) -> Iterator[str]:
-    """Put the pictures below a folder in the folder's place."""
+def _pictures(paths: tuple[str, ...]) -> Iterator[tuple[str, PictureError | None]]:
+    """Yield the name of each picture, those in a folder for the folder, or what is wrong there."""
+    from mnistnet.inference.folders import find_pictures
+
     for path in paths:
         if path == "-" or not os.path.isdir(path):  # noqa: PTH112 – false, whatever the name is
-            yield path
-        else:
-            yield from _below(path)
+            yield path, None
+            continue
+        pictures, unreadable = find_pictures(Path(path))
+        yield from ((str(picture), None) for picture in pictures)
+        for folder in map(str, unreadable):
+            yield folder, PictureError(f"{folder}: is a folder that cannot be read; check who may")
+        if not pictures and not unreadable:
+            hint = "they end in .png, .jpg and the like"
+            yield path, PictureError(f"{path}: holds no pictures; {hint}")
 
 
-def _below(folder: str) -> Iterator[str]:
-    """Give the pictures below a folder, in order; links to folders are not followed.
+def _stdin() -> NDArray[np.uint8]:
+    from mnistnet.inference.decoding import MAX_FILE_BYTES, decode
 
-    A folder that cannot be read is given too, and so is one that has no pictures: reading it as
-    a picture fails, so that they are reported.
-    """
-    from mnistnet.inference.decoding import SUFFIXES
-
-    closed: list[OSError] = []
-    found = False
-    for place, subfolders, files in os.walk(folder, onerror=closed.append):
-        subfolders.sort()
-        for file in sorted(files):
-            if Path(file).suffix.lower() in SUFFIXES:
-                found = True
-                yield str(Path(place) / file)
-    yield from (str(error.filename) for error in closed)
-    if not found and not closed:
-        yield folder
-
-
-def _read(predictor: Predictor, name: str) -> Prediction:
-    if name == "-":
-        from mnistnet.inference.decoding import MAX_FILE_BYTES, decode
-
-        content = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
-        return predictor.predict(decode(content, "standard input"))
-    if os.path.isdir(name):  # noqa: PTH112 – as above
-        if not os.access(name, os.R_OK | os.X_OK):
-            raise PictureError(f"{name}: is a folder that cannot be read; check who may")
-        raise PictureError(f"{name}: holds no pictures; they end in .png, .jpg and the like")
-    return predictor.predict(name)
+    return decode(sys.stdin.buffer.read(MAX_FILE_BYTES + 1), "standard input")
 
 
 def _line(name: str, prediction: Prediction) -> str:
@@ -111,7 +93,7 @@ def _line(name: str, prediction: Prediction) -> str:
         return f"{name}: no digit ({prediction.reason})"
     unsure = "" if prediction.sure else "  not sure"
     second, probability = prediction.second_guess()
-    other = f" (or {second}, {probability:.1%})" if probability >= CLOSE else ""
+    other = f" (or {second}, {probability:.1%})" if probability >= MIN_SECOND_PROBABILITY else ""
     return f"{name}: {prediction.digit}  {prediction.confidence:.1%}{unsure}{other}"
 
 

@@ -25,7 +25,7 @@ from mnistnet.evaluation.measures import (
 )
 from mnistnet.evaluation.subject import opened
 from mnistnet.files import replace_folder, write_bytes, write_json
-from mnistnet.inference.labelled import find_labelled, is_labelled, read_labelled
+from mnistnet.inference.folders import find_labelled, is_labelled, predict_labelled
 from mnistnet.report.build import Against, build_report, report_on
 from mnistnet.report.html import render_html
 
@@ -141,7 +141,7 @@ def _judge_pictures(
     """Judge on people's own pictures, which are as cameras and programs make them."""
     pictures = find_labelled(folder)
     n = len(pictures.names)
-    answers = read_labelled(
+    answers = predict_labelled(
         pictures,
         [judged.predictor() for judged in (model, other) if judged],
         on_progress=lambda done: on_progress(Progress(f"reading {n:,} pictures", done, n)),
@@ -155,7 +155,7 @@ def _judge_pictures(
         dataset={"name": f"the pictures in {name}", "pictures": n, "sha256": answers.sha256},
         model={"name": model.name, **model.about},
         file_names=answers.names,
-        undecoded=answers.unread,
+        undecoded=answers.left_out,
         threshold=model.threshold,
         not_digits=None if quick else measure_not_digits(model, on_progress),
         against=against,

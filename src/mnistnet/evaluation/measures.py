@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mnistnet.inference.labelled import as_row
+from mnistnet.inference.folders import as_row
 from mnistnet.metrics.negatives import draw_negatives
 from mnistnet.metrics.robustness import corrupt_all, evenly_spaced, measure_robustness
 from mnistnet.metrics.timing import spread, time_calls

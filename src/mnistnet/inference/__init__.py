@@ -1,4 +1,4 @@
-"""Pictures and images in, digits out, through a bundle's graphs alone: no torch."""
+"""Pictures → digits, through a bundle's graphs alone: no torch."""
 
 from mnistnet.inference.predictor import Prediction, Predictor
 
