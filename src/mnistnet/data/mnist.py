@@ -1,4 +1,4 @@
-"""What is known about MNIST: its four files to the byte, and who serves them."""
+"""MNIST's four files, known to the byte."""
 
 from __future__ import annotations
 
@@ -35,11 +35,4 @@ MNIST = (
         10_008,
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     ),
-)
-
-# Each serves `<mirror><name>.gz`. The authors' own site no longer does.
-MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    "https://raw.githubusercontent.com/fgnt/mnist/master/",
 )
