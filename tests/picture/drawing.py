@@ -1,8 +1,8 @@
-"""Pictures of known digits, drawn from strokes: `draw_suite(seed)` gives some hundreds.
+"""Pictures of known digits, drawn from strokes: `draw_suite(seed)` returns some hundreds.
 
-A digit is a few curves through hand-placed points, shaken a little so that no two are alike.
-They are inked on a paper (plain, unevenly lit, lined, squared, grainy) and saved or not as a
-JPEG. Everything random comes from one seeded generator: the same seed, the same pictures.
+A digit is a few curves through hand-placed points, shaken a little so that no two are alike, on
+paper (plain, unevenly lit, lined, squared, grainy), and compressed as a JPEG or not. Everything
+random comes from one seeded generator: the same seed, the same pictures.
 """
 
 from __future__ import annotations
@@ -12,15 +12,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from mnistnet.metrics.negatives import lay_curve
+from mnistnet.data.strokes import (
+    draw_ink,
+    draw_ruling,
+    handwritten,
+    light_paper,
+    photograph,
+    smooth,
+)
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from mnistnet.data.strokes import Coverage, Grey
 
-    Grey = NDArray[np.uint8]  # a picture (H, W), 0 black, 255 white
-    Light = NDArray[np.float64]  # brightness or coverage (H, W), not yet rounded
     Points = list[tuple[float, float]]  # (x, y) in a box 1 high, y down
 
 # Each way of writing a digit: its strokes, each a curve through these points.
@@ -74,36 +79,24 @@ class Scene:
 
 def draw_picture(digit: int, scene: Scene, rng: np.random.Generator) -> Grey:
     """Draw one digit in a scene: uint8 (height, width)."""
-    light = _rule(_light(scene, rng), scene, rng)
-    ink = _place(draw_ink(digit, scene.digit_height, scene.pen, rng), scene)
+    shape = (scene.height, scene.width)
+    light = light_paper(shape, scene.paper, scene.gradient, rng.uniform(0, 2 * np.pi))
+    if scene.ruling != "plain":
+        pitch, width = scene.height / 10, max(1.0, scene.height / 250)
+        tilt = rng.uniform(-0.05, 0.05)
+        squared = scene.ruling == "squared"
+        printed = draw_ruling(shape, pitch, width, tilt=tilt, squared=squared)
+        light -= 0.3 * (scene.paper - scene.ink) * printed
+    ways = [strokes for of, strokes in STROKES if of == digit]
+    strokes = handwritten(ways[rng.integers(len(ways))], rng, shake=0.015)
+    curves = [smooth(stroke, positions=10) for stroke in strokes]
+    ink = _place(draw_ink(curves, scene.digit_height, scene.pen), scene)
     light += ink * (scene.ink - scene.paper)
     for _ in range(scene.specks):
         y, x = rng.integers(scene.height), rng.integers(scene.width)
         size = max(1, scene.height // 150)
         light[y : y + size, x : x + size] = scene.ink
-    light += rng.normal(0, scene.grain, light.shape) if scene.grain else 0
-    return _through_jpeg(light.clip(0, 255).round().astype(np.uint8), scene.jpeg)
-
-
-def draw_ink(digit: int, height: int, pen: float, rng: np.random.Generator) -> Light:
-    """Draw the digit alone, cropped to its ink: coverage 0–1, (height, some width)."""
-    ways = [strokes for of, strokes in STROKES if of == digit]
-    strokes = ways[rng.integers(len(ways))]
-    hand = _handwriting(rng)
-    curves = [lay_curve(points, positions=60) @ hand for points in _shaken(strokes, rng)]
-    corners = np.concatenate(curves)
-    origin, extent = corners.min(0), np.ptp(corners, 0)
-    zoom = 3 if height < 400 else 1  # drawn larger, then averaged, for soft edges
-    scale = zoom * height * (1 - pen) / extent[1]
-    radius = zoom * height * pen / 2
-    size = np.ceil(extent * scale + 2 * radius).astype(int)
-    canvas = Image.new("L", (int(size[0]), zoom * height))
-    brush = ImageDraw.Draw(canvas)
-    for curve in curves:
-        for x, y in (curve - origin) * scale + radius:
-            brush.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
-    small = canvas.resize((max(1, round(canvas.width / zoom)), height), Image.Resampling.BOX)
-    return np.asarray(small, np.float64) / 255
+    return _through_jpeg(photograph(light, scene.grain, rng), scene.jpeg)
 
 
 def draw_suite(seed: int) -> list[tuple[Grey, int, str]]:
@@ -121,7 +114,7 @@ def draw_suite(seed: int) -> list[tuple[Grey, int, str]]:
 
 
 def scenes(rng: np.random.Generator) -> list[tuple[str, Scene]]:
-    """Give the kinds of scene, by name; positions and sizes vary with the generator."""
+    """Return the kinds of scene, by name; positions and sizes vary with the generator."""
     usual = Scene(left=rng.uniform(0.2, 0.8), top=rng.uniform(0.2, 0.8))
     photo = replace(
         usual, height=750, width=1000, digit_height=330, pen=0.06, paper=205, ink=55, gradient=60
@@ -158,44 +151,8 @@ def scenes(rng: np.random.Generator) -> list[tuple[str, Scene]]:
     ]
 
 
-def _shaken(strokes: list[Points], rng: np.random.Generator) -> list[Light]:
-    """Shake each point a little, the same way wherever strokes share it."""
-    shake: dict[tuple[float, float], Light] = {}
-    for point in (p for stroke in strokes for p in stroke):
-        shake.setdefault(point, np.array(point) + rng.normal(0, 0.015, 2))
-    return [np.array([shake[point] for point in stroke]) for stroke in strokes]
-
-
-def _handwriting(rng: np.random.Generator) -> Light:
-    """Give one writer's matrix: slant, width and a small turn."""
-    turn, slant = rng.normal(0, 0.06), rng.normal(0.1, 0.1)
-    turned = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    return np.array([[rng.uniform(0.9, 1.25), 0], [-slant, 1]]) @ turned
-
-
-def _light(scene: Scene, rng: np.random.Generator) -> Light:
-    """Light the paper: evenly, or falling off along a random direction."""
-    angle = rng.uniform(0, 2 * np.pi)
-    y, x = np.mgrid[0 : scene.height, 0 : scene.width]
-    along = np.cos(angle) * (x / scene.width - 0.5) + np.sin(angle) * (y / scene.height - 0.5)
-    return scene.paper - scene.gradient * (along + 0.5).clip(0, 1)
-
-
-def _rule(light: Light, scene: Scene, rng: np.random.Generator) -> Light:
-    """Print lines on the paper, less dark than ink, slightly out of level as in a photo."""
-    if scene.ruling == "plain":
-        return light
-    pitch, width = scene.height / 10, max(1.0, scene.height / 250)
-    tilt = rng.uniform(-0.05, 0.05)
-    y, x = np.mgrid[0 : scene.height, 0 : scene.width]
-    printed = ((y + tilt * x) % pitch) < width
-    if scene.ruling == "squared":
-        printed |= ((x - tilt * y) % pitch) < width
-    return light - 0.3 * (scene.paper - scene.ink) * printed
-
-
-def _place(ink: Light, scene: Scene) -> Light:
-    """Lay the ink on an empty page; what does not fit is cut off."""
+def _place(ink: Coverage, scene: Scene) -> Coverage:
+    """Return the ink on an empty page; what does not fit is cut off."""
     room_y, room_x = scene.height - ink.shape[0], scene.width - ink.shape[1]
     y, x = round(max(0, room_y) * scene.top), round(max(0, room_x) * scene.left)
     cut = max(0, -room_x) // 2

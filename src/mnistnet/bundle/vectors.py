@@ -9,13 +9,13 @@ compute where they are to run. The pictures are drawn here, so that they are nob
 from __future__ import annotations
 
 import base64
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnistnet.bundle.manifest import field, parse_json
+from mnistnet.data.strokes import draw_lines
 from mnistnet.errors import BundleError
 from mnistnet.files import json_bytes
 
@@ -90,7 +90,7 @@ def drawn_images() -> NDArray[np.uint8]:
     First each digit; then each on top of the next, half as bright: where the network is in doubt,
     a small error of the runtime shows most.
     """
-    digits = np.stack([_ink(digit, 28, 28, height=20, pen=1.2) for digit in range(10)])
+    digits = np.stack([_ink(digit, (28, 28), height=20, pen=1.2) for digit in range(10)])
     doubtful = (digits + np.roll(digits, -1, axis=0)) / 2
     return _grey(np.concatenate([digits, doubtful]))
 
@@ -100,8 +100,8 @@ def drawn_pictures() -> list[NDArray[np.uint8]]:
     rows, columns = np.mgrid[:61, :47]
     paper = 0.9 - 0.002 * rows - 0.001 * columns
     return [
-        _grey(paper - 0.6 * _ink(4, 61, 47, height=34, pen=2)),
-        _grey(_ink(7, 23, 19, height=20, pen=1.5)),
+        _grey(paper - 0.6 * _ink(4, (61, 47), height=34, pen=2)),
+        _grey(_ink(7, (23, 19), height=20, pen=1.5)),
         _grey(paper[:24, :32]),
     ]
 
@@ -156,28 +156,10 @@ def _base64(pixels: NDArray[np.uint8]) -> str:
     return base64.b64encode(pixels.tobytes()).decode()
 
 
-def _ink(digit: int, rows: int, columns: int, *, height: float, pen: float) -> NDArray[np.float64]:
-    """Draw a digit into the middle of a picture, its line `pen` pixels to either side.
-
-    Returns:
-        0–1 (rows, columns), anti-aliased.
-    """
-    middle = np.array([(columns - 1) / 2, (rows - 1) / 2])
-    points = middle + height * (np.array(STROKES[digit]) - 0.5)
-    pixels = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)
-    lines = itertools.pairwise(points)
-    distance = np.min([_distance(pixels, start, end) for start, end in lines], axis=0)
-    return np.asarray(np.clip(pen + 0.5 - distance, 0, 1))
-
-
-def _distance(
-    pixels: NDArray[np.int_], start: NDArray[np.float64], end: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Measure how far each pixel (…, 2) is from a straight line between two points (2,)."""
-    along = end - start
-    nearest = np.clip(((pixels - start) * along).sum(-1) / (along * along).sum(), 0, 1)
-    away = pixels - start - nearest[..., None] * along
-    return np.asarray(np.sqrt((away * away).sum(-1)))
+def _ink(digit: int, shape: tuple[int, int], *, height: float, pen: float) -> NDArray[np.float64]:
+    """Draw a digit into the middle of a picture with a pen of that radius: 0–1 (H, W)."""
+    middle = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
+    return draw_lines([middle + height * (np.array(STROKES[digit]) - 0.5)], shape, pen)
 
 
 def _grey(brightness: NDArray[np.float64]) -> NDArray[np.uint8]:

@@ -1,11 +1,11 @@
-"""Pictures that show no digit, to measure how well confidence tells them from digits.
+"""Draw pictures that show no digit, to measure how well confidence tells them from digits.
 
     >>> pictures = draw_negatives(100, seed=0)
     >>> list(pictures)
     ['letters', 'scribbles', 'blank paper', 'ruled paper']
 
-They are drawn from strokes, in any pen, in dark ink or bright, on paper as people have it. The
-same n and seed give the same pictures.
+In any pen, in dark ink or bright, on paper as people have it. The same n and seed give the same
+pictures.
 """
 
 from __future__ import annotations
@@ -13,19 +13,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw
+
+from mnistnet.data.strokes import (
+    draw_ink,
+    draw_ruling,
+    handwritten,
+    light_paper,
+    photograph,
+    rotation,
+    smooth,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
+    from mnistnet.data.strokes import Grey, Light, Points
 
-    Grey = NDArray[np.uint8]  # a picture (H, W), 0 black, 255 white
-    Coverage = NDArray[np.float64]  # how much of each pixel is inked, (H, W), 0–1
-    Points = NDArray[np.float64]  # (n, 2): x, y in a box 1 high, y down
-
-# Capitals that no hand writes like a digit. Left out are O Q D C U (0), I J L (1), Z (2), B (8, 3),
-# Y (4), S (5), G (6), T (7) and P (9): a reader who takes one of those for its digit is not wrong.
+# Capitals that nobody writes like a digit. Left out are O Q D C U (0), I J L (1), Z (2), B (8, 3),
+# Y (4), S (5), G (6), T (7) and P (9): to read one of those as its digit is not wrong.
 LETTERS: dict[str, list[list[tuple[float, float]]]] = {
     "A": [[(0.0, 1.0), (0.35, 0.0), (0.7, 1.0)], [(0.13, 0.65), (0.57, 0.65)]],
     "E": [[(0.6, 0.0), (0.0, 0.0), (0.0, 1.0), (0.6, 1.0)], [(0.0, 0.5), (0.5, 0.5)]],
@@ -40,7 +45,6 @@ LETTERS: dict[str, list[list[tuple[float, float]]]] = {
     "W": [[(0.0, 0.0), (0.22, 1.0), (0.45, 0.3), (0.68, 1.0), (0.9, 0.0)]],
     "X": [[(0.0, 0.0), (0.65, 1.0)], [(0.65, 0.0), (0.0, 1.0)]],
 }  # fmt: skip
-ZOOM = 3  # drawn larger, then averaged, for soft edges
 
 
 def draw_negatives(n: int, seed: int) -> dict[str, list[Grey]]:
@@ -54,11 +58,7 @@ def draw_negatives(n: int, seed: int) -> dict[str, list[Grey]]:
 
 
 def _letter(rng: np.random.Generator) -> Grey:
-    """Draw a capital in some hand: slanted, stretched, no line quite where it should be."""
-    strokes = LETTERS[str(rng.choice(list(LETTERS)))]
-    hand = np.array([[rng.uniform(0.85, 1.2), 0], [rng.normal(-0.1, 0.1), 1]])
-    return _on_paper([(stroke + rng.normal(0, 0.02, (len(stroke), 2))) @ hand
-                      for stroke in map(np.array, strokes)], rng)  # fmt: skip
+    return _on_paper(handwritten(LETTERS[str(rng.choice(list(LETTERS)))], rng), rng)
 
 
 def _scribble(rng: np.random.Generator) -> Grey:
@@ -69,88 +69,50 @@ def _scribble(rng: np.random.Generator) -> Grey:
     else:
         to_and_fro = np.arange(2 * turns) % 2
         corners = np.stack([to_and_fro, np.linspace(0, 1, 2 * turns)], axis=1)
-        corners = corners @ _turned(rng.uniform(0, np.pi)) + rng.normal(0, 0.06, corners.shape)
-    return _on_paper([lay_curve(corners)], rng)
+        corners = corners @ rotation(rng.uniform(0, np.pi)) + rng.normal(0, 0.06, corners.shape)
+    return _on_paper([smooth(corners)], rng)
 
 
-def _blank(rng: np.random.Generator) -> Grey:
-    """Draw paper without anything on it."""
-    return _rounded(_paper(_size(rng), rng), rng)
+def _blank_paper(rng: np.random.Generator) -> Grey:
+    return _picture(_paper(_size(rng), rng), rng)
 
 
-def _ruled(rng: np.random.Generator) -> Grey:
-    """Draw lined or squared paper without anything on it, slightly out of level."""
+def _ruled_paper(rng: np.random.Generator) -> Grey:
+    """Draw lined or squared paper, slightly out of level."""
     light = _paper(_size(rng), rng)
     pitch, tilt = rng.uniform(12, 40), rng.uniform(-0.05, 0.05)
-    y, x = np.indices(light.shape)
-    printed = ((y + tilt * x) % pitch) < 1.5
-    if rng.random() < 0.5:
-        printed |= ((x - tilt * y) % pitch) < 1.5
-    return _rounded(light * (1 - rng.uniform(0.1, 0.3) * printed), rng)
+    squared = bool(rng.random() < 0.5)
+    printed = draw_ruling(light.shape, pitch, 1.5, tilt=tilt, squared=squared)
+    return _picture(light * (1 - rng.uniform(0.1, 0.3) * printed), rng)
 
 
 KINDS: dict[str, Callable[[np.random.Generator], Grey]] = {
     "letters": _letter,
     "scribbles": _scribble,
-    "blank paper": _blank,
-    "ruled paper": _ruled,
+    "blank paper": _blank_paper,
+    "ruled paper": _ruled_paper,
 }
 
 
 def _on_paper(strokes: list[Points], rng: np.random.Generator) -> Grey:
-    """Ink strokes on plain paper, with some room around them."""
-    ink = _inked(strokes, height=int(rng.integers(50, 150)), pen=rng.uniform(0.05, 0.16))
-    room = rng.integers(5, 50, 4)
-    coverage = np.pad(ink, ((room[0], room[1]), (room[2], room[3])))
+    """Draw strokes on plain paper, with some room around them."""
+    ink = draw_ink(strokes, height=int(rng.integers(50, 150)), pen=rng.uniform(0.05, 0.16))
+    room = rng.integers(5, 50, (2, 2))
+    coverage = np.pad(ink, room)
     light = _paper(coverage.shape, rng)
-    return _rounded(light * (1 - coverage * rng.uniform(0.6, 0.9)), rng)
+    return _picture(light * (1 - coverage * rng.uniform(0.6, 0.9)), rng)
 
 
-def _inked(strokes: list[Points], height: int, pen: float) -> Coverage:
-    """Draw strokes with a round pen, a part of their height wide, and crop to the ink."""
-    points = np.concatenate(strokes)
-    origin, extent = points.min(axis=0), np.ptp(points, axis=0)
-    radius = ZOOM * height * pen / 2
-    scale = (ZOOM * height - 2 * radius) / extent[1]
-    width = ZOOM * int(np.ceil((extent[0] * scale + 2 * radius) / ZOOM))
-    canvas = Image.new("L", (width, ZOOM * height))
-    brush = ImageDraw.Draw(canvas)
-    for stroke in strokes:
-        places = [tuple(place) for place in (stroke - origin) * scale + radius]
-        brush.line(places, fill=255, width=round(2 * radius))
-        for x, y in places:  # the pen is round at ends and corners
-            brush.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
-    return np.asarray(canvas.reduce(ZOOM), np.float64) / 255
-
-
-def _size(rng: np.random.Generator) -> tuple[int, ...]:
+def _size(rng: np.random.Generator) -> tuple[int, int]:
     return int(rng.integers(80, 250)), int(rng.integers(80, 250))
 
 
-def _paper(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Light a sheet, less from one side than from the other: brightness (H, W)."""
-    y, x = np.meshgrid(*(np.linspace(-0.5, 0.5, side) for side in shape), indexing="ij")
-    downhill = np.stack([x, y], axis=-1) @ _turned(rng.uniform(0, 2 * np.pi))[0]
-    return np.asarray(rng.uniform(190, 245) - rng.uniform(0, 40) * (downhill + 0.5))
+def _paper(shape: tuple[int, int], rng: np.random.Generator) -> Light:
+    angle, brightness, falloff = (rng.uniform(*r) for r in ((0, 2 * np.pi), (190, 245), (0, 40)))
+    return light_paper(shape, brightness, falloff, angle)
 
 
-def _rounded(light: NDArray[np.float64], rng: np.random.Generator) -> Grey:
-    """Take the picture: a camera's grain, and now and then bright on dark."""
-    grainy = light + rng.normal(0, rng.uniform(0, 6), light.shape)
-    levels = grainy.clip(0, 255).round().astype(np.uint8)
+def _picture(light: Light, rng: np.random.Generator) -> Grey:
+    """Photograph it, and invert three pictures in ten."""
+    levels = photograph(light, rng.uniform(0, 6), rng)
     return 255 - levels if rng.random() < 0.3 else levels
-
-
-def _turned(angle: float) -> NDArray[np.float64]:
-    return np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-
-
-def lay_curve(points: Points, positions: int = 20) -> Points:
-    """Lay a smooth curve through points (Catmull-Rom), as so many positions a span."""
-    ends = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
-    t = np.linspace(0, 1, positions)[:, None]
-    spans = []
-    for a, b, c, d in zip(ends, ends[1:], ends[2:], ends[3:], strict=False):
-        cubic = (3 * (b - c) + d - a) * t**3 + (2 * a - 5 * b + 4 * c - d) * t**2
-        spans.append(b + 0.5 * (cubic + (c - a) * t))
-    return np.concatenate(spans)
