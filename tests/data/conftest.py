@@ -54,7 +54,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory and cache, no variables set, and no network."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr("mnistnet.data.places.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("mnistnet.data.locations.cache_folder", lambda: tmp_path / "cache")
     monkeypatch.delenv("MNISTNET_DATA", raising=False)
     monkeypatch.setenv("MNISTNET_MIRRORS", "")
     return tmp_path / "here"

@@ -10,7 +10,7 @@ import platformdirs
 import pytest
 
 from mnistnet import data as datasets
-from mnistnet.data import places
+from mnistnet.data import locations
 from mnistnet.errors import DataError
 
 MNIST_FOLDER = Path(__file__).parents[2] / "data" / "mnist"
@@ -101,7 +101,7 @@ def test_mnist_is_downloaded_into_the_cache_and_found_there(tmp_path, monkeypatc
 def test_the_cache_is_the_users_own():
     expected = Path(platformdirs.user_cache_dir("mnistnet", appauthor=False))
 
-    assert places.cache_folder() == expected / "mnist"
+    assert locations.cache_folder() == expected / "mnist"
 
 
 def test_the_list_says_what_is_where_and_which_is_used(folder, elsewhere, tmp_path, monkeypatch):

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from mnistnet.data import idx, verify
-from mnistnet.data.mnist import KnownFile
 
 MNIST_FOLDER = Path(__file__).parents[2] / "data" / "mnist"
 LABELS = "t10k-labels-idx1-ubyte"
@@ -28,13 +27,13 @@ def test_another_data_set_is_whole_without_being_mnist(folder):
 
 
 def test_one_changed_pixel_is_noticed(folder, arrays):
-    known = [KnownFile(name, 0, idx.sha256(array)) for name, array in arrays.items()]
-    assert states(folder, known=known) == ["ok"] * 4
+    known = {name: idx.sha256(array) for name, array in arrays.items()}
+    assert states(folder, known_sha256=known) == ["ok"] * 4
 
     arrays["train-images-idx3-ubyte"][3, 14, 14] ^= 1
     idx.write(folder / "train-images-idx3-ubyte.gz", arrays["train-images-idx3-ubyte"])
 
-    assert states(folder, known=known) == ["other", "ok", "ok", "ok"]
+    assert states(folder, known_sha256=known) == ["other", "ok", "ok", "ok"]
 
 
 def test_a_damaged_file_does_not_hide_the_others(folder):

@@ -78,7 +78,7 @@ def train(
     click.echo(layer_table())  # at once: importing NumPy and torch takes a second or more
     from mnistnet import data as datasets
 
-    with datasets.loading(data) as dataset:  # the import keeps only one core busy
+    with datasets.load_in_background(data) as dataset:  # the import keeps only one core busy
         pipeline = _import_training()
     trackers = open_trackers(places, warn=_warn)
     import_s = time.perf_counter() - started

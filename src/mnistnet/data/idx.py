@@ -1,4 +1,4 @@
-"""IDX, MNIST's file format, in and out: `read(path, (28, 28))`, `write(path, array)`.
+"""IDX, MNIST's file format: `read(path, (28, 28))`, `write(path, array)`.
 
 A header of big-endian numbers, then the array's bytes, the last dimension fastest:
 
@@ -8,9 +8,9 @@ A header of big-endian numbers, then the array's bytes, the last dimension faste
     00 00 00 1C    … × 28
     00 00 00 …     47,040,000 pixels
 
-A file may be gzipped; its first two bytes tell, whatever it is called. What is read is not
-trusted: nothing is allocated before its size is known to be sane, and no more is decompressed
-than the header promises.
+A file may be gzipped; its first two bytes show it, whatever its name. A file may be hostile:
+nothing is allocated before its size is checked, and no more is decompressed than the header
+promises.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 UNSIGNED_BYTES = 0x0800
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_ITEMS = 1_000_000  # four times the largest digit set (EMNIST's 240,000); 784 MB of images
-CHUNK_BYTES = 1 << 20  # fits the cache between being decompressed and being copied
+CHUNK_BYTES = 1 << 20  # still in the processor's cache when it is copied
 
 
 def read(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -58,7 +58,7 @@ def read(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
             check_shape(shape, item_shape, str(path))
             return read_array(file, shape, np.uint8, str(path))
     except (OSError, EOFError, zlib.error) as error:
-        raise damaged(str(path), error) from error
+        raise read_error(str(path), error) from error
 
 
 def read_array(
@@ -71,12 +71,12 @@ def read_array(
     """
     array = np.empty(shape, dtype)
     view = array.reshape(-1).view(np.uint8).data
-    at = 0
-    while size := file.readinto(view[at : at + CHUNK_BYTES]):
-        at += size
-    if at < len(view):
-        raise DataError(f"{where}: is cut short, {at:,} of {len(view):,} bytes; get it again")
-    if file.read(1):  # also takes a gzip stream to its end, where its checksum is compared
+    offset = 0
+    while size := file.readinto(view[offset : offset + CHUNK_BYTES]):
+        offset += size
+    if offset < len(view):
+        raise DataError(f"{where}: is cut short, {offset:,} of {len(view):,} bytes; get it again")
+    if file.read(1):  # this also reads a gzip stream to its end, where its checksum is compared
         raise DataError(f"{where}: goes on after its {shape[0]:,} items; get it again")
     return array
 
@@ -93,14 +93,9 @@ def check_shape(shape: tuple[int, ...], item_shape: tuple[int, ...], where: str)
         raise DataError(f"{where}: holds {shape[0]:,} items, not 1 to {MAX_ITEMS:,}")
 
 
-def header(array: NDArray[np.uint8]) -> bytes:
-    """Give the bytes that precede an array in an IDX file."""
-    return struct.pack(f">{1 + array.ndim}I", UNSIGNED_BYTES | array.ndim, *array.shape)
-
-
 def sha256(array: NDArray[np.uint8]) -> str:
-    """Give the SHA-256, in hexadecimal, of the uncompressed IDX file that holds an array."""
-    digest = hashlib.sha256(header(array))
+    """Return the SHA-256, in hexadecimal, of the uncompressed IDX file that holds an array."""
+    digest = hashlib.sha256(_header(array))
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
@@ -111,15 +106,19 @@ def write(path: Path, array: NDArray[np.uint8]) -> None:
     Raises:
         FileError: the file cannot be written.
     """
-    content = header(array) + array.tobytes()
+    content = _header(array) + array.tobytes()
     write_bytes(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
-def damaged(where: str, error: Exception) -> DataError:
-    """Put into one line why a file cannot be read."""
+def read_error(where: str, error: Exception) -> DataError:
+    """Make the error for a file that cannot be read."""
     reason = getattr(error, "strerror", None) or str(error)
-    # Libraries quote what they stumble over, whatever it is and however long.
+    # Libraries quote the bytes that they cannot parse, whatever they are and however many.
     return DataError(f"{where}: cannot be read ({textwrap.shorten(reason, 100)}); get it again")
+
+
+def _header(array: NDArray[np.uint8]) -> bytes:
+    return struct.pack(f">{1 + array.ndim}I", UNSIGNED_BYTES | array.ndim, *array.shape)
 
 
 def _open(path: Path) -> BufferedIOBase:

@@ -1,7 +1,7 @@
 """NumPy archives with Keras's four arrays: `read(path, "x_train", (28, 28))`.
 
-An `.npz` is a zip of `.npy` files. What is read is not trusted: pickles are refused, and the
-shape in each header is checked before anything is allocated or decompressed.
+An `.npz` is a zip of `.npy` files. It may be hostile: pickles are refused, and the shape in
+each header is checked before anything is allocated or decompressed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# What `zipfile` and `numpy` say to a damaged, encrypted or malicious archive.
-DAMAGE = (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile)
+# What `zipfile` and `numpy` raise for a damaged, encrypted or malicious archive.
+READ_ERRORS = (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
 
 def keys(path: Path) -> set[str]:
-    """Give the names of the arrays in an archive.
+    """Return the names of the arrays in an archive.
 
     Raises:
         DataError: the file is no such archive.
@@ -35,8 +35,8 @@ def keys(path: Path) -> set[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except DAMAGE as error:
-        raise idx.damaged(str(path), error) from error
+    except READ_ERRORS as error:
+        raise idx.read_error(str(path), error) from error
     return {name.removesuffix(".npy") for name in names if name.endswith(".npy")}
 
 
@@ -60,8 +60,8 @@ def read(path: Path, key: str, item_shape: tuple[int, ...]) -> NDArray[np.uint8]
             shape, dtype = _read_header(file, where)
             idx.check_shape(shape, item_shape, where)
             return _narrow(idx.read_array(file, shape, dtype, where), where)
-    except DAMAGE as error:
-        raise idx.damaged(where, error) from error
+    except READ_ERRORS as error:
+        raise idx.read_error(where, error) from error
 
 
 def _member(archive: zipfile.ZipFile, key: str) -> BufferedIOBase:
@@ -77,7 +77,7 @@ def _read_header(file: BufferedIOBase, where: str) -> tuple[tuple[int, ...], np.
         raise DataError(f"{where}: is an array in another version of NumPy's format than 1.0")
     try:
         shape, fortran_order, dtype = npy.read_array_header_1_0(file)
-    except Exception as error:  # on made-up headers its parser fails in a dozen ways
+    except Exception as error:  # NumPy's parser fails on invalid headers in a dozen ways
         raise DataError(f"{where}: has a damaged header; get it again") from error
     if fortran_order and len(shape) > 1:
         raise DataError(f"{where}: is in Fortran order; save it with np.ascontiguousarray")

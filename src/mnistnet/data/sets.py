@@ -1,11 +1,11 @@
-"""A data set in memory, and how it is read: `read(Path("data/mnist"))`.
+"""A data set in memory: `read(Path("data/mnist"))`.
 
-Two layouts are understood:
+Two layouts are read:
 
 - a folder of four IDX files in MNIST's naming, gzipped or not, `-` or `.` before `idx`.
   A common prefix is allowed, if the folder holds one data set only, and `test` for `t10k`:
-  both are EMNIST's (`emnist-digits-test-images-idx3-ubyte.gz`). EMNIST's images lie on their
-  side; files named `emnist-…` are turned upright, as every room expects them.
+  both are EMNIST's (`emnist-digits-test-images-idx3-ubyte.gz`). EMNIST stores its images
+  transposed; those of files named `emnist-…` are transposed back.
 - an `.npz` with Keras's four arrays: `x_train`, `y_train`, `x_test`, `y_test`.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 KEYS = dict(zip(TRAIN + TEST, ("x_train", "y_train", "x_test", "y_test"), strict=True))
+MNIST_SHA256 = {  # of the uncompressed files, since mirrors gzip differently
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
 FILE_NAME = re.compile(
     r"(?P<prefix>(?!\.).*?)(?P<split>train|t10k|test)-(?P<kind>images|labels)"
     r"[-.]idx(?P<dimensions>[13])-ubyte(\.gz)?"
@@ -54,11 +60,11 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """What to train on and what to test on.
+    """A training and a test split.
 
     Attributes:
         train: the training images.
-        test: the images that training never sees.
+        test: images that training never sees.
         source: the folder or file that it was read from.
     """
 
@@ -70,16 +76,16 @@ class DataSet:
     def sha256(self) -> dict[str, str]:
         """The SHA-256 of each array as an uncompressed IDX file, by that file's name.
 
-        However it was stored, MNIST has MNIST's four. Computed when first asked for (30 ms).
+        However it is stored, MNIST has MNIST's four. Computed on first access (30 ms).
         """
         splits = (self.train, self.test)
         arrays = [array for split in splits for array in (split.images, split.labels)]
         return {name: idx.sha256(array) for name, array in zip(KEYS, arrays, strict=True)}
 
     def hold_out(self, n: int) -> DataSet:
-        """Put the last `n` training images in the test set's place, for validation.
+        """Return the data set with its last `n` training images as the test split, to validate on.
 
-        Nothing is copied, and the test images are in neither part.
+        Nothing is copied, and the test images are in neither split.
 
         Raises:
             DataError: `n` leaves nothing to train on, or nothing to validate on.
@@ -98,7 +104,7 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Part:
-    """One of a data set's four arrays: where it is (for messages), and how to read it."""
+    """One of a data set's four arrays: where it is stored, for messages, and how it is read."""
 
     where: str
     read: Callable[[], NDArray[np.uint8]]
@@ -116,7 +122,7 @@ def read(path: Path) -> DataSet:
     parts = find_parts(path)
     for name in KEYS:
         if name not in parts:
-            raise DataError(f"{path}: {missing(path, name)}")
+            raise DataError(f"{path}: {describe_missing(path, name)}")
     return DataSet(
         train=_read_split(*(parts[name] for name in TRAIN)),
         test=_read_split(*(parts[name] for name in TEST)),
@@ -131,41 +137,50 @@ def find_parts(path: Path) -> dict[str, Part]:
         DataError: the path is neither a folder nor an `.npz`, or holds several data sets.
     """
     if path.is_dir():
-        return {name: _idx_part(name, file) for name, file in find_files(path).items()}
+        files = find_files(path)
+        return {name: Part(str(f), partial(_read_idx, f, name)) for name, f in files.items()}
     if not path.is_file():
         raise DataError(f"{path}: no such folder or file; `mnistnet data` lists what there is")
     if path.suffix != ".npz":
         raise DataError(f"{path}: is neither a folder of IDX files nor an .npz")
     keys = npz.keys(path)
-    return {name: _npz_part(name, path) for name, key in KEYS.items() if key in keys}
+    return {
+        name: Part(f"{path}, {key}", partial(_read_npz, path, name))
+        for name, key in KEYS.items()
+        if key in keys
+    }
 
 
 def find_files(folder: Path) -> dict[str, Path]:
     """Find the IDX files of the data set in a folder, by the names of MNIST's files.
 
-    Of the same file in several forms the one that reads fastest is taken: the uncompressed.
+    If a file is there both gzipped and not, the latter is taken: it reads faster.
 
     Raises:
         DataError: the folder cannot be read, or holds several data sets.
     """
-    sets: dict[str, dict[str, list[Path]]] = {}  # by prefix, then by MNIST's name
+    sets: dict[str, dict[str, list[Path]]] = {}  # prefix → MNIST's name → files
     try:
         for file in folder.iterdir():
             if (match := FILE_NAME.fullmatch(file.name)) and file.is_file():
-                sets.setdefault(match["prefix"], {}).setdefault(_known_name(match), []).append(file)
+                split = "train" if match["split"] == "train" else "t10k"
+                name = f"{split}-{match['kind']}-idx{match['dimensions']}-ubyte"
+                sets.setdefault(match["prefix"], {}).setdefault(name, []).append(file)
     except OSError as error:
-        raise idx.damaged(str(folder), error) from error
+        raise idx.read_error(str(folder), error) from error
     if len(sets) > 1 and "" not in sets:
-        names = ", ".join(sorted(sets))
-        raise DataError(f"{folder}: holds several data sets ({names}); give each its own folder")
+        prefixes = ", ".join(sorted(sets))
+        raise DataError(
+            f"{folder}: holds several data sets ({prefixes}); put each in its own folder"
+        )
     files = sets.get("") or next(iter(sets.values()), {})
     return {
         name: min(same, key=lambda f: (f.suffix == ".gz", f.name)) for name, same in files.items()
     }
 
 
-def missing(path: Path, name: str) -> str:
-    """Say which of the four arrays a data set lacks."""
+def describe_missing(path: Path, name: str) -> str:
+    """Return, in words, that a data set lacks one of the four arrays."""
     return f"has no array {KEYS[name]}" if path.is_file() else f"has no file {name} (or {name}.gz)"
 
 
@@ -179,31 +194,23 @@ def _read_split(images: Part, labels: Part) -> Split:
     return split
 
 
-def _known_name(match: re.Match[str]) -> str:
-    split = "train" if match["split"] == "train" else "t10k"
-    return f"{split}-{match['kind']}-idx{match['dimensions']}-ubyte"
-
-
-def _idx_part(name: str, file: Path) -> Part:
+def _read_idx(file: Path, name: str) -> NDArray[np.uint8]:
     if "labels" in name:
-        return Part(str(file), lambda: _digits(idx.read(file, ()), str(file)))
+        return _checked_labels(idx.read(file, ()), str(file))
+    images = idx.read(file, (28, 28))
     if file.name.startswith("emnist-"):
-        return Part(str(file), lambda: _upright(idx.read(file, (28, 28))))
-    return Part(str(file), lambda: idx.read(file, (28, 28)))
+        return np.ascontiguousarray(images.transpose(0, 2, 1))
+    return images
 
 
-def _npz_part(name: str, path: Path) -> Part:
-    key, where = KEYS[name], f"{path}, {KEYS[name]}"
+def _read_npz(path: Path, name: str) -> NDArray[np.uint8]:
+    key = KEYS[name]
     if "labels" in name:
-        return Part(where, lambda: _digits(npz.read(path, key, ()), where))
-    return Part(where, lambda: npz.read(path, key, (28, 28)))
+        return _checked_labels(npz.read(path, key, ()), f"{path}, {key}")
+    return npz.read(path, key, (28, 28))
 
 
-def _upright(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(images.transpose(0, 2, 1))
-
-
-def _digits(labels: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
+def _checked_labels(labels: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
     if labels.max() > 9:
         raise DataError(f"{where}: holds the label {labels.max()}; only the digits 0–9 are read")
     return labels

@@ -6,25 +6,24 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from mnistnet.data import idx, sets
-from mnistnet.data.mnist import MNIST, KnownFile
 from mnistnet.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Check:
-    """What one of the four files turned out to be.
+    """The result for one of the four files.
 
     Attributes:
         name: the file's name in MNIST.
         where: the file (or the archive and the array in it) that was read.
-        state: `ok`, MNIST's very bytes; `other`, whole but not MNIST's, as it should be for
-            Fashion-MNIST and its kin; `damaged`; or `missing`.
+        state: `ok`, MNIST's bytes; `other`, whole but not MNIST's, as for Fashion-MNIST;
+            `damaged`; or `missing`.
         count: how many images or labels it holds; None where it cannot be read.
-        detail: the same in words.
+        detail: what was found, in words.
     """
 
     name: str
@@ -39,12 +38,12 @@ class Check:
         return self.state in ("ok", "other")
 
 
-def verify(path: Path, *, known: Sequence[KnownFile] = MNIST) -> list[Check]:
-    """Read a data set's files to their ends and compare them with MNIST's, byte for byte.
+def verify(path: Path, *, known_sha256: Mapping[str, str] = sets.MNIST_SHA256) -> list[Check]:
+    """Read a data set's files to their ends, and compare them with MNIST's, byte for byte.
 
     Args:
         path: a folder of IDX files, or an `.npz`.
-        known: the files to compare with.
+        known_sha256: what to compare with, by file name.
 
     Returns:
         A check for each of the four, in MNIST's order.
@@ -53,13 +52,12 @@ def verify(path: Path, *, known: Sequence[KnownFile] = MNIST) -> list[Check]:
         DataError: the path is neither a folder nor an `.npz`, or holds several data sets.
     """
     parts = sets.find_parts(path)
-    expected = {file.name: file.sha256 for file in known}
     checks: list[Check] = []
     for split in (sets.TRAIN, sets.TEST):
         images, labels = (
-            _check(name, parts[name], expected.get(name))
+            _check(name, parts[name], known_sha256.get(name))
             if name in parts
-            else Check(name, str(path), "missing", None, sets.missing(path, name))
+            else Check(name, str(path), "missing", None, sets.describe_missing(path, name))
             for name in split
         )
         checks += images, _compare_counts(images, labels)

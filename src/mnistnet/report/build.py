@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnistnet.data.mnist import MNIST
+from mnistnet.data.sets import MNIST_SHA256
 from mnistnet.errors import DataError
 from mnistnet.metrics import scores as metrics
 from mnistnet.metrics.corruptions import corrupt
@@ -291,5 +291,5 @@ def _plain(value: Any) -> Any:
 
 
 def _is_mnists_test_set(dataset: DataSet) -> bool:
-    known = {file.name: file.sha256 for file in MNIST if file.name.startswith("t10k")}
+    known = {name: sha for name, sha in MNIST_SHA256.items() if name.startswith("t10k")}
     return all(dataset.sha256[name] == digest for name, digest in known.items())

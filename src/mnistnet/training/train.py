@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnistnet.data import DataSet, Loading
+    from mnistnet.data import DataSet, Pending
     from mnistnet.model.network import MnistNet
     from mnistnet.training.loop import Progress
     from mnistnet.training.recipe import Recipe
@@ -59,7 +59,7 @@ class TrainResult:
 def train(
     recipe: Recipe,
     *,
-    data: Path | Loading | None = None,
+    data: Path | Pending | None = None,
     runs: Path = Path("runs"),
     name: str | None = None,
     overwrite: bool = False,
@@ -95,7 +95,7 @@ def train(
 def resume(
     *,
     name: str,
-    data: Path | Loading | None = None,
+    data: Path | Pending | None = None,
     runs: Path = Path("runs"),
     on_progress: Callable[[Progress], None] = lambda _: None,
     trackers: Trackers = NOBODY,
