@@ -9,11 +9,15 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from releases import RecordingGate, Verdict
+from releases import RecordingGate
 
 from mnistnet.errors import MnistNetError
 from mnistnet.registry.publish import publish
+
+if TYPE_CHECKING:
+    from mnistnet.gate.verdict import Verdict
 
 
 class MeetingGate(RecordingGate):

@@ -1,4 +1,4 @@
-"""Bundles that differ, gates that are quick, and what a registry holds, told by git itself."""
+"""Bundles that differ, a quick gate, and what a registry holds, as git itself lists it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mnistnet.bundle.manifest import FILES, Fingerprint, read_manifest
+from mnistnet.gate.verdict import Check, Verdict
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
-from mnistnet.registry.release import facts_of
+from mnistnet.registry.release import describe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,21 +37,9 @@ def seal(bundle: Path, **fields: object) -> Path:
     return bundle
 
 
-@dataclass(frozen=True)
-class Verdict:
-    passed: bool
-    words: str
-
-    def summary(self) -> str:
-        return f"{'passes' if self.passed else 'refused by'} the test's rule"
-
-    def table(self, *, markdown: bool = False) -> str:
-        return self.words.replace(" beside", ", in Markdown, beside") if markdown else self.words
-
-
 @dataclass
 class RecordingGate:
-    """Lets everything pass, and records beside what it was asked to judge."""
+    """Lets every bundle pass, or none, and records against which bundles it decided."""
 
     passes: bool = True
     champions: list[str | None] = field(default_factory=list)
@@ -59,7 +48,13 @@ class RecordingGate:
     def __call__(self, candidate: Path, champion: Path | None, *, best: Path | None) -> Verdict:
         self.champions.append(title(champion))
         self.bests.append(title(best))
-        return Verdict(self.passes, f"{title(candidate)} beside {title(champion)}")
+        check = Check("replaces", str(title(candidate)), str(title(champion)), self.passes)
+        return Verdict((check,))
+
+
+def verdict_line(candidate: str, champion: str | None) -> str:
+    """The line of the recording gate's table."""
+    return f"pass  replaces  {candidate}  {champion}"
 
 
 def title(bundle: Path | None) -> str | None:
@@ -94,4 +89,4 @@ def published(repository: Path, branch: str = "models") -> list[str]:
 
 
 def sha256_of(bundle: Path) -> str:
-    return facts_of(bundle).bundle_sha256
+    return describe(bundle).bundle_sha256

@@ -18,7 +18,7 @@ from releases import RecordingGate, git, make_bundle, published, refs
 from mnistnet.errors import RegistryError
 from mnistnet.registry import git as running
 from mnistnet.registry.publish import publish
-from mnistnet.registry.published import history, pull
+from mnistnet.registry.read import history, pull
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def test_a_stalled_connection_is_given_up(
 def test_git_is_ended_with_all_it_started_when_its_time_is_up(
     server: GitServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mnistnet.registry.repository.NETWORK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("mnistnet.registry.git.NETWORK_TIMEOUT_S", 0.5)
     server.stalls = True
     assert "no answer within 0.5 s" in _complaint(remote=server.url("registry.git"))
 
@@ -131,7 +131,7 @@ def test_a_folder_that_one_may_only_read_is_read_and_takes_no_release(
                 os.chown(path, NOBODY, NOBODY)
         with _as_nobody():
             line = _complaint(bundle, str(registry))
-            assert history(remote=str(registry)).releases[-1].name == "v1"
+            assert history(remote=str(registry)).releases[-1].version == 1
             assert refs(registry) == before
     assert line.startswith(f"{registry}: refuses v2 (remote unpack failed: ")
     assert "see whether you may push" in line
@@ -188,7 +188,7 @@ def test_a_remote_may_be_reached_over_ssh(
     git(clone, "remote", "set-url", "origin", address)
     assert publish(ada, gate=RecordingGate()).version == 1
     assert published(registry) == ["ada"]
-    assert pull(None, tmp_path / "champion", remote=address).name == "v1"
+    assert pull(None, tmp_path / "champion", remote=address).version == 1
     program.write_text("import sys; sys.exit('Permission denied (publickey).')", encoding="utf-8")
     assert "Permission denied" in _complaint()
 

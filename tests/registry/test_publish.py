@@ -6,12 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from releases import RecordingGate, git, make_bundle, published, refs, seal, sha256_of
+from releases import RecordingGate, git, make_bundle, published, refs, seal, sha256_of, verdict_line
 
 from mnistnet.bundle.manifest import BESIDE
 from mnistnet.errors import BundleError, RegistryError
 from mnistnet.registry.publish import publish
-from mnistnet.registry.published import history, pull
+from mnistnet.registry.read import history, pull
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,12 +93,16 @@ def test_a_release_is_no_larger_than_a_megabyte_with_all_that_lies_beside_it(
 def test_a_commit_says_what_it_replaced_and_how_it_was_judged(three: Path, bob: Path) -> None:
     first, second, _ = git(three, "rev-list", "--reverse", "models").split()
     message = git(three, "log", "-1", "--format=%B", second)
-    assert message.splitlines()[:3] == ["model v2: 99.10% of 10,000 images", "", "bob beside ada"]
+    assert message.splitlines()[:3] == [
+        "model v2: 99.10% of 10,000 images",
+        "",
+        verdict_line("bob", "ada"),
+    ]
     trailers = git(three, "interpret-trailers", "--parse", given=message + "\n").splitlines()
     assert trailers[:4] == [
         "Version: v2",
         f"Replaces: v1 {first}",
-        "Verdict: passes the test's rule",
+        "Verdict: passes all 1 rules",
         "Accuracy: 9910 of 10000 test images",
     ]
     assert f"Bundle-SHA256: {sha256_of(bob)}" in trailers
@@ -116,7 +120,7 @@ def test_a_manifest_cannot_smuggle_a_line_into_the_commit(registry: Path, ada: P
     assert "Withdraws" not in message
     champion = history().champion
     assert champion is not None
-    assert (champion.facts.source, champion.facts.accuracy) == (None, None)
+    assert (champion.bundle.source, champion.bundle.accuracy) == (None, None)
 
 
 def test_the_clone_is_left_as_it_is_dirty_detached_or_shallow(
@@ -222,8 +226,7 @@ def test_an_answer_that_got_lost_is_no_second_release(
     done = publish(dora, remote=server.url("registry.git"), gate=RecordingGate())
     assert server.loses_answers == 0
     assert (done.outcome, done.version) == ("published", 4)
-    assert done.replaces is not None
-    assert done.replaces.name == "v3"
+    assert done.replaces == 3
     assert published(three) == ["ada", "bob", "cleo", "dora"]
 
 

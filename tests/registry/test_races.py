@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from releases import RecordingGate, Verdict, git, make_bundle, published, refs
+from releases import RecordingGate, git, make_bundle, published, refs, verdict_line
 
 from mnistnet.errors import RegistryError
 from mnistnet.registry.publish import publish, rollback
 
 if TYPE_CHECKING:
     from git_server import GitServer
+
+    from mnistnet.gate.verdict import Verdict
 
 PUBLISHER = str(Path(__file__).with_name("publisher.py"))
 GIT = shutil.which("git")
@@ -59,7 +61,7 @@ def _race(registry: Path, url: str, folder: Path, names: list[str]) -> list[str]
     commits = git(registry, "rev-list", "--reverse", "models").split()
     for earlier, name, commit in zip([None, *titles], titles, commits, strict=False):
         message = git(registry, "log", "-1", "--format=%B", commit)
-        assert message.split("\n\n")[1] in (f"{name} beside {earlier}", "rollback to v1")
+        assert message.split("\n\n")[1] in (verdict_line(name, earlier), "rollback to v1")
     return said
 
 
@@ -110,7 +112,7 @@ def test_a_rollback_that_somebody_overtakes_stops_and_says_so(three: Path, tmp_p
             publish(dora, gate=RecordingGate())
 
     with pytest.raises(RegistryError, match="somebody published meanwhile"):
-        rollback(1, say=overtaken)
+        rollback(1, log=overtaken)
     assert published(three) == ["ada", "bob", "cleo", "dora"]
 
 
@@ -129,8 +131,8 @@ def _killed(registry: Path, bundle: Path, folder: Path, verb: str, when: str) ->
     return published(registry)
 
 
-READING = ["config", "init", "var", "ls-remote", "fetch", "cat-file"]
-WRITING = ["hash-object", "mktree", "commit-tree", "mktag"]
+READING = ["config", "init", "var", "ls-remote", "fetch", "log", "cat-file"]
+WRITING = ["hash-object", "mktree", "commit-tree", "tag"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")

@@ -6,14 +6,18 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from releases import RecordingGate, Verdict, git, published, seal
+from releases import RecordingGate, git, published, seal, verdict_line
 
 from mnistnet.bundle.verify import verify
 from mnistnet.cli import main
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.text import escape_markdown
+
+if TYPE_CHECKING:
+    from mnistnet.gate.verdict import Verdict
 
 DATA = str(Path(__file__).parents[2] / "data" / "mnist")
 
@@ -47,7 +51,7 @@ def test_publishing_is_told_in_lines_and_at_the_end_in_json(
     registry: Path, ada: Path, bob: Path, say: object
 ) -> None:
     code, out, err = say("publish", ada)
-    assert (code, out) == (0, f"ada beside None\n{ada}: published as v1, the first\n")
+    assert (code, out) == (0, f"{verdict_line('ada', None)}\n{ada}: published as v1, the first\n")
     assert "… pushing v1\n" in err
     code, out, _ = say("publish", bob, "--dry-run")
     assert out.endswith("would be published as v2, in place of v1\n")
@@ -56,7 +60,7 @@ def test_publishing_is_told_in_lines_and_at_the_end_in_json(
         "outcome": "published",
         "version": "v2",
         "replaces": "v1",
-        "verdict": "passes the test's rule",
+        "verdict": "passes all 1 rules",
     }
     code, out, _ = say("publish", bob)
     assert (code, out) == (0, f"{bob}: is the champion already, as v2\n")
@@ -71,11 +75,12 @@ def test_in_markdown_the_progress_the_table_and_the_end_are_paragraphs(
     code, out, err = say("publish", folder, "--markdown")
     name = escape_markdown(str(folder))
     assert r"an\_ada" in name
-    table = "ada, in Markdown, beside None"
-    assert (code, out) == (0, f"{table}\n\n{name}: published as v1, the first\n")
+    assert code == 0
+    assert "| pass | replaces | ada | None |" in out
+    assert out.endswith(f"|\n\n{name}: published as v1, the first\n")
     assert [line for line in err.splitlines()[1::2] if line] == []
-    assert err.endswith(f"… judging {name} beside nothing\n\n… pushing v1\n\n")
-    assert "Markdown" not in git(registry, "log", "-1", "--format=%B", "models")
+    assert err.endswith(f"… evaluating {name} against no champion\n\n… pushing v1\n\n")
+    assert "|" not in git(registry, "log", "-1", "--format=%B", "models")
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from releases import RecordingGate, git, make_bundle, published, refs, seal, sha
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError, FileError, RegistryError
 from mnistnet.registry.publish import publish, rollback
-from mnistnet.registry.published import diff, history, pull
+from mnistnet.registry.read import diff, history, pull
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,14 +74,14 @@ def test_a_withdrawn_bundle_is_no_more_the_best(tmp_path: Path) -> None:
 def test_history_tells_what_was_champion_and_what_was_withdrawn(three: Path) -> None:
     rollback(2)
     state = history()
-    assert [release.name for release in state.releases] == ["v1", "v2", "v3", "v4"]
+    assert [str(release) for release in state.releases] == ["v1", "v2", "v3", "v4"]
     assert state.champion is not None
-    assert (state.champion.name, state.champion.who) == ("v4", "Owner")
-    assert state.champion.notes.rollback_to == 2
-    accuracies = [release.facts.accuracy.correct for release in state.releases]
+    assert (str(state.champion), state.champion.author) == ("v4", "Owner")
+    assert state.champion.rollback_to == 2
+    accuracies = [release.bundle.accuracy.correct for release in state.releases]
     assert accuracies == [9900, 9910, 9890, 9910]
-    withdrawn = [state.withdrawn_by(release.facts) for release in state.releases]
-    assert [release and release.name for release in withdrawn] == [None, None, "v4", None]
+    withdrawn = [state.withdrawn_by(release.bundle) for release in state.releases]
+    assert [release and str(release) for release in withdrawn] == [None, None, "v4", None]
     assert git(three, "rev-parse", "models") == state.champion.commit
 
 
@@ -90,12 +90,12 @@ def test_pull_gives_the_champion_or_the_version_that_is_asked_for(
     bob: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    assert pull(None, out).name == "v3"
-    assert pull(2, out).name == "v2"  # in the place of v3
+    assert str(pull(None, out)) == "v3"
+    assert str(pull(2, out)) == "v2"  # in the place of v3
     verify(out)
     assert sha256_of(out) == sha256_of(bob)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
-    with pytest.raises(RegistryError, match="has no v9; it has v1 to v3"):
+    with pytest.raises(RegistryError, match="has no v9; its champion is v3"):
         pull(9, out)
     assert title(out) == "bob"
 
@@ -115,7 +115,7 @@ def test_there_is_nothing_to_pull_or_to_roll_back_to_before_the_first_release(
 ) -> None:
     assert history().releases == ()
     for call in (lambda: pull(None, tmp_path / "out"), lambda: rollback(1)):
-        with pytest.raises(RegistryError, match="none yet"):
+        with pytest.raises(RegistryError, match="no releases yet"):
             call()
     assert refs(registry) == {}
 
@@ -172,13 +172,13 @@ def test_a_tag_that_somebody_moved_is_found(three: Path) -> None:
 
 def test_a_tag_that_somebody_deleted_is_not_missed(three: Path, tmp_path: Path) -> None:
     git(three, "tag", "--delete", "model/v2")
-    assert pull(2, tmp_path / "out").name == "v2"
+    assert str(pull(2, tmp_path / "out")) == "v2"
 
 
 @pytest.mark.usefixtures("three")
 def test_diff_compares_two_versions_on_the_same_images(few_digits: Path) -> None:
     compared = diff(1, 2, data=few_digits)
-    assert (compared.a.release.name, compared.b.release.name, compared.n) == ("v1", "v2", 1000)
+    assert (str(compared.a.release), str(compared.b.release), compared.n) == ("v1", "v2", 1000)
     assert compared.a.correct == compared.b.correct > 980
     assert (compared.test.n01, compared.test.n10, compared.difference.difference) == (0, 0, 0.0)
     assert compared.difference.low < 0 < compared.difference.high

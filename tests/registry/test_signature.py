@@ -65,7 +65,7 @@ def test_the_verbs_sign_and_verify_and_say_whose_it_is(
     assert f"signed by the owner of {keys / 'maker.pub'}" in out
     code, out, err = _run(capsys, "verify", signed, "--public-key", keys / "stranger.pub")
     assert (code, out) == (2, "")
-    assert "another key" in err
+    assert "by somebody else" in err
     assert err.count("\n") == 1
 
 
@@ -215,7 +215,7 @@ def test_a_signature_without_a_hint_at_its_key_is_checked_all_the_same_and_silen
     file = signed / "model.sig"
     file.write_bytes(_changed(("verificationMaterial", "publicKey"), {})(file.read_bytes()))
     check_signature(signed, keys / "maker.pub")
-    with pytest.raises(BundleError, match="another key"):
+    with pytest.raises(BundleError, match="by somebody else"):
         check_signature(signed, keys / "stranger.pub")
     assert capsys.readouterr().out == ""
 
@@ -225,12 +225,14 @@ def test_a_key_that_cannot_be_used_is_named(signed: Path, keys: Path, tmp_path: 
     write_pair(tmp_path, "bitcoin", ec.generate_private_key(ec.SECP256K1()))
     (tmp_path / "text.pub").write_text("hello")
     for name in ("rsa.pub", "bitcoin.pub", "text.pub", "missing.pub", "."):
-        with pytest.raises(FileError, match=r"P-256|is no public key|cannot be read") as caught:
+        with pytest.raises(
+            FileError, match=r"cannot be used as a public key .*\(.+\); make one"
+        ) as caught:
             check_signature(signed, tmp_path / name)
         assert "\n" not in str(caught.value)
-    with pytest.raises(FileError, match="no public key"):
+    with pytest.raises(FileError, match="cannot be used as a public key"):
         check_signature(signed, keys / "maker.pem")
-    with pytest.raises(FileError, match="no private key"):
+    with pytest.raises(FileError, match="cannot be used as a private key"):
         sign(signed, keys / "maker.pub")
 
 

@@ -39,7 +39,7 @@ def test_what_was_signed_and_published_is_pulled_and_can_be_checked_again(
     ("flaw", "message"),
     [
         ("unsigned", "v1: is not signed"),
-        ("a stranger's", "was made with another key, or changed since"),
+        ("a stranger's", "was made by somebody else, or the bundle changed since"),
         ("another bundle's", "model.sig: does not show"),
         ("garbage", "model.sig: does not show"),
     ],

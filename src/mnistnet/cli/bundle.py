@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from mnistnet.cli.options import DATA, PATH
-from mnistnet.cli.signer import demanding_signer
+from mnistnet.cli.signer import signer_options
 from mnistnet.extras import import_extra
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnistnet.registry.signature import Identity
+    from mnistnet.registry.signature import Signer
 
 
 @click.command()
@@ -36,15 +36,15 @@ def export(run: Path, out: Path, data: Path | None) -> None:
 
 @click.command()
 @click.argument("bundle", type=PATH)
-@demanding_signer
-def verify(bundle: Path, signer: Path | Identity | None) -> None:
+@signer_options
+def verify(bundle: Path, signer: Signer | None) -> None:
     """Check a bundle: every size and SHA-256, and both graphs on stored vectors."""
     from mnistnet.bundle import verify as bundles
-    from mnistnet.registry.signature import check_signature, who
+    from mnistnet.registry.signature import check_signature, signer_name
 
     if signer:
         check_signature(bundle, signer)
     manifest = bundles.verify(bundle)
     if signer:
-        click.echo(f"{bundle}: signed by {who(signer)}")
+        click.echo(f"{bundle}: signed by {signer_name(signer)}")
     click.echo(f"{bundle}: whole; {len(manifest.files)} files, both graphs answer as they should")

@@ -53,9 +53,9 @@ def fingerprint(
     """Print one hash over all that the weights depend on: code, recipe, data and versions.
 
     With --against or --against-champion, exits with 0 if training again would start from the same
-    as that bundle's training did, and with 1 if not, or if nothing is published, saying what
-    differs: is there anything to train? --answer is for a workflow's step, which exit code 1 would
-    end: $GITHUB_OUTPUT, say.
+    as that bundle's training did, and with 1 if not, or if nothing is published, with a list of
+    what differs: is there anything to train? --answer is for a workflow's step, which exit code 1
+    would end: $GITHUB_OUTPUT, say.
     """
     from mnistnet import data as datasets
     from mnistnet.provenance import basis_of
@@ -69,17 +69,20 @@ def fingerprint(
     named = recipe_named(recipe)
     dataset = datasets.load(data, validation=named.validation)
     basis = basis_of(named.as_dict(), dataset.sha256, constraints=constraints)
+    result: dict[str, object] = {"fingerprint": basis.inputs}
     if not compared:
-        _print_basis(basis, as_json=as_json)
-        return 0
-    what, found = _differences(basis, against, remote, branch)
-    click.echo(_compared(what, found, markdown=markdown))
+        click.echo("\n".join(f"{kind:<9} {digest}" for kind, digest in basis.inputs.items()))
+        changed = False
+    else:
+        what, found = _differences(basis, against, remote, branch)
+        click.echo(_comparison(what, found, markdown=markdown))
+        changed = bool(found)
+        result |= {"same": not found, "differences": found}
     if as_json:
-        differing = {"same": not found, "differences": found}
-        click.echo(json.dumps({"fingerprint": basis.inputs} | differing))
+        click.echo(json.dumps(result))
     if answer:
-        append_text(answer, f"train={'true' if found else 'false'}\n")
-    return 1 if found and not answer else 0
+        append_text(answer, f"train={'true' if changed else 'false'}\n")
+    return 1 if changed and not answer else 0
 
 
 @click.command()
@@ -90,15 +93,15 @@ def fingerprint(
 def reproduce(bundle: str, data: Path | None, remote: str, branch: str, as_json: bool) -> int:
     """Train BUNDLE, a folder or a version as v3, again: are the weights the same to the bit?
 
-    Exits with 0 if they are, and with 1 if not, saying what differs in the environment and
+    Exits with 0 if they are, and with 1 if not, with a list of what differs in the environment and
     whether the difference in accuracy is significant.
     """
     import_extra("train", "torch", "safetensors")
     from mnistnet.cli.progress import Bar
-    from mnistnet.registry import reproduce as pipeline
+    from mnistnet.registry.reproduce import located, reproduce
 
-    with pipeline.located(bundle, remote=remote, branch=branch) as folder, Bar() as bar:
-        result = pipeline.reproduce(folder, data=data, on_progress=bar.show_training)
+    with located(bundle, remote=remote, branch=branch) as folder, Bar() as bar:
+        result = reproduce(folder, data=data, on_progress=bar.show_training)
     click.echo("\n".join(_lines(bundle, result)))
     if as_json:
         click.echo(json.dumps(result.as_dict()))
@@ -109,7 +112,7 @@ def reproduce(bundle: str, data: Path | None, remote: str, branch: str, as_json:
 @click.argument("bundle", type=PATH)
 @click.option("--key", type=PATH, help="with a private key on the curve P-256, in PEM")
 @click.option("--keyless", is_flag=True, help="as the workflow that this runs in, by Sigstore")
-@click.option("--if-possible", is_flag=True, help="let it be, outside of such workflows")
+@click.option("--if-possible", is_flag=True, help="do nothing outside of such workflows")
 def sign(bundle: Path, key: Path | None, keyless: bool, if_possible: bool) -> None:
     """Sign a bundle, in the format of OpenSSF's model signing, into its model.sig.
 
@@ -117,7 +120,7 @@ def sign(bundle: Path, key: Path | None, keyless: bool, if_possible: bool) -> No
     public half by: openssl ec -in private.pem -pubout -out public.pem. An encrypted key's password
     is taken from $MNISTNET_KEY_PASSWORD.
 
-    Without a key, Sigstore vouches for who the workflow's host says that it is, and its log, which
+    Without a key, Sigstore vouches for the workflow that the host says this is, and its log, which
     all can read, names the workflow. --if-possible exits with 0 too where no host says so; that
     Sigstore fails is an error all the same.
     """
@@ -127,65 +130,60 @@ def sign(bundle: Path, key: Path | None, keyless: bool, if_possible: bool) -> No
         raise UsageError("sign either with --key FILE or with --keyless")
     if if_possible and not keyless:
         raise UsageError("--if-possible goes with --keyless; a key is always possible")
-    if key:
-        written = signature.sign(bundle, key, password=os.environ.get("MNISTNET_KEY_PASSWORD"))
-    elif keyless_signature := signature.sign_keyless(bundle):
-        written = keyless_signature
+    written = (
+        signature.sign(bundle, key, password=os.environ.get("MNISTNET_KEY_PASSWORD"))
+        if key
+        else signature.sign_keyless(bundle)
+    )
+    if written:
+        click.echo(f"Signature: {written}")
     elif if_possible:
         click.echo(f"{bundle}: not signed; no identity token is to be had here")
-        return
     else:
         raise SigningError(
             f"{bundle}: no identity token is to be had here; a workflow's job gets one by the"
             " permission id-token: write, and everybody else signs with --key"
         )
-    click.echo(f"Signature: {written}")
 
 
 def _differences(
     basis: Basis, against: Path | None, remote: str, branch: str
 ) -> tuple[str, list[str]]:
-    """Name what was compared with, the champion if nothing is named, and say what differs."""
+    """Return what was compared with, the champion if nothing is named, and what differs."""
     if against:
         from mnistnet.bundle.manifest import read_manifest
         from mnistnet.provenance import differences
 
         return str(against), differences(read_manifest(against).origin, basis)
-    from mnistnet.registry.published import changed_since_champion
+    from mnistnet.registry.read import changed_since_champion
 
     return changed_since_champion(basis, remote=remote, branch=branch)
 
 
-def _print_basis(basis: Basis, *, as_json: bool) -> None:
-    click.echo("\n".join(f"{kind:<9} {digest}" for kind, digest in basis.inputs.items()))
-    if as_json:
-        click.echo(json.dumps({"fingerprint": basis.inputs}))
-
-
-def _compared(what: str, found: list[str], *, markdown: bool) -> str:
-    """Say what differs, a line each, and what follows from it."""
+def _comparison(what: str, found: list[str], *, markdown: bool) -> str:
+    """Return what differs, a line each, and what follows from it."""
     inputs = "other inputs than here" if found else "the same inputs as here"
-    verdict = f"{what}: was trained from {inputs}; " if what else ""
-    verdict += f"there is {'something' if found else 'nothing'} to train"
+    conclusion = f"{what}: was trained from {inputs}; " if what else ""
+    conclusion += f"there is {'something' if found else 'nothing'} to train"
     if not markdown:
-        return "\n".join([*found, verdict])
+        return "\n".join([*found, conclusion])
     return "\n".join(
-        [*(f"- {escape_markdown(line)}" for line in found), "", escape_markdown(verdict)]
+        [*(f"- {escape_markdown(line)}" for line in found), "", escape_markdown(conclusion)]
     )
 
 
 def _lines(bundle: str, result: Reproduction) -> list[str]:
-    judged = f"of {result.judged:,} {result.judged_on} images"
+    images = f"of {result.judged:,} {result.judged_on} images"
     if result.same:
         return [
-            f"Accuracy: {result.correct_there / result.judged:.2%} {judged}",
+            f"Accuracy: {result.correct_there / result.judged:.2%} {images}",
             f"{bundle}: trained again to the same weights, bit for bit",
         ]
     low, high = (f"{end * 100:+.2f}" for end in (result.difference.low, result.difference.high))
     return [
         *(result.differences or ["nothing that is recorded differs"]),
         f"Accuracy: {result.correct_there / result.judged:.2%} there,"
-        f" {result.correct_here / result.judged:.2%} here, {judged}",
+        f" {result.correct_here / result.judged:.2%} here, {images}",
         f"Difference: {result.difference.difference * 100:+.2f} points (95% interval {low} to"
         f" {high}, McNemar p = {result.p:.2g}): {'' if result.significant else 'not '}significant",
         f"{bundle}: trained again to other weights",

@@ -1,4 +1,4 @@
-"""`--public-key`, or `--identity` and `--identity-provider`: who is to have signed a bundle."""
+"""`--public-key`, or `--identity` and `--identity-provider`: who must have signed a bundle."""
 
 from __future__ import annotations
 
@@ -13,30 +13,26 @@ from mnistnet.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnistnet.registry.signature import Identity
+    from mnistnet.registry.signature import Signer
 
-_OPTIONS = (
-    click.option(
-        "--public-key",
-        type=PATH,
-        help="demand that this key's owner has signed it",
-    ),
-    click.option(
-        "--identity",
-        metavar="NAME",
-        help="demand that this identity has signed it without a key: a workflow is"
-        " https://github.com/OWNER/REPOSITORY/.github/workflows/FILE@refs/heads/BRANCH",
-    ),
-    click.option(
-        "--identity-provider",
-        metavar="URL",
-        help="who vouches for the identity; by default GitHub's workflows",
-    ),
+PUBLIC_KEY = click.option(
+    "--public-key", type=PATH, help="demand that this key's owner has signed it"
+)
+IDENTITY = click.option(
+    "--identity",
+    metavar="NAME",
+    help="demand that this identity has signed it without a key: a workflow is"
+    " https://github.com/OWNER/REPOSITORY/.github/workflows/FILE@refs/heads/BRANCH",
+)
+PROVIDER = click.option(
+    "--identity-provider",
+    metavar="URL",
+    help="who vouches for the identity; by default GitHub's workflows",
 )
 
 
-def demanding_signer(command: Command) -> Command:
-    """Give a command these options, and hand it what they say as `signer`."""
+def signer_options(command: Command) -> Command:
+    """Add these options to a command, and pass it what they mean as `signer`."""
 
     @wraps(command)
     def called(
@@ -44,14 +40,10 @@ def demanding_signer(command: Command) -> Command:
     ) -> Any:
         return command(signer=_signer(public_key, identity, identity_provider), **rest)
 
-    for option in reversed(_OPTIONS):
-        called = option(called)
-    return called
+    return PUBLIC_KEY(IDENTITY(PROVIDER(called)))
 
 
-def _signer(
-    public_key: Path | None, identity: str | None, provider: str | None
-) -> Path | Identity | None:
+def _signer(public_key: Path | None, identity: str | None, provider: str | None) -> Signer | None:
     from mnistnet.registry.signature import Identity
 
     if identity == "" or provider == "":  # an unset variable must not demand nothing

@@ -1,6 +1,13 @@
-"""Git, run safely: bounded time, no prompts, no hooks, one line for whatever goes wrong.
+"""Git, run safely in a temporary repository that reaches a remote as the user's clone does.
 
-run_git(["init", "--bare", folder], environment=environment([]))
+    with private_repository("origin") as repository:
+        repository.contact("fetch", repository.remote, "+refs/heads/models:refs/heads/models")
+        blobs = repository.read_objects(names, max_bytes=1_000_000)
+
+Bounded time and output, no prompts, no hooks, and one line for whatever goes wrong. Of the clone
+that a command is run in, only the configuration is read. Its own object store would not do: the
+remote is asked for commits without their files (a partial clone), which would leave the user's
+clone with missing objects; and a shallow clone would cut the history off.
 """
 
 from __future__ import annotations
@@ -11,76 +18,235 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from typing import IO, TYPE_CHECKING
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnistnet.errors import RegistryError
-from mnistnet.text import printable
+from mnistnet.text import printable, without_password
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Sequence
 
 LOCAL_TIMEOUT_S = 60
-STALLED_S = 30  # this long under 1 kB/s, and an HTTP connection is given up
+NETWORK_TIMEOUT_S = 300
+STALLED_S = 30  # an HTTP connection is given up that stays under 1 kB/s for so long
 MAX_OUTPUT_BYTES = 50_000_000
-# Lines of standard error that give a reason, but for those that say no more than that it failed.
-OWN_WORDS = re.compile(
-    r"(?!error: failed to push some refs|fatal: Could not read from remote repository)"
-    r"(fatal: |error: |ssh: |Permission denied|Host key)"
-)
-# They would lead git to another repository, and are set wherever git itself called us.
-ELSEWHERE = (
+URL_REMOTE = "mnistnet-registry"  # the private name of a remote that was given as a URL
+# Variables that lead git to another repository; they are set wherever a hook calls this program.
+REPOSITORY_VARIABLES = (
     *("GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"),
     *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE"),
     *("GIT_SHALLOW_FILE", "GIT_GRAFT_FILE", "GIT_REPLACE_REF_BASE", "GIT_QUARANTINE_PATH"),
 )
+CONFIG_VARIABLES = ("GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS")  # read once, then in a file
+# The settings of a clone itself that say who its user is and how its remotes are reached.
+TAKEN_OVER = re.compile(
+    r"(http|https|credential|url|ssh|user|author|committer)\..+"
+    r"|core\.(sshcommand|askpass|gitproxy)"
+    r"|remote\.(?!.*\.(fetch|push|mirror|prune|tagopt|promisor|partialclonefilter)$).+"
+)
+# Lines of standard error that give a reason, but for those that only say that it failed.
+REASON = re.compile(
+    r"(?!error: failed to push some refs|fatal: Could not read from remote repository)"
+    r"(fatal: |error: |ssh: |Permission denied|Host key)"
+)
 
 
-class GitFailed(RegistryError):  # noqa: N818 – named for what happened
-    """Git did not do what it was asked for; `reason` is what it said, in one line."""
+class GitError(RegistryError):
+    """Git failed; `reason` is what it, or the remote, said, in one line."""
 
     def __init__(self, verb: str, reason: str) -> None:
         super().__init__(f"git {verb} failed ({reason})")
         self.reason = reason
 
 
-def environment(config: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Give the environment for git in a private repository, with some configuration."""
-    variables = {key: value for key, value in os.environ.items() if key not in ELSEWHERE}
-    variables |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}  # English, for `_reason`
-    variables.setdefault("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh")  # ext runs anything
-    config = [
-        *config,
+@dataclass(frozen=True)
+class Repository:
+    """A temporary bare repository.
+
+    Attributes:
+        remote: the name under which it knows the remote.
+        shown: what the user called that remote, for messages.
+    """
+
+    remote: str
+    shown: str
+    _cwd: Path
+    _environment: dict[str, str]
+
+    def run(self, *words: str, given: bytes = b"", network: bool = False) -> bytes:
+        """Run a git command with some standard input, and return what it prints.
+
+        Raises:
+            GitError: it failed, or was not done in time.
+        """
+        timeout_s = NETWORK_TIMEOUT_S if network else LOCAL_TIMEOUT_S
+        return run_git(words, self._cwd, self._environment, timeout_s=timeout_s, given=given)
+
+    def contact(self, *words: str, given: bytes = b"") -> bytes:
+        """Run a git command that may read from the remote. Raises RegistryError."""
+        try:
+            return self.run(*words, given=given, network=True)
+        except GitError as error:
+            raise RegistryError(
+                f"{self.shown}: cannot be read ({error.reason}); check the remote's address, the"
+                " network, and who may read it"
+            ) from None
+
+    def read_objects(self, names: Sequence[str], *, max_bytes: int) -> list[bytes]:
+        """Return the content of some blobs, after a look at their sizes.
+
+        Raises:
+            RegistryError: they are larger than that together, cannot be had, or are no blobs.
+        """
+        given = "".join(f"{name}\n" for name in names).encode()
+        found = self.contact("cat-file", "--batch-check", given=given).decode().splitlines()
+        sizes = [int(line.split()[2]) for line in found if line.split()[1] == "blob"]
+        if len(sizes) < len(names) or sum(sizes) > max_bytes:
+            raise RegistryError(
+                f"{self.shown}: holds files of more than {max_bytes:,} bytes, or none where a"
+                " release has some; the registry is damaged"
+            )
+        output = self.contact("cat-file", "--batch", given=given)
+        contents = []
+        for size in sizes:
+            start = output.index(b"\n") + 1  # after the header: name, type and size
+            contents.append(output[start : start + size])
+            output = output[start + size + 1 :]
+        return contents
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make a temporary folder that is removed at the block's end."""
+    with tempfile.TemporaryDirectory(prefix="mnistnet-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def private_repository(remote: str) -> Iterator[Repository]:
+    """Make a temporary repository that knows a remote; it is removed at the block's end.
+
+    Args:
+        remote: the name of a remote of the clone that the command is run in, or a URL or path.
+
+    Raises:
+        RegistryError: there is no such remote, or git is not installed.
+    """
+    settings = _settings()
+    name, cwd, object_format = URL_REMOTE, Path.cwd(), "sha1"
+    if any(key == f"remote.{remote}.url" for key, _ in settings):
+        name = remote
+        cwd, object_format = _clone()
+    elif not remote.startswith("-") and (re.search(r"[:/\\]", remote) or Path(remote).exists()):
+        settings.append((f"remote.{name}.url", remote))
+    else:
+        _clone()
+        raise RegistryError(
+            f"there is no remote {printable(remote)!r} here; git remote -v lists them, and --remote"
+            " takes one of them, a URL or a path"
+        )
+    with scratch_folder() as scratch:
+        folder, config = scratch / "git", scratch / "config"
+        config.write_bytes(_config_file(settings))
+        environment = _environment() | {"GIT_CONFIG_GLOBAL": str(config), "GIT_DIR": str(folder)}
+        words = ("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}")
+        run_git(words, cwd, environment)
+        with (folder / "config").open("ab") as file:
+            file.write(_config_file(_own_settings(name, no_hooks=folder / "no-hooks")))
+        yield Repository(name, printable(without_password(remote)), cwd, environment)
+
+
+def _own_settings(remote: str, *, no_hooks: Path) -> list[tuple[str, str]]:
+    """Return the settings that the private repository has whatever the user's are."""
+    return [
+        # Where the remote can, it sends the files of those releases only that are read.
+        (f"remote.{remote}.promisor", "true"),
+        (f"remote.{remote}.partialclonefilter", "blob:none"),
+        ("core.hooksPath", str(no_hooks)),
         ("http.lowSpeedLimit", "1000"),
         ("http.lowSpeedTime", str(STALLED_S)),
         ("protocol.ext.allow", "never"),
         ("fetch.fsckObjects", "true"),
         ("i18n.commitEncoding", "UTF-8"),
+        ("i18n.logOutputEncoding", "UTF-8"),
+        ("trailer.separators", ":"),
         ("push.gpgSign", "false"),
         ("user.useConfigOnly", "true"),
         ("gc.auto", "0"),
         ("maintenance.auto", "false"),
     ]
-    first = variables.get("GIT_CONFIG_COUNT", "")
-    count = int(first) if first.isdigit() else 0
-    for key, value in config:
-        variables |= {f"GIT_CONFIG_KEY_{count}": key, f"GIT_CONFIG_VALUE_{count}": value}
-        count += 1
-    return variables | {"GIT_CONFIG_COUNT": str(count)}
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment for git in a private repository, but for where that is."""
+    hidden = {*REPOSITORY_VARIABLES, *CONFIG_VARIABLES}
+    variables = {key: value for key, value in os.environ.items() if key not in hidden}
+    variables.setdefault("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh")  # `ext` runs anything
+    own = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
+    return variables | own  # English, for `_reason`
+
+
+def _settings() -> list[tuple[str, str]]:
+    """List what git is configured to here, conditional includes resolved, as key and value."""
+    listed = run_git(["config", "--includes", "--list", "--show-scope", "--null"], Path.cwd())
+    words = os.fsdecode(listed).split("\0")
+    settings = []
+    for scope, setting in zip(words[::2], words[1::2], strict=False):
+        key, newline, value = setting.partition("\n")
+        own = scope in ("local", "worktree")
+        if TAKEN_OVER.fullmatch(key) if own else not key.startswith(("include.", "includeif.")):
+            settings.append((key, value if newline else "true"))
+    return settings
+
+
+def _config_file(settings: Iterable[tuple[str, str]]) -> bytes:
+    """Return settings in the syntax of git's configuration files."""
+
+    def escaped(text: str) -> str:
+        return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+    lines = []
+    for key, value in settings:
+        section, _, rest = key.partition(".")
+        subsection, _, name = rest.rpartition(".")
+        head = f'{section} "{escaped(subsection)}"' if subsection else section
+        lines.append(f'[{head}]\n\t{name} = "{escaped(value)}"\n')
+    return os.fsencode("".join(lines))
+
+
+def _clone() -> tuple[Path, str]:
+    """Return the folder that the paths of a clone's remotes start from, and its object format."""
+    words = ("rev-parse", "--show-object-format", "--absolute-git-dir", "--show-cdup")
+    try:
+        found = os.fsdecode(run_git(words, Path.cwd())).removesuffix("\n")
+    except GitError as error:
+        if "not a git repository" not in error.reason:
+            raise RegistryError(
+                f"git does not use the repository here ({error.reason}); git status says how it can"
+            ) from None
+        raise RegistryError(
+            "this folder is in no git repository, so it has no remotes by name; run the command in"
+            " a clone, or give --remote a URL or a path"
+        ) from None
+    object_format, git_dir, *up = found.split("\n")  # a bare repository has no `up`
+    return (Path.cwd() / up[0] if up else Path(git_dir)), object_format
 
 
 def run_git(
     words: Sequence[str],
-    *,
-    cwd: Path | None = None,
+    cwd: Path,
     environment: dict[str, str] | None = None,
-    timeout_s: int = LOCAL_TIMEOUT_S,
+    *,
+    timeout_s: float = LOCAL_TIMEOUT_S,
     given: bytes = b"",
 ) -> bytes:
-    """Run git. Files, not pipes: a grandchild that lives on cannot keep us waiting for their end.
+    """Run git. Files, not pipes: a grandchild that lives on must not keep us waiting for their end.
 
     Raises:
-        GitFailed: it failed, was not done in time, or has too much to say.
+        GitError: it failed, was not done in time, or printed too much.
         RegistryError: it is not installed.
     """
     git = shutil.which("git")
@@ -88,39 +254,26 @@ def run_git(
         raise RegistryError(
             "git is not installed, and it keeps the models; install it from https://git-scm.com"
         )
-    with _scratch() as source, _scratch() as out, _scratch() as err:
+    scratch = tempfile.TemporaryFile
+    with scratch() as source, scratch() as out, scratch() as err:
         source.write(given)
         source.seek(0)
-        process = subprocess.Popen(  # noqa: S603 – no shell, and no word of the user's is an option
-            [git, *words],
-            stdin=source,
-            stdout=out,
-            stderr=err,
-            cwd=cwd,
-            env=environment,
-            start_new_session=True,
-        )
+        streams = {"stdin": source, "stdout": out, "stderr": err, "start_new_session": True}
+        process = subprocess.Popen([git, *words], cwd=cwd, env=environment, **streams)  # type: ignore[call-overload] # noqa: S603
         try:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise GitFailed(words[0], f"no answer within {timeout_s} s") from None
+            raise GitError(words[0], f"no answer within {timeout_s} s") from None
         finally:
             _end(process)
-        output, complaint = _start_of(out), _start_of(err)
+        out.seek(0)
+        err.seek(0)
+        output, complaint = out.read(MAX_OUTPUT_BYTES + 1), err.read(MAX_OUTPUT_BYTES)
     if code != 0:
-        raise GitFailed(words[0], _reason(output, complaint) or f"exit code {code}")
+        raise GitError(words[0], _reason(output, complaint) or f"exit code {code}")
     if len(output) > MAX_OUTPUT_BYTES:
-        raise GitFailed(words[0], f"more than {MAX_OUTPUT_BYTES:,} bytes of output")
+        raise GitError(words[0], f"more than {MAX_OUTPUT_BYTES:,} bytes of output")
     return output
-
-
-def _scratch() -> IO[bytes]:
-    return tempfile.TemporaryFile()
-
-
-def _start_of(file: IO[bytes]) -> bytes:
-    file.seek(0)
-    return file.read(MAX_OUTPUT_BYTES + 1)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -135,7 +288,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _reason(output: bytes, complaint: bytes) -> str:
-    """Find why git failed in what it wrote: what the other side says, or else git itself.
+    """Find in what git wrote why it failed: what the remote says, or else git itself.
 
     Args:
         output: of `push --porcelain`, whose lines of refused refs start with an exclamation mark.
@@ -144,7 +297,7 @@ def _reason(output: bytes, complaint: bytes) -> str:
     lines = [printable(line) for line in complaint.decode(errors="replace").splitlines()]
     refs = output.decode(errors="replace").splitlines()
     refused = [printable(line.rsplit("\t", 1)[-1]) for line in refs if line.startswith("!")]
-    said = [line[8:].strip() for line in lines if line.startswith("remote: ")]
-    own = [re.sub(r"^(fatal|error): ", "", line) for line in lines if OWN_WORDS.match(line)]
-    words = [word for word in said if word] or own or lines[-1:]
-    return "; ".join([*words[:3], *refused[:1]])[:400]
+    remote = [line[8:].strip() for line in lines if line.startswith("remote: ")]
+    own = [re.sub(r"^(fatal|error): ", "", line) for line in lines if REASON.match(line)]
+    reasons = [line for line in remote if line] or own or lines[-1:]
+    return "; ".join([*reasons[:3], *refused[:1]])[:400]

@@ -1,37 +1,44 @@
 """`mnistnet publish BUNDLE` and `mnistnet rollback vN`: write to the registry.
 
-    done = publish(Path("bundle"), remote="origin", branch="models", gate=gate)
-    done.outcome, done.release                       # "published", v7
+    done = publish(Path("bundle"), gate=judge)
+    done.outcome, done.version                       # "published", 7
 
-Nothing in the clone that this is run in is touched. Killed anywhere, the remote holds the release
-or does not; calling again does what is left to do.
+Nothing in the clone that this is run in is touched. Killed at any moment, the remote holds the
+release or does not; calling again does what is left to do.
 """
 
 from __future__ import annotations
 
 import secrets
-import tempfile
+import shutil
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnistnet.errors import RegistryError
-from mnistnet.registry.git import GitFailed
-from mnistnet.registry.registry import open_registry, snapshot
-from mnistnet.registry.release import Notes, facts_of
+from mnistnet.bundle.manifest import BESIDE, FILES, MANIFEST, check_files
+from mnistnet.bundle.verify import verify
+from mnistnet.errors import BundleError, RegistryError
+from mnistnet.gate.verdict import Verdict
+from mnistnet.registry.git import GitError, scratch_folder
+from mnistnet.registry.registry import MAX_RELEASE_BYTES, naming, open_registry
+from mnistnet.registry.release import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
-    from mnistnet.registry.registry import Gate, Registry, Verdict
-    from mnistnet.registry.release import Facts, Release
-    from mnistnet.registry.state import State
+    from mnistnet.registry.registry import Registry
+    from mnistnet.registry.release import Record, Release, State
 
 RACES = 20  # each that is lost is a release that somebody else published
 PUSHES = 3  # of the same commit, where the remote refuses it though nobody was faster
 LONGEST_PAUSE_S = 5.0
+
+# Decides on a candidate: gate(candidate, champion, best=best), None for a bundle that is not there.
+Gate = Callable[..., Verdict]
+Log = Callable[[str], object]  # is called with a line on what is done next
 
 
 @dataclass(frozen=True)
@@ -40,78 +47,54 @@ class Publication:
 
     Attributes:
         outcome: "published"; "unchanged", where these bytes are the champion already; "refused",
-            by the gate; or "possible", where it was only to be tried.
-        version: the number that was given or, where it was only tried, would be given.
-        replaces: what was champion; None where this is the first release.
+            by the gate; or "possible", after a dry run.
+        version: the number that was given or, after a dry run, would be given.
+        replaces: the version that was champion; None where this is the first release.
         verdict: the gate's; None where it was not asked.
     """
 
     outcome: str
     version: int | None
-    replaces: Release | None
+    replaces: int | None
     verdict: Verdict | None = None
 
 
 def publish(
     bundle: Path,
     *,
+    gate: Gate,
     remote: str = "origin",
     branch: str = "models",
-    gate: Gate,
     reinstate: bool = False,
     dry_run: bool = False,
-    say: Callable[[str], object] = lambda _: None,
+    log: Log = lambda _: None,
 ) -> Publication:
-    """Make a bundle the champion, if the gate lets it pass.
+    """Make a bundle the champion, if it passes the gate next to the champion of now.
 
-    Args:
-        bundle: its folder.
-        remote: a remote's name in the clone that one is in, or a URL or path.
-        branch: the registry's branch; the first publication creates it.
-        gate: judges the bundle beside the champion, once more if that changes meanwhile.
-        reinstate: publish it even if a rollback withdrew it.
-        dry_run: do all but publish.
-        say: told in a line what is being done.
+    `reinstate` publishes it even if a rollback withdrew it; `dry_run` does all but publish.
 
     Raises:
         BundleError: the bundle, or the champion's, fails verification.
         RegistryError: the remote cannot be read, or refuses the release for good; or a rollback
             withdrew this bundle or its model.
     """
-    with _workshop(remote, branch) as (registry, folder):
-        if not dry_run:
-            registry.check_identity()
-        candidate = snapshot(bundle, folder / "candidate")
-        facts, commits, verdict = facts_of(candidate), set[str](), None
-        say(f"fetching {branch} from {registry.named}")
-        state = registry.read()
+    with _workshop(remote, branch, log, writes=not dry_run) as (registry, folder):
+        job = _Publishing(registry, folder, _copy(bundle, folder / "candidate"), gate)
         for race in range(RACES):
-            if done := _done_already(state, facts, commits, verdict):
+            state = registry.read()
+            if done := job.ended(state):
                 return done
             if not reinstate:
-                _check_not_withdrawn(bundle, facts, state)
-            version, champion = state.next_version, state.champion
-            say(f"judging {bundle} beside {champion.name if champion else 'nothing'}")
-            verdict = _judge(candidate, gate, registry, state, folder)
-            if not verdict.passed:
-                return Publication("refused", None, champion, verdict)
-            if dry_run:
-                return Publication("possible", version, champion, verdict)
-            notes = Notes(version, facts, verdict.summary(), _replaced(state))
-            table = verdict.table(markdown=False)
-            commit = registry.commit(candidate, notes, table, parent=state.head)
-            commits.add(commit)
-            say(f"pushing v{version}")
-            moved = _push(registry, commit, version, state)
-            if moved is None:
-                return Publication("published", version, champion, verdict)
-            state = moved
-            say("somebody else was faster: once more, with the new champion")
+                job.check_not_withdrawn(bundle, state)
+            log(f"evaluating {bundle} against {state.champion or 'no champion'}")
+            if not job.decide(state).passed or dry_run:
+                return job.without_push(state)
+            log(f"pushing v{state.next_version}")
+            if done := job.push(state):
+                return done
+            log("somebody else was faster: once more, with the new champion")
             _pause(race)
-    raise RegistryError(
-        f"{registry.named}: {RACES} others published while we tried, and nothing of ours was lost;"
-        " publish again"
-    )
+        raise RegistryError(f"{registry.shown}: {RACES} others published meanwhile; publish again")
 
 
 def rollback(
@@ -120,7 +103,7 @@ def rollback(
     remote: str = "origin",
     branch: str = "models",
     dry_run: bool = False,
-    say: Callable[[str], object] = lambda _: None,
+    log: Log = lambda _: None,
 ) -> Publication:
     """Publish the bundle of an earlier version again, and withdraw the models that came after it.
 
@@ -131,126 +114,150 @@ def rollback(
             refuses.
         BundleError: that version's bundle fails verification.
     """
-    with _workshop(remote, branch) as (registry, folder):
-        if not dry_run:
-            registry.check_identity()
-        say(f"fetching {branch} from {registry.named}")
+    with _workshop(remote, branch, log, writes=not dry_run) as (registry, folder):
         state = registry.read()
-        target, champion = registry.find(state, version), state.champion
-        if champion and champion.facts.bundle_sha256 == target.facts.bundle_sha256:
-            return Publication("unchanged", champion.notes.version, champion)
-        registry.extract(target, folder / target.name)
-        notes = Notes(
-            version=state.next_version,
-            facts=target.facts,
-            verdict=f"rollback to {target.name}",
-            replaces=_replaced(state),
-            rollback_to=version,
-            withdraws=_withdrawn_by_going_back(state, target),
-        )
+        target = registry.find(state, version)
+        if champion := state.champion_with(target.bundle):
+            return Publication("unchanged", champion.version, champion.version)
+        registry.extract(target, folder / str(target))
+        record = state.next_rollback(target)
         if dry_run:
-            return Publication("possible", notes.version, champion)
-        commit = registry.commit_tree(target.tree, notes, "", parent=state.head)
-        say(f"pushing v{notes.version}")
-        moved = _push(registry, commit, notes.version, state)
-        if moved and commit not in {release.commit for release in moved.releases}:
+            return Publication("possible", record.version, record.replaced)
+        log(f"pushing {record}")
+        commit = registry.commit(target.tree, record, "")
+        if not _push(registry, commit, record, state) and not registry.read().find({commit}):
             raise RegistryError(
-                f"{registry.named}: somebody published meanwhile, so nothing was rolled back; look"
+                f"{registry.shown}: somebody published meanwhile, so nothing was rolled back; look"
                 " at mnistnet history, and roll back again"
             )
-        return Publication("published", notes.version, champion)
+        return Publication("published", record.version, record.replaced)
+
+
+@dataclass
+class _Publishing:
+    """The steps of one publication, and what is known between them."""
+
+    registry: Registry
+    folder: Path
+    candidate: Path
+    gate: Gate
+
+    def __post_init__(self) -> None:
+        self.subject = describe(self.candidate)
+        self.verdict: Verdict | None = None
+        self.pushed: set[str] = set()  # commits that perhaps arrived
+
+    def ended(self, state: State) -> Publication | None:
+        """Return how it ended, if one of our commits is published, or the same bytes are champion.
+
+        A push may have been done though its answer got lost.
+        """
+        if ours := state.find(self.pushed):
+            return Publication("published", ours.version, ours.replaced, self.verdict)
+        if champion := state.champion_with(self.subject):
+            return Publication("unchanged", champion.version, champion.version)
+        return None
+
+    def check_not_withdrawn(self, bundle: Path, state: State) -> None:
+        """Refuse a bundle that a rollback withdrew. Raises RegistryError."""
+        if release := state.withdrawn_by(self.subject):
+            raise RegistryError(
+                f"{bundle}: {release} withdrew this model by a rollback; train another one, or"
+                " publish it all the same with --reinstate"
+            )
+
+    def decide(self, state: State) -> Verdict:
+        """Ask the gate about the candidate, the champion, and the best of all releases."""
+        champion, best = (self._extract(release) for release in (state.champion, state.best()))
+        self.verdict = self.gate(self.candidate, champion, best=best if best != champion else None)
+        return self.verdict
+
+    def _extract(self, release: Release | None) -> Path | None:
+        if release is None:
+            return None
+        folder = self.folder / str(release)
+        return folder if folder.exists() else self.registry.extract(release, folder)
+
+    def without_push(self, state: State) -> Publication:
+        """Return how it ended, where the gate refused the bundle, or this is a dry run."""
+        replaces = state.champion.version if state.champion else None
+        if self.verdict and self.verdict.passed:
+            return Publication("possible", state.next_version, replaces, self.verdict)
+        return Publication("refused", None, replaces, self.verdict)
+
+    def push(self, state: State) -> Publication | None:
+        """Commit the candidate, and push it; None where the registry has changed meanwhile."""
+        assert self.verdict
+        record = state.next_record(self.subject, self.verdict.summary())
+        tree = self.registry.write_tree(self.candidate)
+        commit = self.registry.commit(tree, record, self.verdict.table(markdown=False))
+        self.pushed.add(commit)
+        if not _push(self.registry, commit, record, state):
+            return None
+        return Publication("published", record.version, record.replaced, self.verdict)
 
 
 @contextmanager
-def _workshop(remote: str, branch: str) -> Iterator[tuple[Registry, Path]]:
-    """Open a registry, and a folder to put bundles in."""
-    with (
-        open_registry(remote, branch) as registry,
-        tempfile.TemporaryDirectory(prefix="mnistnet-", ignore_cleanup_errors=True) as folder,
-    ):
-        yield registry, Path(folder)
+def _workshop(
+    remote: str, branch: str, log: Log, *, writes: bool
+) -> Iterator[tuple[Registry, Path]]:
+    """Open a registry, and a temporary folder for bundles."""
+    with open_registry(remote, branch) as registry, scratch_folder() as folder:
+        if writes:
+            registry.check_identity()
+        log(f"fetching {branch} from {registry.shown}")
+        yield registry, folder
 
 
-def _done_already(
-    state: State, facts: Facts, commits: set[str], verdict: Verdict | None
-) -> Publication | None:
-    """Say how it ended, if one of our commits is there after all, or the same bytes are champion.
+def _copy(bundle: Path, folder: Path) -> Path:
+    """Copy a bundle to where nobody changes it meanwhile, and verify the copy.
 
-    A push may have been done though its answer got lost.
+    Raises:
+        BundleError: it fails verification, or is too large with what lies next to it.
     """
-    for earlier, release in zip((None, *state.releases), state.releases, strict=False):
-        if release.commit in commits:
-            return Publication("published", release.notes.version, earlier, verdict)
-    champion = state.champion
-    if champion and champion.facts.bundle_sha256 == facts.bundle_sha256:
-        return Publication("unchanged", champion.notes.version, champion)
-    return None
-
-
-def _check_not_withdrawn(bundle: Path, facts: Facts, state: State) -> None:
-    if release := state.withdrawn_by(facts):
-        raise RegistryError(
-            f"{bundle}: {release.name} withdrew this model by a rollback; train another one, or"
-            " publish it all the same with --reinstate"
+    check_files(bundle)
+    folder.mkdir()
+    for name in (MANIFEST, *FILES, *BESIDE):
+        if (bundle / name).exists():
+            shutil.copyfile(bundle / name, folder / name, follow_symlinks=False)
+    with naming(folder, bundle):
+        verify(folder)
+    size_bytes = sum(file.stat().st_size for file in folder.iterdir())
+    if size_bytes > MAX_RELEASE_BYTES:
+        raise BundleError(
+            f"{bundle}: has {size_bytes:,} bytes, and a release at most {MAX_RELEASE_BYTES:,};"
+            f" remove what lies next to the bundle ({', '.join(BESIDE)})"
         )
+    return folder
 
 
-def _judge(candidate: Path, gate: Gate, registry: Registry, state: State, folder: Path) -> Verdict:
-    """Have the candidate judged beside the champion and the best of all."""
-    champion, best = (
-        folder / release.name if release else None for release in (state.champion, state.best())
-    )
-    for release in (state.champion, state.best()):
-        if release and not (folder / release.name).exists():
-            registry.extract(release, folder / release.name)
-    return gate(candidate, champion, best=best if best != champion else None)
-
-
-def _replaced(state: State) -> tuple[int, str] | None:
-    champion = state.champion
-    return (champion.notes.version, champion.commit) if champion else None
-
-
-def _withdrawn_by_going_back(state: State, target: Release) -> tuple[tuple[int, str], ...]:
-    """List what came after the target: each bundle and each model, with its last version."""
-    later = state.releases[state.releases.index(target) + 1 :]
-    versions = {
-        digest: release.notes.version
-        for release in later
-        for digest in (release.facts.bundle_sha256, release.facts.model_sha256)
-        if digest not in (target.facts.bundle_sha256, target.facts.model_sha256)
-    }
-    return tuple((version, digest) for digest, version in versions.items())
-
-
-def _push(registry: Registry, commit: str, version: int, state: State) -> State | None:
+def _push(registry: Registry, commit: str, record: Record, state: State) -> bool:
     """Push a release.
 
     Returns:
-        None if it is published; else what the registry holds now, which is no more what it held
-        when the release was made.
+        Whether it is known to be published. If not, the registry no longer is what it was when the
+        release was made: by somebody else's release, or by this one, whose answer got lost.
 
     Raises:
         RegistryError: the remote refuses though nothing there has changed.
     """
-    for turn in range(PUSHES):
+    for attempt in range(PUSHES):
         try:
-            registry.push(commit, version, state.head)
-            return None
-        except GitFailed as error:
+            registry.push(commit, record)
+            return True
+        except GitError as error:
             reason = error.reason
-        # Refused because somebody else is in the middle of pushing? Then that shows in a moment.
-        _pause(turn)
-        now = registry.read()
-        if now != state:
-            return now
+        # Refused because somebody else is in the midst of pushing? Then that shows in a moment.
+        _pause(attempt)
+        if registry.read() != state:
+            return False
     raise RegistryError(
-        f"{registry.named}: refuses v{version} ({reason}); nothing was published: see whether you"
+        f"{registry.shown}: refuses {record} ({reason}); nothing was published: see whether you"
         f" may push to its branch {registry.branch} and create tags"
     )
 
 
-def _pause(turn: int) -> None:
-    """Wait for a random time, for longer every turn, so that two do not stay in step."""
-    longest_s = min(LONGEST_PAUSE_S, 0.2 * 2**turn)
+def _pause(attempt: int) -> None:
+    """Wait for a random time, longer with each attempt, so that two do not stay in step."""
+    longest_s = min(LONGEST_PAUSE_S, 0.2 * 2**attempt)
     time.sleep(secrets.SystemRandom().uniform(0, longest_s))

@@ -7,7 +7,6 @@ result.same, result.differences, result.significant
 from __future__ import annotations
 
 import re
-import tempfile
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,13 +17,15 @@ from mnistnet.bundle.manifest import check_files
 from mnistnet.errors import DataError, RecipeError
 from mnistnet.metrics.intervals import PairedDifference, mcnemar_exact, paired_difference
 from mnistnet.provenance import changes, origin_of
+from mnistnet.registry.git import scratch_folder
+from mnistnet.registry.read import pull
 from mnistnet.training.recipe import recipe_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mnistnet.bundle.manifest import Manifest
-    from mnistnet.data import DataSet
+    from mnistnet.data import Split
     from mnistnet.model.network import MnistNet
     from mnistnet.provenance import Origin
     from mnistnet.training.loop import Progress
@@ -35,15 +36,15 @@ SIGNIFICANT = 0.05  # McNemar's p below this
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came of training a bundle again: `there` is the bundle, `here` the new weights.
+    """The result of training a bundle again: `there` is the bundle, `here` the new weights.
 
     Attributes:
         same: whether every weight is the same to the bit.
         differences: in what they were trained with, a line each.
         judged_on: `test`, or `validation` where the recipe held images out.
-        judged: how many images that is.
-        correct_there: how many of them the bundle's weights read right.
-        correct_here: how many of them the new weights read right.
+        judged: the number of these images.
+        correct_there: how many of them the bundle's weights classify correctly.
+        correct_here: how many of them the new weights classify correctly.
         difference: of the accuracies, here minus there, paired by image.
         p: two-sided, of both being wrong equally often (exact McNemar).
     """
@@ -63,7 +64,7 @@ class Reproduction:
         return self.p < SIGNIFICANT
 
     def as_dict(self) -> dict[str, Any]:
-        """Give all of it as JSON can hold it."""
+        """Return all of it as JSON can hold it."""
         fields = asdict(self) | {"difference": self.difference._asdict()}
         return fields | {"significant": self.significant}
 
@@ -79,7 +80,7 @@ def reproduce(
     Args:
         bundle: the folder.
         data: the data set that it was trained on; None searches the usual places.
-        on_progress: is told every 100 batches and at each epoch's end.
+        on_progress: is called every 100 batches and at each epoch's end.
 
     Raises:
         BundleError: the bundle is not whole.
@@ -91,7 +92,7 @@ def reproduce(
     from mnistnet.training.loop import fit
 
     manifest = check_files(bundle)
-    recipe = _recipe(manifest, bundle)
+    recipe = _resolved_recipe(manifest, bundle)
     dataset = datasets.load(data, validation=recipe.validation)
     if dataset.sha256 != manifest.origin.data:
         raise DataError(
@@ -99,28 +100,24 @@ def reproduce(
         )
     there = MnistNet.load(bundle)
     here = fit(recipe, dataset.train, on_progress=on_progress)
-    differences = _differences(
-        manifest.origin, origin_of(recipe.as_dict(), dataset.sha256, describe(recipe))
-    )
-    return _compared(there, here, recipe, dataset, differences)
+    origin = origin_of(recipe.as_dict(), dataset.sha256, describe(recipe))
+    split = "validation" if recipe.validation else "test"
+    return _compare(there, here, dataset.test, split, _differences(manifest.origin, origin))
 
 
 @contextmanager
 def located(name: str, *, remote: str, branch: str) -> Iterator[Path]:
-    """Hand out a bundle's folder; a version such as `v3` is pulled, and gone after the block."""
+    """Yield a bundle's folder; a version such as `v3` is pulled to a temporary one."""
     if Path(name).exists() or not re.fullmatch(r"v[0-9]{1,9}", name):
         yield Path(name)
         return
-    from mnistnet.registry.published import pull
-
-    with tempfile.TemporaryDirectory(prefix="mnistnet-") as scratch:
-        folder = Path(scratch) / name
-        pull(int(name[1:]), folder, remote=remote, branch=branch)
-        yield folder
+    with scratch_folder() as scratch:
+        pull(int(name[1:]), scratch / name, remote=remote, branch=branch)
+        yield scratch / name
 
 
-def _recipe(manifest: Manifest, bundle: Path) -> Recipe:
-    """Take the recipe as it was carried out: what was `auto` then is not to be chosen anew."""
+def _resolved_recipe(manifest: Manifest, bundle: Path) -> Recipe:
+    """Return the recipe as it was carried out: with what its `auto` meant then."""
     environment = manifest.origin.environment
     resolved = {name: environment[name] for name in ("precision", "threads") if name in environment}
     recipe = recipe_from(manifest.origin.recipe, where=str(bundle))
@@ -131,7 +128,7 @@ def _recipe(manifest: Manifest, bundle: Path) -> Recipe:
 
 
 def _differences(there: Origin, here: Origin) -> list[str]:
-    """Say what differs in all that the last bits can depend on, a line each."""
+    """List what differs in all that the last bits can depend on, a line each."""
     lines = [
         *changes("versions", there.versions, here.versions),
         *changes("environment", there.environment, here.environment),
@@ -142,25 +139,26 @@ def _differences(there: Origin, here: Origin) -> list[str]:
     return lines
 
 
-def _compared(
-    there: MnistNet, here: MnistNet, recipe: Recipe, dataset: DataSet, differences: list[str]
+def _compare(
+    there: MnistNet, here: MnistNet, images: Split, judged_on: str, differences: list[str]
 ) -> Reproduction:
     from mnistnet.training.prediction import predict
 
-    images, labels = dataset.test.images, dataset.test.labels
-    right_there, right_here = (predict(net, images).argmax(1) == labels for net in (there, here))
+    correct_there, correct_here = (
+        predict(network, images.images).argmax(1) == images.labels for network in (there, here)
+    )
     return Reproduction(
         same=_bits(there) == _bits(here),
         differences=differences,
-        judged_on="validation" if recipe.validation else "test",
-        judged=len(labels),
-        correct_there=int(right_there.sum()),
-        correct_here=int(right_here.sum()),
-        difference=paired_difference(right_there, right_here),
-        p=mcnemar_exact(right_there, right_here).p,
+        judged_on=judged_on,
+        judged=len(images),
+        correct_there=int(correct_there.sum()),
+        correct_here=int(correct_here.sum()),
+        difference=paired_difference(correct_there, correct_here),
+        p=mcnemar_exact(correct_there, correct_here).p,
     )
 
 
-def _bits(net: MnistNet) -> dict[str, bytes]:
-    """Give the weights' bytes: compared as numbers, -0 were 0."""
-    return {name: tensor.numpy().tobytes() for name, tensor in net.state_dict().items()}
+def _bits(network: MnistNet) -> dict[str, bytes]:
+    """Return the weights' bytes: compared as numbers, -0 would equal 0."""
+    return {name: tensor.numpy().tobytes() for name, tensor in network.state_dict().items()}

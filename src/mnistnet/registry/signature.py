@@ -6,11 +6,10 @@
     check_signature(bundle, Identity("https://github.com/ada/digits/.github/workflows/…"))
 
 The format is OpenSSF's model signing, so other programs can check it too. A signature covers
-every file of the folder but itself, those beside the bundle included: a foreign bill of materials
-or a page with somebody's script in it is refused as a changed weight is. It does not say that the
-bundle is the newest: an old one, signed once, stays signed.
+every file of the folder but itself, so a foreign bill of materials, or a page with somebody's
+script in it, is refused as changed weights are. It does not say that the bundle is the newest.
 
-Without a key it is Sigstore that vouches: the host says who runs here, Sigstore gives out a
+Without a key, Sigstore vouches for the signer: the host says who runs here, Sigstore issues a
 certificate for that which lasts minutes, and writes the signature into a log that all can read.
 """
 
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnistnet.bundle.manifest import check_files
 from mnistnet.errors import BundleError, FileError, SigningError
-from mnistnet.extras import missing
+from mnistnet.extras import import_extra
 from mnistnet.files import atomic_write
 from mnistnet.text import first_line
 
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 SIGNATURE = "model.sig"
 MAX_SIGNATURE_BYTES = 100_000
-MAX_KEY_BYTES = 100_000
 MAKE_KEY = "openssl ecparam -name prime256v1 -genkey -noout -out private.pem"
 GITHUB = "https://token.actions.githubusercontent.com"
 AUDIENCE = "sigstore"  # whom an identity token is for
@@ -47,29 +45,32 @@ class Identity:
 
     Attributes:
         name: https://github.com/OWNER/REPOSITORY/.github/workflows/FILE@refs/heads/BRANCH, or what
-            else the certificate names: elsewhere often an address of electronic mail.
-        provider: the address of whoever gave out the identity token.
+            else the certificate names: elsewhere often an e-mail address.
+        provider: the address of whoever issued the identity token.
     """
 
     name: str
     provider: str = GITHUB
 
+    def __str__(self) -> str:
+        return self.name
 
-def who(signer: Path | Identity) -> str:
-    """Say in words whose signature is meant: a public key's owner's, or an identity's."""
-    return signer.name if isinstance(signer, Identity) else f"the owner of {signer}"
+
+Signer = Path | Identity  # a public key's file, or an identity
+
+
+def signer_name(signer: Signer) -> str:
+    """Return how messages name a signer: as a public key's owner, or an identity."""
+    return str(signer) if isinstance(signer, Identity) else f"the owner of {signer}"
 
 
 def sign(bundle: Path, private_key: Path, *, password: str | None = None) -> Path:
-    """Sign a bundle and all that lies beside it; an old signature is replaced.
+    """Sign a bundle and all files next to it; return where the signature was written.
 
     Args:
-        bundle: the folder.
+        bundle: the folder; an old signature in it is replaced.
         private_key: a PEM file with a key on the curve P-256, P-384 or P-521.
         password: of the key, where it is encrypted.
-
-    Returns:
-        Where the signature was written.
 
     Raises:
         BundleError: the bundle is not whole.
@@ -77,25 +78,26 @@ def sign(bundle: Path, private_key: Path, *, password: str | None = None) -> Pat
         MissingError: the extra `deliver` is not installed.
     """
     check_files(bundle)
-    with _library():
-        from model_signing import signing
-    _check_key(private_key, private=True, password=password)
-    # The library's type says str, and what it hands the password to takes bytes.
+    import_extra("deliver", "model_signing", "model_signing.signing")
+    from model_signing import signing
+
+    # The library's type says str, and the function that it passes the password to takes bytes.
     secret: Any = password.encode() if password else None
-    signer = signing.Config().use_elliptic_key_signer(private_key=private_key, password=secret)
+    with _key_errors(private_key, "private"):
+        signer = signing.Config().use_elliptic_key_signer(private_key=private_key, password=secret)
     with atomic_write(bundle / SIGNATURE) as temporary:
         signer.set_hashing_config(_hashing()).sign(bundle.resolve(), temporary)
     return bundle / SIGNATURE
 
 
 def sign_keyless(bundle: Path) -> Path | None:
-    """Sign a bundle and all that lies beside it as whoever the host says that this runs as.
+    """Sign a bundle and all files next to it as whoever the host says that this runs as.
 
-    Nobody is asked for anything, and no browser opened. Sigstore's log, which all can read, then
+    Nobody is asked for anything, and no browser is opened. Sigstore's log, which all can read, then
     has who signed and when, and the SHA-256 of what was signed.
 
     Returns:
-        Where the signature was written; None where the host says of nobody who this runs as.
+        Where the signature was written; None where no host says who this runs as.
 
     Raises:
         BundleError: the bundle is not whole.
@@ -104,49 +106,46 @@ def sign_keyless(bundle: Path) -> Path | None:
         SigningError: there is such a host, but it does not answer, or Sigstore does not sign.
     """
     check_files(bundle)
-    with _library():
-        from model_signing import signing
+    import_extra("deliver", "id", "model_signing.signing")
+    from model_signing import signing
+
     token = _identity_token()
     if token is None:
         return None
     with atomic_write(bundle / SIGNATURE) as temporary:
         try:
-            # With a token of ours: else the library would go and open a browser.
+            # With this token: without one, the library would open a browser.
             signer = signing.Config().use_sigstore_signer(identity_token=token)
             signer.set_hashing_config(_hashing()).sign(bundle.resolve(), temporary)
-        except Exception as error:  # what the library raises has no other base
+        except Exception as error:  # the library's errors have no other base
             raise SigningError(
-                f"{bundle}: Sigstore did not sign it ({_reason(error)}); try again, or sign with"
+                f"{bundle}: Sigstore did not sign it ({first_line(error)}); try again, or sign with"
                 " --key"
             ) from error
     return bundle / SIGNATURE
 
 
 def _identity_token() -> str | None:
-    """Ask the host for a proof of who this runs as; None where there is none to be had.
+    """Ask the host for a proof of who this runs as; None where there is no such host.
 
     Raises:
-        SigningError: it should be there, and cannot be had.
+        SigningError: there should be a token, and cannot be had.
     """
-    with _library():
-        from id import GitHubOidcPermissionCredentialError, detect_credential
+    from id import GitHubOidcPermissionCredentialError, detect_credential
+
     try:
         return detect_credential(AUDIENCE)
     except GitHubOidcPermissionCredentialError:  # a job without `id-token: write`
         return None
-    except Exception as error:  # the library's own, or of the HTTP client that it asks with
+    except Exception as error:  # the library's own, or its HTTP client's
         raise SigningError(
-            f"the host's identity token cannot be had ({_reason(error)}); try again, or sign with"
-            " --key"
+            f"the host's identity token cannot be had ({first_line(error)}); try again, or sign"
+            " with --key"
         ) from error
 
 
-def check_signature(bundle: Path, signer: Path | Identity) -> None:
+def check_signature(bundle: Path, signer: Signer) -> None:
     """Check that somebody has signed every file that lies in a bundle's folder.
-
-    Args:
-        bundle: the folder.
-        signer: the public key of who is to have signed it, or an identity.
 
     Raises:
         BundleError: it is not so, the bundle is not whole, or it is not signed.
@@ -159,16 +158,19 @@ def check_signature(bundle: Path, signer: Path | Identity) -> None:
     if not signature.exists():
         raise BundleError(f"{bundle}: is not signed (no {SIGNATURE}); get one that is")
     if signature.stat().st_size > MAX_SIGNATURE_BYTES:
-        raise BundleError(f"{signature}: is too large for a signature; get the bundle anew")
+        raise BundleError(f"{signature}: is too large for a signature; get the bundle again")
     verifier = _verifier(signer)
     try:
         with redirect_stdout(io.StringIO()):  # the library prints a warning of its own
             verifier.set_hashing_config(_hashing()).verify(bundle.resolve(), signature)
-        signed = _signed_names(signature)
-    except Exception as error:  # it is hostile, and what the library raises has no other base
+        envelope = json.loads(signature.read_bytes())["dsseEnvelope"]
+        statement = json.loads(base64.b64decode(envelope["payload"]))
+        signed = {resource["name"] for resource in statement["predicate"]["resources"]}
+    except Exception as error:  # the file may be hostile; the errors have no other base
         raise BundleError(
-            f"{signature}: does not show that {who(signer)} made this bundle"
-            f" ({_reason(error)}); get it anew, from a source that you trust"
+            f"{signature}: does not show that {signer_name(signer)} made this bundle"
+            f" ({first_line(error)}): it was made by somebody else, or the bundle changed since;"
+            " get it again, from a source that you trust"
         ) from error
     present = {entry.name for entry in bundle.iterdir()} - {SIGNATURE}
     # The library leaves out what the signed statement says to leave out; nothing may be.
@@ -179,20 +181,21 @@ def check_signature(bundle: Path, signer: Path | Identity) -> None:
         )
 
 
-def _verifier(signer: Path | Identity) -> Any:
-    """Set the library up for a signer. Raises FileError, MissingError, SigningError."""
-    with _library():
-        from model_signing import verifying
+def _verifier(signer: Signer) -> Any:
+    """Configure the library for a signer. Raises FileError, MissingError, SigningError."""
+    import_extra("deliver", "model_signing", "model_signing.verifying")
+    from model_signing import verifying
+
     if isinstance(signer, Path):
-        _check_key(signer, private=False)
-        return verifying.Config().use_elliptic_key_verifier(public_key=signer)
+        with _key_errors(signer, "public"):
+            return verifying.Config().use_elliptic_key_verifier(public_key=signer)
     try:
         return verifying.Config().use_sigstore_verifier(
             identity=signer.name, oidc_issuer=signer.provider
         )
     except Exception as error:  # it fetches Sigstore's own keys
         raise SigningError(
-            f"Sigstore's keys cannot be fetched ({_reason(error)}), and signatures without a key"
+            f"Sigstore's keys cannot be fetched ({first_line(error)}), and signatures without a key"
             " are checked by them; check the network"
         ) from error
 
@@ -204,55 +207,14 @@ def _hashing() -> Any:
     return hashing.Config().set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)
 
 
-def _signed_names(signature: Path) -> set[str]:
-    """Read which files a signature names, once it is known to be the signer's."""
-    envelope = json.loads(signature.read_bytes())["dsseEnvelope"]
-    statement = json.loads(base64.b64decode(envelope["payload"]))
-    return {resource["name"] for resource in statement["predicate"]["resources"]}
-
-
-def _check_key(path: Path, *, private: bool, password: str | None = None) -> None:
-    """Say in a line what is wrong with a key; the library would not. Raises FileError."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    kind = "private" if private else "public"
-    curves = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_KEY_BYTES)
-        if private:
-            secret = password.encode() if password else None
-            key: object = serialization.load_pem_private_key(content, secret)
-        else:
-            key = serialization.load_pem_public_key(content)
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror})") from error
-    except TypeError:
-        with_it = "is not encrypted; take its password away" if password else "is encrypted"
-        raise FileError(f"{path}: {with_it}; see mnistnet sign --help") from None
-    except Exception as error:  # ValueError, UnsupportedAlgorithm, InternalError, …
-        doubt = ", or its password is another" if password else ""
-        raise FileError(f"{path}: is no {kind} key{doubt}; make one: {MAKE_KEY}") from error
-    usable = (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)
-    if not isinstance(key, usable) or not isinstance(key.curve, curves):
-        raise FileError(
-            f"{path}: is no key on the curve P-256, P-384 or P-521; make one: {MAKE_KEY}"
-        )
-
-
-def _reason(error: Exception) -> str:
-    from cryptography.exceptions import InvalidSignature
-
-    if isinstance(error, InvalidSignature) or str(error).startswith("Key mismatch"):
-        return "it was made with another key, or changed since"
-    return first_line(error)
-
-
 @contextmanager
-def _library() -> Iterator[None]:
-    """Say how to install what is imported here and missing."""
+def _key_errors(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever the library raises about a key into a FileError."""
     try:
         yield
-    except ModuleNotFoundError as error:
-        raise missing(error.name, "deliver") from None
+    except Exception as error:  # OSError, ValueError, TypeError, AttributeError, …
+        reason = error.strerror if isinstance(error, OSError) else first_line(error)
+        raise FileError(
+            f"{path}: cannot be used as a {kind} key on the curve P-256, P-384 or P-521"
+            f" ({reason}); make one: {MAKE_KEY}"
+        ) from error

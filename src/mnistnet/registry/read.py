@@ -1,44 +1,42 @@
-"""`mnistnet history`, `pull [vN] -o DIR`, `diff vA vB`, `fingerprint --against-champion`: reading.
+"""`mnistnet history`, `pull [vN] -o DIR`, `diff vA vB`: read what was published.
 
     history(remote="origin").champion                # a Release
     pull(None, Path("bundle"))                       # the champion's bundle
-    changed_since_champion(basis)         # is there anything to train?
+    changed_since_champion(basis)                    # is there anything to train?
     diff(3, 4).difference                            # on the same test images
 
-`remote` is a remote's name in the clone that one is in, or a URL or path; `branch` the registry's.
+`remote` is a remote's name in the clone that the command is run in, or a URL or path; `branch` is
+the registry's.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from mnistnet import data as datasets
 from mnistnet.bundle.folder import replace_bundle
 from mnistnet.bundle.manifest import read_manifest
-from mnistnet.errors import BundleError
 from mnistnet.inference import Predictor
 from mnistnet.metrics.intervals import mcnemar_exact, paired_difference, wilson_interval
 from mnistnet.provenance import differences
-from mnistnet.registry.registry import open_registry
+from mnistnet.registry.git import scratch_folder
+from mnistnet.registry.registry import naming, open_registry
 from mnistnet.registry.signature import check_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from mnistnet.metrics.intervals import Interval, McNemar, PairedDifference
     from mnistnet.provenance import Basis
-    from mnistnet.registry.registry import Registry
-    from mnistnet.registry.release import Release
-    from mnistnet.registry.signature import Identity
-    from mnistnet.registry.state import State
+    from mnistnet.registry.release import Release, State
+    from mnistnet.registry.signature import Signer
 
 
 @dataclass(frozen=True)
-class Scored:
-    """One side of a comparison."""
+class Score:
+    """One release's accuracy in a comparison, and its bundle's size."""
 
     release: Release
     correct: int
@@ -48,10 +46,10 @@ class Scored:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two releases on the same n test images: B's accuracy minus A's, and whether that is luck."""
+    """Two releases on the same n test images: B's accuracy minus A's, and McNemar's test."""
 
-    a: Scored
-    b: Scored
+    a: Score
+    b: Score
     n: int
     difference: PairedDifference
     test: McNemar
@@ -69,7 +67,7 @@ def pull(
     *,
     remote: str = "origin",
     branch: str = "models",
-    signer: Path | Identity | None = None,
+    signer: Signer | None = None,
 ) -> Release:
     """Write a version's bundle to a folder, whole and verified or not at all.
 
@@ -78,7 +76,7 @@ def pull(
         directory: where to; a bundle that lies there is replaced.
         remote: see above.
         branch: see above.
-        signer: the public key of who is to have signed it, or an identity.
+        signer: who must have signed it.
 
     Raises:
         RegistryError: there is no such version, or the remote cannot be read.
@@ -89,14 +87,17 @@ def pull(
     """
     with replace_bundle(directory) as temporary, open_registry(remote, branch) as registry:
         release = registry.find(registry.read(), version)
-        _extract(registry, release, temporary, signer)
-    return release
+        registry.extract(release, temporary)
+        if signer:
+            with naming(temporary, release):
+                check_signature(temporary, signer)
+        return release
 
 
 def changed_since_champion(
     basis: Basis, *, remote: str = "origin", branch: str = "models"
 ) -> tuple[str, list[str]]:
-    """Say what differs from what the champion was trained from.
+    """List what differs from what the champion was trained from.
 
     Returns:
         The champion's version, or an empty text where nothing is published yet; and what differs,
@@ -106,12 +107,12 @@ def changed_since_champion(
         RegistryError: the remote cannot be read.
         BundleError: the champion's bundle fails verification.
     """
-    with open_registry(remote, branch) as registry, TemporaryDirectory() as folder:
+    with open_registry(remote, branch) as registry, scratch_folder() as folder:
         champion = registry.read().champion
         if champion is None:
             return "", [f"nothing is published yet on branch {branch}"]
-        bundle = _extract(registry, champion, Path(folder) / champion.name)
-        return champion.name, differences(read_manifest(bundle).origin, basis)
+        bundle = registry.extract(champion, folder / str(champion))
+        return str(champion), differences(read_manifest(bundle).origin, basis)
 
 
 def diff(
@@ -121,7 +122,7 @@ def diff(
     remote: str = "origin",
     branch: str = "models",
     data: Path | None = None,
-    say: Callable[[str], object] = lambda _: None,
+    log: Callable[[str], object] = lambda _: None,
 ) -> Comparison:
     """Compare two versions on the same test images.
 
@@ -131,42 +132,29 @@ def diff(
         remote: see above.
         branch: see above.
         data: the data set; None searches the usual places.
-        say: told in a line what is being done.
+        log: is called with a line on what is done next.
 
     Raises:
         RegistryError: there is no such version, or the remote cannot be read.
         BundleError: a bundle fails verification.
         DataError: the data set is damaged.
     """
-    with open_registry(remote, branch) as registry, TemporaryDirectory() as folder:
-        say(f"fetching {branch} from {registry.named}")
+    with open_registry(remote, branch) as registry, scratch_folder() as folder:
+        log(f"fetching {branch} from {registry.shown}")
         state = registry.read()
         releases = [registry.find(state, version) for version in (version_a, version_b)]
         test = datasets.load(data).test
-        answers, scores = [], []
+        correct, scores = [], []
         for release in releases:
-            bundle = Path(folder) / release.name
+            bundle = folder / str(release)
             if not bundle.exists():
-                _extract(registry, release, bundle)
-            say(f"reading {len(test):,} test images with {release.name}")
+                registry.extract(release, bundle)
+            log(f"evaluating {release} on {len(test):,} test images")
             predictor = Predictor(bundle)
-            answers.append(predictor.classify(test.images).argmax(1) == test.labels)
-            correct = int(answers[-1].sum())
+            correct.append(predictor.classify(test.images).argmax(1) == test.labels)
+            n_correct = int(correct[-1].sum())
             size_bytes = sum(file.size_bytes for file in predictor.manifest.files.values())
-            interval = wilson_interval(correct, len(test))
-            scores.append(Scored(release, correct, interval, size_bytes))
-    difference, test_of_luck = paired_difference(*answers), mcnemar_exact(*answers)
-    return Comparison(scores[0], scores[1], len(test), difference, test_of_luck)
-
-
-def _extract(
-    registry: Registry, release: Release, folder: Path, signer: Path | Identity | None = None
-) -> Path:
-    """Write a release's bundle, verified, to a folder that will be gone when a message is read."""
-    try:
-        registry.extract(release, folder)
-        if signer:
-            check_signature(folder, signer)
-    except BundleError as error:
-        raise BundleError(str(error).replace(str(folder), release.name)) from error
-    return folder
+            interval = wilson_interval(n_correct, len(test))
+            scores.append(Score(release, n_correct, interval, size_bytes))
+    difference, test_of_chance = paired_difference(*correct), mcnemar_exact(*correct)
+    return Comparison(scores[0], scores[1], len(test), difference, test_of_chance)
