@@ -1,12 +1,13 @@
-"""`mnistnet`: words in, a pipeline function called, words out.
+"""`mnistnet`: reads the arguments, calls one function of the package, prints what it returns.
 
 Each verb imports what it needs inside its own function, so that `mnistnet predict` does not wait
-for torch, and `mnistnet --help` waits for nothing.
+for torch; and `mnistnet --help` imports no verb at all.
 """
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -18,47 +19,60 @@ from mnistnet.text import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERBS = {  # verb → the module and command that hold it, imported when it is called
-    "train": "mnistnet.cli.train:train",
-    "trials": "mnistnet.cli.train:trials",
-    "summary": "mnistnet.cli.train:summary",
-    "export": "mnistnet.cli.bundle:export",
-    "verify": "mnistnet.cli.bundle:verify",
-    "sign": "mnistnet.cli.provenance:sign",
-    "fingerprint": "mnistnet.cli.provenance:fingerprint",
-    "reproduce": "mnistnet.cli.provenance:reproduce",
-    "gate": "mnistnet.cli.gate:gate",
-    "publish": "mnistnet.cli.registry:publish",
-    "history": "mnistnet.cli.registry:history",
-    "rollback": "mnistnet.cli.registry:rollback",
-    "pull": "mnistnet.cli.registry:pull",
-    "diff": "mnistnet.cli.registry:diff",
-    "eval": "mnistnet.cli.eval:evaluate",
-    "predict": "mnistnet.cli.predict:predict",
-    "data": "mnistnet.cli.data:data",
+# Group → verb → the module that holds it (below mnistnet.cli), its function, its line of help.
+GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
+    "Train": {
+        "train": ("train", "train", "train the network, into runs/<name>/"),
+        "trials": ("train", "trials", "train with several seeds: mean accuracy and its interval"),
+        "summary": ("train", "summary", "print the layers: shapes, parameters, multiply-adds"),
+        "data": ("data", "data", "list or verify the data sets on this machine"),
+    },
+    "Use": {
+        "predict": ("predict", "predict", "read digits from pictures"),
+        "eval": ("eval", "evaluate", "evaluate a bundle or a run, and write a report"),
+        "export": ("bundle", "export", "write a finished run as a bundle"),
+        "verify": ("bundle", "verify", "check a bundle: hashes, graphs, signature"),
+    },
+    "Release": {
+        "gate": ("gate", "gate", "check a bundle against the rules in gates.toml"),
+        "publish": ("registry", "publish", "release a bundle, if it passes the gate"),
+        "history": ("registry", "history", "list all releases"),
+        "rollback": ("registry", "rollback", "release an earlier version again"),
+        "pull": ("registry", "pull", "write a released bundle to a folder"),
+        "diff": ("registry", "diff", "compare two releases on the same test images"),
+        "sign": ("provenance", "sign", "sign a bundle"),
+        "fingerprint": ("provenance", "fingerprint", "hash all that the weights depend on"),
+        "reproduce": ("provenance", "reproduce", "train a bundle again and compare the weights"),
+    },
 }
+VERBS = {verb: entry for group in GROUPS.values() for verb, entry in group.items()}
 
 
 class _Verbs(click.Group):
-    """A group whose commands are imported only when they are called or listed."""
+    """A group whose commands are imported only when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        from importlib import import_module
-
         if cmd_name not in VERBS:
             return None
-        module, name = VERBS[cmd_name].split(":")
-        command: click.Command = getattr(import_module(module), name)
+        module, function, _ = VERBS[cmd_name]
+        command: click.Command = getattr(import_module(f"mnistnet.cli.{module}"), function)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        width = max(map(len, VERBS))
+        for title, group in GROUPS.items():
+            with formatter.section(title):
+                rows = [(verb.ljust(width), line) for verb, (_, _, line) in group.items()]
+                formatter.write_dl(rows)
 
 
 @click.group(cls=_Verbs)
 @click.version_option(__version__, message="mnistnet %(version)s")
 def cli() -> None:
-    """Train, prove, ship and run a 20,826-parameter network that reads handwritten digits."""
+    """Train, evaluate, use and release a 20,826-parameter network that reads handwritten digits."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -76,10 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         code = 130
-    except BrokenPipeError:  # the reader, `head` say, has what it wanted
+    except BrokenPipeError:  # the reader, `head` for example, has closed it
         sys.stderr.close()
         code = 0
-    except OSError as error:  # the disk that the output goes to is full, say
+    except OSError as error:  # for example, the disk that the output goes to is full
         click.echo(f"mnistnet: {printable(str(error))}", err=True)
         code = 2
     sys.exit(code if isinstance(code, int) else 0)
