@@ -1,4 +1,4 @@
-"""What several tests share: the real data, and a network that has really been trained on it."""
+"""Fixtures that several rooms share: the real data, and a network trained on it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ROOT = Path(__file__).parent.parent
 
 
 def pytest_configure() -> None:
-    """Let the processes that tests start hear Ctrl-C, even if a shell started us in the background.
+    """Let the processes that tests start receive Ctrl-C, even if pytest runs in the background.
 
-    Such a shell has us ignore it, and what is ignored is inherited.
+    A shell makes background jobs ignore it, and child processes inherit that.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -63,6 +63,15 @@ def fast_run(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
 
 
 @pytest.fixture(scope="session")
+def compiled_beforehand() -> None:
+    """Compile the training step, so that no command prints that it does."""
+    from mnistnet.training.compiled import compiled_step
+
+    for precision in ("float32", "bfloat16"):
+        compiled_step(precision)
+
+
+@pytest.fixture(scope="session")
 def images(mnist: DataSet) -> np.ndarray:
     """The first 200 test images, uint8 (200, 28, 28)."""
     return mnist.test.images[:200]
@@ -76,13 +85,13 @@ def labels(mnist: DataSet) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def answers(labels: np.ndarray) -> np.ndarray:
-    """A model's answers to them, float32 (200, 10): mostly right, with all degrees of doubt."""
+    """Probabilities for them, float32 (200, 10): mostly right, with all degrees of confidence."""
     return doubtful_answers(labels, seed=1)
 
 
 @pytest.fixture(scope="session")
 def other_answers(labels: np.ndarray) -> np.ndarray:
-    """Another, worse model's answers, float32 (200, 10)."""
+    """Another, worse model's probabilities, float32 (200, 10)."""
     return doubtful_answers(labels, seed=2, skill=2.0)
 
 

@@ -1,4 +1,4 @@
-"""`mnistnet train` as a user meets it: real processes, their words, codes and files."""
+"""`mnistnet train` as a user meets it: its output, exit codes and files."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from mnistnet.cli import main
+
 ROOT = Path(__file__).parent.parent.parent
 
+pytestmark = pytest.mark.usefixtures("compiled_beforehand")
 
-def _train(
-    *arguments: str | Path, cwd: Path = ROOT, limit_bytes: int = 0
-) -> subprocess.CompletedProcess[str]:
-    def limit_file_size() -> None:
-        import resource
 
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
-
+def _train(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command as a process of its own."""
     return subprocess.run(
         [sys.executable, str(ROOT / "train.py"), *map(str, arguments)],
         cwd=cwd,
@@ -30,7 +28,6 @@ def _train(
         text=True,
         encoding="utf-8",
         check=False,
-        preexec_fn=limit_file_size if limit_bytes else None,
     )
 
 
@@ -43,12 +40,12 @@ def done(
     return _train(*options, cwd=tmp_path_factory.mktemp("user"))
 
 
-def test_it_prints_the_table_the_courses_lines_the_accuracy_the_time_and_the_place(
+def test_it_prints_layers_progress_accuracy_times_and_the_runs_folder(
     done: subprocess.CompletedProcess[str],
 ) -> None:
     assert done.returncode == 0, done.stderr
     text = done.stdout
-    assert "Trainable params: 20,826" in text
+    assert re.search(r"^total +20,826 ", text, re.MULTILINE)
     progress = r"^Batch: (\d+), Loss: \d\.\d{4}, Accuracy: \d\d\.\d\d%$"
     assert re.findall(progress, text, re.MULTILINE) == ["100", "120"]
     accuracy = r"^Test accuracy: \d\d\.\d\d% \(95% interval \d\d\.\d\d–\d\d\.\d\d\)$"
@@ -61,7 +58,7 @@ def test_it_prints_the_table_the_courses_lines_the_accuracy_the_time_and_the_pla
     assert done.stderr == ""  # no bar where there is no terminal
 
 
-def test_json_ends_with_one_object_that_says_the_same(
+def test_json_ends_with_one_object_of_the_same_figures(
     done: subprocess.CompletedProcess[str],
 ) -> None:
     result = json.loads(done.stdout.splitlines()[-1])
@@ -71,78 +68,86 @@ def test_json_ends_with_one_object_that_says_the_same(
     assert result["seed"] == 0
 
 
+WILD = ("--learning-rate", "10", "--weight-decay", "10", "--warmup", "0", "--epochs", "40")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--recipe", "slow"], "no recipe is called 'slow'"),
-        (["--batch-size", "60001"], "batch_size is 60001"),
-        (["--data", "nowhere"], "nowhere"),
+        (["--recipe", "slow"], "mnistnet: no recipe is called 'slow'"),
+        (["--batch-size", "60001"], "mnistnet: batch_size is 60001"),
+        (["--batch-size", "700"], "mnistnet: batch_size is 700, but there are only 600 "),
+        (["--batch-size", "50", *WILD], "training diverged; lower the learning rate"),
+        (["--data", "nowhere"], "mnistnet: nowhere"),
         (["--name", "../elsewhere"], "cannot name a run"),
-        (["--resume"], "--resume takes --name alone"),
+        (["--runs", "file"], "mnistnet: file: "),
+        (["--resume"], "mnistnet: --resume takes --name alone"),
         (["--name", "none", "--resume"], "there is no run to resume"),
         (["--learning-rate", "much"], "'much' is not a valid"),
         (["--lerning-rate", "0.1"], "No such option"),
     ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
-def test_bad_input_ends_in_one_line_and_code_2_and_nothing_is_written(
-    tmp_path: Path, arguments: list[str], message: str
+def test_bad_input_is_an_error_of_one_line_and_leaves_nothing(
+    arguments: list[str],
+    message: str,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = _train(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list(tmp_path.rglob("*.*"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("a file where a folder should be", encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--data", str(tiny), *arguments])
+    assert ended.value.code == 2
+    *usage, error = capsys.readouterr().err.splitlines()
+    assert message in error
+    assert not usage or usage[0].startswith("Usage: ")
+    assert {p.name for p in tmp_path.rglob("*")} <= {"file", "runs"}
 
 
-def test_data_smaller_than_a_batch_leaves_no_run(few_digits: Path, tmp_path: Path) -> None:
-    done = _train("--data", few_digits, "--batch-size", "7000", cwd=tmp_path)
-    assert done.returncode == 2
-    assert re.fullmatch(r"mnistnet: batch_size is 7000, but .* 6000 .*\n", done.stderr)
-    assert not list((tmp_path / "runs").iterdir())
-
-
-def test_a_diverging_run_says_so_and_leaves_nothing(few_digits: Path, tmp_path: Path) -> None:
-    wild = ("--learning-rate", "10", "--weight-decay", "10", "--warmup", "0")
-    done = _train("--data", few_digits, *wild, cwd=tmp_path)
-    assert done.returncode == 2
-    assert re.fullmatch(r"mnistnet: the loss is .* training diverged; .*\n", done.stderr)
-    assert not list((tmp_path / "runs").iterdir())
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="a file-size limit is a POSIX thing")
-def test_a_full_disk_says_so_and_leaves_nothing_half_written(
-    few_digits: Path, tmp_path: Path
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size")
+def test_a_full_disk_is_an_error_and_leaves_nothing_half_written(
+    tiny: Path, tmp_path: Path
 ) -> None:
-    done = _train("--data", few_digits, cwd=tmp_path, limit_bytes=20_000)
+    program = (
+        "import resource, sys; from mnistnet.cli import main;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); main(sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "train", "--data", str(tiny)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2
     assert re.fullmatch(r"mnistnet: .*: cannot be written \(File too large\); .*\n", done.stderr)
     assert not list((tmp_path / "runs").iterdir())
 
 
-def test_a_runs_folder_that_cannot_be_is_named(few_digits: Path, tmp_path: Path) -> None:
-    (tmp_path / "runs").write_text("a file where the folder should be", encoding="utf-8")
-    done = _train("--data", few_digits, cwd=tmp_path)
-    assert done.returncode == 2
-    assert re.fullmatch(r"mnistnet: runs: .*\n", done.stderr)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_ends_cleanly_and_resume_goes_on(few_digits: Path, tmp_path: Path) -> None:
-    options = ["--data", str(few_digits), "--epochs", "30", "--batch-size", "50", "--name", "cut"]
+def _train_until(line: str, *options: str, cwd: Path) -> subprocess.Popen[str]:
+    """Start a run and return it when it has printed the line."""
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *options],
-        cwd=tmp_path,
+        cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
     assert process.stdout
-    for line in process.stdout:
-        if line.startswith("Epoch: 3"):
-            process.send_signal(signal.SIGINT)
-            break
+    assert any(printed.startswith(line) for printed in process.stdout)
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_ends_cleanly_and_says_how_to_resume(few_digits: Path, tmp_path: Path) -> None:
+    options = ("--data", str(few_digits), "--epochs", "30", "--batch-size", "50", "--name", "cut")
+    process = _train_until("Epoch: 3", *options, cwd=tmp_path)
+    process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 130
     assert re.fullmatch(
@@ -156,24 +161,12 @@ def test_ctrl_c_ends_cleanly_and_resume_goes_on(few_digits: Path, tmp_path: Path
 def test_a_killed_run_resumes_to_the_bits_of_one_that_was_not(
     few_digits: Path, tmp_path: Path
 ) -> None:
-    options = ["--data", str(few_digits), "--epochs", "3", "--batch-size", "50"]
-    assert _train(*options, "--name", "whole", cwd=tmp_path).returncode == 0
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *options, "--name", "cut"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout
-    for line in process.stdout:
-        if line.startswith("Epoch: 2"):
-            process.kill()
-            break
+    options = ("--data", str(few_digits), "--epochs", "3", "--batch-size", "50", "--name")
+    assert _train(*options, "whole", cwd=tmp_path).returncode == 0
+    process = _train_until("Epoch: 2", *options, "cut", cwd=tmp_path)
+    process.kill()
     process.communicate()
     resumed = _train("--name", "cut", "--resume", "--data", few_digits, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    weights = [
-        (tmp_path / "runs" / n / "weights.safetensors").read_bytes() for n in ("whole", "cut")
-    ]
-    assert weights[0] == weights[1]
+    whole, cut = (tmp_path / "runs" / n / "weights.safetensors" for n in ("whole", "cut"))
+    assert whole.read_bytes() == cut.read_bytes()

@@ -1,4 +1,4 @@
-"""What the tests of tracking share: MLflow's settings."""
+"""A fixture of the tracking tests: MLflow's settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def mlflow_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take back the variables that opening MLflow sets."""
+    """Restore the variables that opening MLflow sets."""
     for variable, value in (
         ("MLFLOW_HTTP_REQUEST_TIMEOUT", "1"),
         ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"),

@@ -1,4 +1,4 @@
-"""Teachers are trained first, and the last network learns what they say together."""
+"""Teachers are trained first, and the last network is distilled from their ensemble."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from mnistnet.data import Split
 from mnistnet.model.network import MnistNet, normalise
 from mnistnet.training.compiled import compiled_step
-from mnistnet.training.distillation import Teachers
+from mnistnet.training.distillation import Ensemble, smooth_labels
 from mnistnet.training.hardware import Hardware
 from mnistnet.training.loop import Progress, fit
 from mnistnet.training.prediction import predict
@@ -20,61 +20,54 @@ from mnistnet.training.recipe import Recipe
 if TYPE_CHECKING:
     from mnistnet.data import DataSet
 
-SHORT = Recipe(epochs=2, batch_size=100, label_smoothing=0.0)
-TAUGHT = SHORT.replacing(teachers=2, temperature=10.0)
+ALONE = Recipe(epochs=2, batch_size=100, label_smoothing=0.0)
 NEEDS_COMPILER = pytest.mark.skipif(
     compiled_step("float32") is None, reason="no C++ compiler was found here"
 )
 
 
-@pytest.fixture(scope="module")
-def few(mnist: DataSet) -> Split:
-    return Split(mnist.train.images[:2000], mnist.train.labels[:2000])
-
-
 @pytest.mark.parametrize("engine", ["torch", pytest.param("compiled", marks=NEEDS_COMPILER)])
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_teachers_say_the_geometric_mean_of_their_softened_probabilities(
+def test_soft_targets_are_the_geometric_mean_of_the_softened_probabilities(
     mnist: DataSet, engine: str, temperature: float
 ) -> None:
     torch.manual_seed(0)
     nets = [MnistNet().eval() for _ in range(3)]
     images = torch.tensor(mnist.test.images[:700])  # more than one part
-    teachers = Teachers(nets, Hardware(torch.device("cpu"), engine, "float32", 2), temperature)
+    ensemble = Ensemble(nets, Hardware(torch.device("cpu"), engine, "float32", 2), temperature)
     with ThreadPoolExecutor(2) as pool:
-        said = teachers.say(images, pool)
+        targets = ensemble.soft_targets(images, pool)
     with torch.no_grad():
         product = torch.stack([net(normalise(images)).exp() for net in nets]).prod(0)
     softened = product ** (1 / len(nets) / temperature)
-    torch.testing.assert_close(said, softened / softened.sum(1, keepdim=True))
-    assert not said.requires_grad
+    torch.testing.assert_close(targets, softened / softened.sum(1, keepdim=True))
+    assert not targets.requires_grad
 
 
-def test_the_teachers_learn_labels_and_the_last_network_what_they_say(
-    mnist: DataSet, few: Split
+def test_the_last_network_learns_soft_targets_and_no_two_teachers_are_alike(
+    mnist: DataSet,
 ) -> None:
-    """So softened that hardly more than an order is left, it is what the last network says too."""
-    images = mnist.test.images[:500]
-    labels = torch.tensor(mnist.test.labels[:500])
-    alone = torch.tensor(predict(fit(SHORT, few), images))
-    taught = torch.tensor(predict(fit(TAUGHT, few), images))
-    for network in (alone, taught):
-        assert (network.argmax(1) == labels).float().mean() > 0.8
-    assert alone.amax(1).mean() > 0.8
-    assert taught.amax(1).mean() < 0.5
-
-
-def test_progress_counts_the_epochs_of_all_networks(few: Split) -> None:
-    told: list[Progress] = []
-    fit(SHORT.replacing(teachers=2), few, on_progress=told.append)
-    assert [(p.epoch, p.epochs) for p in told] == [(epoch, 6) for epoch in range(1, 7)]
-    assert [p.network for p in told] == [1, 1, 2, 2, 3, 3]
-    assert [p.fraction for p in told] == pytest.approx([epoch / 6 for epoch in range(1, 7)])
-
-
-def test_no_two_teachers_learn_alike(few: Split) -> None:
-    """Else they would all err alike, and say no more together than one of them."""
-    told: list[Progress] = []
-    fit(SHORT.replacing(teachers=2), few, on_progress=told.append)
-    first, second = told[0], told[2]  # the first epoch of each
+    """At a high temperature soft targets are nearly flat, so the distilled network is unsure."""
+    few = Split(mnist.train.images[:2000], mnist.train.labels[:2000])
+    images, labels = mnist.test.images[:500], mnist.test.labels[:500]
+    received: list[Progress] = []
+    alone = predict(fit(ALONE, few), images)
+    distilled = predict(
+        fit(ALONE.replacing(teachers=2, temperature=10.0), few, on_progress=received.append), images
+    )
+    for probabilities in (alone, distilled):
+        assert (probabilities.argmax(1) == labels).mean() > 0.8
+    assert alone.max(1).mean() > 0.8
+    assert distilled.max(1).mean() < 0.5
+    assert [(p.epoch, p.epochs) for p in received] == [(epoch, 6) for epoch in range(1, 7)]
+    assert [p.network for p in received] == [1, 1, 2, 2, 3, 3]
+    assert [p.fraction for p in received] == pytest.approx([epoch / 6 for epoch in range(1, 7)])
+    first, second = received[0], received[2]  # the first epoch of each teacher
     assert (first.loss, first.accuracy) != (second.loss, second.accuracy)
+
+
+def test_label_smoothing_is_torchs() -> None:
+    logits, labels = torch.randn(50, 10), torch.arange(50) % 10
+    expected = torch.nn.CrossEntropyLoss(label_smoothing=0.1)(logits, labels)
+    ours = torch.nn.CrossEntropyLoss()(logits, smooth_labels(labels, 0.1))
+    torch.testing.assert_close(ours, expected)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def _follow_made_up_gradients(optimiser: Soap, net: nn.Module, steps: int, seed: int) -> None:
+def _take_steps(optimiser: Soap, net: nn.Module, steps: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     with ThreadPoolExecutor(1) as pool:
         for _ in range(steps):
@@ -27,18 +27,18 @@ def _follow_made_up_gradients(optimiser: Soap, net: nn.Module, steps: int, seed:
             optimiser.step(0.01, pool)
 
 
-@pytest.mark.skipif(compiled_step("float32") is None, reason="there is no C++ compiler here")
-def test_the_compiled_optimiser_steps_as_torchs_operations_do() -> None:
+@pytest.mark.skipif(compiled_step("float32") is None, reason="no C++ compiler was found here")
+def test_the_compiled_optimiser_takes_the_steps_of_torchs_operations() -> None:
     recipe = Recipe(weight_decay=0.1)
     net = MnistNet()
     before = Soap(net, recipe, None)
-    _follow_made_up_gradients(before, net, 25, seed=0)
+    _take_steps(before, net, 25, seed=0)
     after = []
     for compiled in (None, compiled_step("float32")):
         one = copy.deepcopy(net)
         optimiser = Soap(one, recipe, compiled)
         optimiser.load_state_dict(copy.deepcopy(before.state_dict()))
-        _follow_made_up_gradients(optimiser, one, 3, seed=1)
+        _take_steps(optimiser, one, 3, seed=1)
         after.append((dict(one.named_parameters()), optimiser.state_dict()))
     assert any(not torch.equal(p, after[0][0][name]) for name, p in net.named_parameters())
     for ours, theirs in zip(*after, strict=True):
@@ -55,12 +55,12 @@ def test_the_compiled_optimiser_steps_as_torchs_operations_do() -> None:
         ("steps", None),
     ],
 )
-def test_a_state_of_another_shape_is_refused_and_nothing_taken_over(
+def test_a_state_of_another_shape_is_refused_as_a_whole(
     name: str, value: torch.Tensor | None
 ) -> None:
     net = MnistNet()
     trained, fresh = Soap(net, Recipe(), None), Soap(net, Recipe(), None)
-    _follow_made_up_gradients(trained, net, 1, seed=0)
+    _take_steps(trained, net, 1, seed=0)
     state = trained.state_dict()
     if value is None:
         del state[name]

@@ -1,4 +1,4 @@
-"""A recipe is all there is to say about a run, and says it soundly."""
+"""A recipe is immutable, valid, and written and read without loss."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_an_unknown_name_is_refused_with_the_names_there_are() -> None:
         recipe_named("slow")
 
 
-def test_the_fingerprint_names_the_content_but_for_what_is_left_out() -> None:
+def test_the_fingerprint_depends_on_all_fields_but_those_left_out() -> None:
     one, other = Recipe(), Recipe(seed=1)
     assert one.fingerprint() != other.fingerprint()
     assert one.fingerprint(without=("seed",)) == other.fingerprint(without=("seed",))

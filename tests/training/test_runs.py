@@ -1,4 +1,4 @@
-"""A run's folder is made once, holds all it promises, and is never left half-written."""
+"""A run's folder is created once, holds all files that it should, and is never half-written."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_finished_run_holds_recipe_metrics_weights_and_four_pictures(
             assert len(image.convert("L").getcolors(256) or []) > 10  # something is drawn
 
 
-def test_the_metrics_tell_the_run_from_the_first_100_batches_to_the_result(
+def test_the_metrics_run_from_the_first_100_batches_to_the_result(
     fast_run: TrainResult,
 ) -> None:
     lines = fast_run.run.metrics()
@@ -50,7 +50,7 @@ def test_the_metrics_tell_the_run_from_the_first_100_batches_to_the_result(
     assert result == {"judged_on": "test", "correct": fast_run.correct, "of": 10_000}
 
 
-def test_runs_without_a_name_get_fresh_ones(tmp_path: Path) -> None:
+def test_runs_without_a_name_are_numbered(tmp_path: Path) -> None:
     names = []
     for _ in range(3):
         with new_run(tmp_path, None, Recipe(), overwrite=False) as run:
@@ -58,14 +58,19 @@ def test_runs_without_a_name_get_fresh_ones(tmp_path: Path) -> None:
     assert names == ["fast-1", "fast-2", "fast-3"]
 
 
-def test_a_named_run_that_exists_is_an_error_and_stays_as_it_was(tmp_path: Path) -> None:
+def _failing_run(
+    root: Path, name: str, *, overwrite: bool = False, error: type[Exception] = ZeroDivisionError
+) -> None:
+    with new_run(root, name, Recipe(seed=1), overwrite=overwrite) as run:
+        run.log({"batch": 100})
+        raise error("by the test")
+
+
+def test_a_name_that_is_taken_is_refused_and_the_run_unchanged(tmp_path: Path) -> None:
     with new_run(tmp_path, "mine", Recipe(), overwrite=False) as run:
         run.log({"batch": 1})
-    with (
-        pytest.raises(RunError, match="exists already"),
-        new_run(tmp_path, "mine", Recipe(seed=1), overwrite=False),
-    ):
-        pass
+    with pytest.raises(RunError, match="exists already"):
+        _failing_run(tmp_path, "mine")
     assert run.recipe() == Recipe()
     assert run.metrics() == [{"batch": 1}]
 
@@ -73,11 +78,8 @@ def test_a_named_run_that_exists_is_an_error_and_stays_as_it_was(tmp_path: Path)
 def test_overwrite_replaces_a_run_only_when_the_new_one_has_succeeded(tmp_path: Path) -> None:
     with new_run(tmp_path, "mine", Recipe(), overwrite=False) as run:
         pass
-    with (
-        pytest.raises(ZeroDivisionError),
-        new_run(tmp_path, "mine", Recipe(seed=1), overwrite=True),
-    ):
-        _ = 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        _failing_run(tmp_path, "mine", overwrite=True)
     assert run.recipe() == Recipe()
     with new_run(tmp_path, "mine", Recipe(seed=2), overwrite=True):
         pass
@@ -89,11 +91,8 @@ def test_overwrite_never_removes_a_folder_that_is_not_a_run(tmp_path: Path) -> N
     precious = tmp_path / "photos" / "1.jpg"
     precious.parent.mkdir()
     precious.write_text("precious", encoding="utf-8")
-    with (
-        pytest.raises(RunError, match="is not a run"),
-        new_run(tmp_path, "photos", Recipe(), overwrite=True),
-    ):
-        pass
+    with pytest.raises(RunError, match="is not a run"):
+        _failing_run(tmp_path, "photos", overwrite=True)
     assert precious.read_text(encoding="utf-8") == "precious"
 
 
@@ -101,29 +100,15 @@ def test_overwrite_never_removes_a_folder_that_is_not_a_run(tmp_path: Path) -> N
     "name", ["", ".", "..", "../up", "a/b", "a\\b", "a\n", "-x", "x" * 200, "é"]
 )
 def test_a_name_that_could_lead_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
-    with (
-        pytest.raises(RunError, match="cannot name a run"),
-        new_run(tmp_path / "runs", name, Recipe(), overwrite=False),
-    ):
-        pass
+    with pytest.raises(RunError, match="cannot name a run"):
+        _failing_run(tmp_path / "runs", name)
     assert not list((tmp_path / "runs").iterdir())
 
 
-def test_a_run_that_fails_leaves_nothing_and_an_interrupted_one_what_it_measured(
-    tmp_path: Path,
-) -> None:
-    with (
-        pytest.raises(ZeroDivisionError),
-        new_run(tmp_path, "failed", Recipe(), overwrite=False),
-    ):
-        _ = 1 / 0
+def test_a_failed_run_leaves_nothing_and_an_interrupted_one_its_metrics(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        _failing_run(tmp_path, "failed")
     with pytest.raises(Interrupted):
-        _interrupted_run(tmp_path)
+        _failing_run(tmp_path, "cut", error=Interrupted)
     assert [p.name for p in tmp_path.iterdir()] == ["cut"]
     assert Run(tmp_path / "cut").metrics() == [{"batch": 100}]
-
-
-def _interrupted_run(root: Path) -> None:
-    with new_run(root, "cut", Recipe(), overwrite=False) as run:
-        run.log({"batch": 100})
-        raise Interrupted("by Ctrl-C")

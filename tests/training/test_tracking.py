@@ -1,9 +1,10 @@
-"""Runs are reported to TensorBoard and MLflow, whole, and never at the run's expense."""
+"""Runs are tracked completely, and a tracker that fails never harms a run."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,6 @@ from mnistnet.training.trials import trials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -27,53 +27,53 @@ TWO_EPOCHS = Recipe(epochs=2, batch_size=50, threads=1)
 LINE = {"images": 600, "loss": 0.5, "accuracy": 0.75}
 
 
-class Listener:
-    """A tracker that writes down what it is told, and fails where it is asked to."""
+class FakeTracker:
+    """Records every call, and raises in the one that it should fail at."""
 
-    name = "listener"
-    takes_bundle = True
+    name = "fake"
+    stores_bundles = True
 
     def __init__(self, fails_at: str = "", error: type[BaseException] = OSError) -> None:
-        self.heard: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
         self.fails_at, self.error = fails_at, error
 
-    def _hear(self, *words: Any) -> None:
-        self.heard.append(words)
-        if words[0] == self.fails_at:
+    def _record(self, *call: Any) -> None:
+        self.calls.append(call)
+        if call[0] == self.fails_at:
             raise self.error("the tracker broke")
 
     def start(self, name: str, folder: Path, parameters: Mapping[str, Any]) -> None:  # noqa: ARG002
-        self._hear("start", name, dict(parameters))
+        self._record("start", name, dict(parameters))
 
-    def measure(self, images: int, metrics: Mapping[str, float]) -> None:
-        self._hear("measure", images, dict(metrics))
+    def log_metrics(self, images: int, metrics: Mapping[str, float]) -> None:
+        self._record("log_metrics", images, dict(metrics))
 
-    def show(self, pictures: Sequence[Path]) -> None:
-        self._hear("show", [p.name for p in pictures])
+    def log_pictures(self, pictures: Sequence[Path]) -> None:
+        self._record("log_pictures", [p.name for p in pictures])
 
-    def conclude(self, images: int, metrics: Mapping[str, float]) -> None:
-        self._hear("conclude", images, dict(metrics))
+    def log_result(self, images: int, metrics: Mapping[str, float]) -> None:
+        self._record("log_result", images, dict(metrics))
 
-    def store(self, bundle: Path) -> None:
-        self._hear("store", sorted(p.name for p in bundle.iterdir()))
+    def log_bundle(self, bundle: Path) -> None:
+        self._record("log_bundle", sorted(p.name for p in bundle.iterdir()))
 
     def stop(self, status: str) -> None:
-        self._hear("stop", status)
+        self._record("stop", status)
 
 
 def _fail(line: str) -> None:
     raise AssertionError(line)
 
 
-def _small_export(bundle: Path) -> None:
+def _export(run: Path, bundle: Path, *, data: Path | None) -> None:
     bundle.mkdir()
-    (bundle / "manifest.json").write_text("{}", encoding="utf-8")
+    (bundle / f"{run.name} of {data}").write_text("{}", encoding="utf-8")
 
 
-def _follow_a_run(trackers: Trackers, folder: Path) -> None:
-    with trackers.following("run-1", folder, Recipe()):
-        trackers.measure(LINE, images_per_s=1000.0)
-        trackers.finish({"test/accuracy": 0.9}, export=_small_export)
+def _track_a_run(trackers: Trackers, folder: Path) -> None:
+    with trackers.tracking("run-1", folder, Recipe()):
+        trackers.log_line(LINE, images_per_s=1000.0)
+        trackers.log_result({"test/accuracy": 0.9}, run=folder, data=Path("mnist"))
 
 
 def test_without_a_tracker_none_of_their_libraries_is_imported(tiny: Path, tmp_path: Path) -> None:
@@ -90,74 +90,73 @@ print(sorted({{m for m in sys.modules if m.startswith("torch.utils.tensorboard")
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_tracker_hears_a_run_from_its_recipe_to_its_bundle(tmp_path: Path) -> None:
-    listener = Listener()
-    _follow_a_run(Trackers([listener], _fail), tmp_path)
-    measured = {"train/loss": 0.5, "train/accuracy": 0.75, "train/images_per_s": 1000.0}
-    assert listener.heard == [
+def test_a_tracker_receives_a_run_from_its_recipe_to_its_bundle(tmp_path: Path) -> None:
+    tracker = FakeTracker()
+    _track_a_run(Trackers([tracker], _fail, _export), tmp_path)
+    metrics = {"train/loss": 0.5, "train/accuracy": 0.75, "train/images_per_s": 1000.0}
+    assert tracker.calls == [
         ("start", "run-1", Recipe().as_dict()),
-        ("measure", 600, measured),
-        ("show", []),
-        ("conclude", 600, {"test/accuracy": 0.9}),
-        ("store", ["manifest.json"]),
+        ("log_metrics", 600, metrics),
+        ("log_pictures", []),
+        ("log_result", 600, {"test/accuracy": 0.9}),
+        ("log_bundle", [f"{tmp_path.name} of mnist"]),
         ("stop", "finished"),
     ]
 
 
-@pytest.mark.parametrize("moment", ["measure", "show", "conclude", "store", "stop"])
-def test_a_tracker_that_fails_is_named_once_and_left_out_and_the_others_hear_all(
-    moment: str, tmp_path: Path
+CALLS = ["start", "log_metrics", "log_pictures", "log_result", "log_bundle", "stop"]
+
+
+@pytest.mark.parametrize("failing", CALLS[1:])
+def test_a_tracker_that_fails_is_reported_once_and_dropped_and_the_others_receive_all(
+    failing: str, tmp_path: Path
 ) -> None:
-    broken, sound, warnings = Listener(moment), Listener(), list[str]()
-    _follow_a_run(Trackers([broken, sound], warnings.append), tmp_path)
-    assert warnings == ["listener: no longer tracks (the tracker broke); the run goes on"]
-    assert [words[0] for words in sound.heard] == [
-        *("start", "measure", "show", "conclude", "store", "stop")
-    ]
-    words = [words[0] for words in broken.heard]
-    assert words[words.index(moment) :] == ([moment, "stop"])
-    assert broken.heard[-1] == ("stop", "failed")
+    broken, working, warnings = FakeTracker(failing), FakeTracker(), list[str]()
+    _track_a_run(Trackers([broken, working], warnings.append, _export), tmp_path)
+    assert warnings == ["fake: no longer tracks (the tracker broke); the run goes on"]
+    assert [call[0] for call in working.calls] == CALLS
+    calls = [call[0] for call in broken.calls]
+    assert calls[calls.index(failing) :] == [failing, "stop"]
+    assert broken.calls[-1] == ("stop", "failed")
 
 
-def test_a_tracker_that_cannot_begin_is_an_error_only_before_the_first_run(tmp_path: Path) -> None:
-    with pytest.raises(TrackingError, match=r"listener: cannot begin a run \(the tracker broke\)"):
-        _follow_a_run(Trackers([Listener("start")], _fail), tmp_path)
-    later, warnings = Listener(), list[str]()
+def test_a_tracker_that_cannot_start_is_an_error_only_before_the_first_run(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match=r"fake: cannot start a run \(the tracker broke\)"):
+        _track_a_run(Trackers([FakeTracker("start")], _fail), tmp_path)
+    later, warnings = FakeTracker(), list[str]()
     trackers = Trackers([later], warnings.append)
-    _follow_a_run(trackers, tmp_path)
+    _track_a_run(trackers, tmp_path)
     later.fails_at = "start"
-    _follow_a_run(trackers, tmp_path)
+    _track_a_run(trackers, tmp_path)
     assert len(warnings) == 1
     assert not trackers
 
 
 def test_a_bundle_that_cannot_be_made_is_a_warning(tmp_path: Path) -> None:
-    def export(bundle: Path) -> None:
-        raise OSError(28, "No space left on device", str(bundle))
+    def export(run: Path, bundle: Path, *, data: Path | None) -> None:
+        raise OSError(28, "No space left on device", f"{run} {bundle} {data}")
 
-    listener, warnings = Listener(), list[str]()
-    trackers = Trackers([listener], warnings.append)
-    with trackers.following("run-1", tmp_path, Recipe()):
-        trackers.finish({}, export=export)
+    tracker, warnings = FakeTracker(), list[str]()
+    _track_a_run(Trackers([tracker], warnings.append, export), tmp_path)
     assert warnings == ["the bundle was not tracked (No space left on device); the run is complete"]
-    assert listener.heard[-1] == ("stop", "finished")
+    assert tracker.calls[-1] == ("stop", "finished")
 
 
 @pytest.mark.parametrize(
     ("error", "status"),
     [(KeyboardInterrupt, "interrupted"), (Interrupted, "interrupted"), (ValueError, "failed")],
 )
-def test_how_a_run_ended_is_told(error: type[BaseException], status: str, tmp_path: Path) -> None:
-    listener = Listener()
-    with pytest.raises(error), Trackers([listener], _fail).following("r", tmp_path, Recipe()):
-        raise error("by the test")
-    assert listener.heard[-1] == ("stop", status)
-
-
-def test_ctrl_c_while_a_complete_run_is_handed_over_keeps_the_run(
-    tiny: Path, tmp_path: Path
+def test_the_status_says_how_a_run_ended(
+    error: type[BaseException], status: str, tmp_path: Path
 ) -> None:
-    trackers = Trackers([Listener("show", KeyboardInterrupt)], _fail)
+    tracker = FakeTracker()
+    with pytest.raises(error), Trackers([tracker], _fail).tracking("r", tmp_path, Recipe()):
+        raise error("by the test")
+    assert tracker.calls[-1] == ("stop", status)
+
+
+def test_ctrl_c_while_a_result_is_tracked_keeps_the_run(tiny: Path, tmp_path: Path) -> None:
+    trackers = Trackers([FakeTracker("log_pictures", KeyboardInterrupt)], _fail)
     with pytest.raises(Interrupted, match="the run is complete"):
         train(TWO_EPOCHS, data=tiny, runs=tmp_path, name="kept", trackers=trackers)
     assert (tmp_path / "kept" / "weights.safetensors").exists()
@@ -170,7 +169,7 @@ def test_ctrl_c_while_a_complete_run_is_handed_over_keeps_the_run(
         *("mlflow=sqlite:///:memory:", "mlflow=postgresql://host/name", "mlflow=http:///x"),
     ],
 )
-def test_a_place_that_is_none_is_refused(place: str) -> None:
+def test_a_place_that_cannot_be_tracked_in_is_refused(place: str) -> None:
     with pytest.raises(UsageError, match=r"no tracker is called|is no place to track in"):
         open_trackers([place], warn=_fail)
 

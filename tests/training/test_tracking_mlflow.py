@@ -1,4 +1,4 @@
-"""Runs are reported to MLflow's SQLite store, and what is wrong with a store is one line."""
+"""Runs are tracked in MLflow's SQLite store, and what is wrong with a store is one line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _uri(database: Path) -> str:
 
 
 def _runs_in(database: Path) -> tuple[Any, list[Any]]:
-    """Give a client of a store, and the runs in it, the oldest first."""
+    """Return a client of a store, and the runs in it, the oldest first."""
     from mlflow import MlflowClient
 
     client = MlflowClient(_uri(database))
@@ -57,10 +57,8 @@ def test_mlflow_holds_parameters_curves_result_pictures_and_the_bundle(
 ) -> None:
     database = tmp_path / "store" / "my.db"
     database.parent.mkdir()
-    trackers = open_trackers([f"mlflow={_uri(database)}"], warn=_fail)
-    result = train(
-        TWO_EPOCHS, data=tiny, runs=tmp_path / "runs", trackers=trackers, export=export_run
-    )
+    trackers = open_trackers([f"mlflow={_uri(database)}"], warn=_fail, export=export_run)
+    result = train(TWO_EPOCHS, data=tiny, runs=tmp_path / "runs", trackers=trackers)
     client, (run,) = _runs_in(database)
     assert (run.info.run_name, run.info.status) == (result.run.folder.name, "FINISHED")
     assert run.data.params == {k: str(v) for k, v in TWO_EPOCHS.as_dict().items()}
@@ -88,17 +86,17 @@ def test_each_seed_of_a_series_is_a_run_in_mlflow(tiny: Path, tmp_path: Path) ->
     assert runs[1].info.run_name.endswith("/seed-1")
 
 
-def test_a_store_that_breaks_midway_is_a_warning_and_the_run_is_whole(
+def test_a_store_that_breaks_midway_is_a_warning_and_the_run_is_complete(
     tiny: Path, tmp_path: Path
 ) -> None:
     database, warnings = tmp_path / "my.db", list[str]()
 
-    def break_it(progress: Progress) -> None:
+    def corrupt(progress: Progress) -> None:
         if progress.epoch == 1:
             database.write_bytes(b"no longer a database" * 1000)
 
     trackers = open_trackers([f"mlflow={_uri(database)}"], warn=warnings.append)
-    result = train(TWO_EPOCHS, data=tiny, runs=tmp_path, on_progress=break_it, trackers=trackers)
+    result = train(TWO_EPOCHS, data=tiny, runs=tmp_path, on_progress=corrupt, trackers=trackers)
     assert result.run.weights_file.exists()
     (warning,) = warnings
     assert warning.startswith("mlflow: no longer tracks (")
@@ -124,7 +122,7 @@ def test_a_server_that_refuses_is_silent_or_is_not_mlflow_is_named_in_one_line(
         port = silent.getsockname()[1]
         refused = _complaint(f"http://me:secret@127.0.0.1:{port}")
         assert refused.startswith(f"mlflow: http://127.0.0.1:{port} cannot be used (")
-        silent.listen()  # from now on connections are made, and nobody answers
+        silent.listen()  # from now on connections are accepted, and never answered
         assert "no answer in time" in _complaint(f"http://127.0.0.1:{port}")
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -152,7 +150,7 @@ def test_a_deleted_experiment_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_marks_the_run_as_killed_in_the_store_here_and_says_no_more_than_without(
+def test_ctrl_c_marks_the_run_as_killed_and_prints_no_more_than_without_mlflow(
     tiny: Path, tmp_path: Path
 ) -> None:
     options = ["--data", str(tiny), "--epochs", "2000", "--batch-size", "50", "--name", "cut"]

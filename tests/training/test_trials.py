@@ -1,57 +1,52 @@
-"""A series of trials has a line a seed, and goes on where it was interrupted."""
+"""A series of trials has a line for each seed, and continues where it was interrupted."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mnistnet.errors import RunError
 from mnistnet.training.recipe import Recipe
-from mnistnet.training.trials import Trial, _run_trials, trials_file
+from mnistnet.training.trials import trials, trials_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-def _once(recipe: Recipe) -> Trial:
-    return Trial(recipe.seed, accuracy=0.9 + recipe.seed / 100, train_s=1.0)
+SHORT = Recipe(batch_size=100)
 
 
-def test_each_seed_is_trained_once_and_written_before_the_next_begins(tmp_path: Path) -> None:
-    file = trials_file(tmp_path, Recipe())
-    series = _run_trials(file, Recipe(), 3, _once)
-    for seed in range(3):
-        assert next(series).seed == seed
-        assert len(file.read_text(encoding="utf-8").splitlines()) == seed + 1
-
-
-def test_an_interrupted_series_goes_on_even_if_a_line_was_cut_off(tmp_path: Path) -> None:
-    file = trials_file(tmp_path, Recipe())
-    first = list(_run_trials(file, Recipe(), 2, _once))
+def test_each_seed_is_written_before_the_next_and_trained_once_also_after_a_kill(
+    tiny: Path, tmp_path: Path
+) -> None:
+    file = trials_file(tmp_path, SHORT)
+    series = trials(SHORT, 3, data=tiny, runs=tmp_path)
+    first = [next(series), next(series)]  # the third is not trained
+    lines = [json.dumps(asdict(trial)) + "\n" for trial in first]
+    assert file.read_text(encoding="utf-8") == "".join(lines)
     with file.open("a", encoding="utf-8") as stream:
-        stream.write('{"seed": 2, "accu')
-    trained: list[int] = []
-
-    def once(recipe: Recipe) -> Trial:
-        trained.append(recipe.seed)
-        return _once(recipe)
-
-    assert list(_run_trials(file, Recipe(), 4, once))[:2] == first
-    assert trained == [2, 3]
-    assert [t.seed for t in _run_trials(file, Recipe(), 4, once)] == [0, 1, 2, 3]
-    assert trained == [2, 3]
+        stream.write('{"seed": 2, "accu')  # a kill cut this line off
+    again = list(trials(SHORT, 3, data=tiny, runs=tmp_path))
+    assert again[:2] == first  # read, not trained: even the training times are the same
+    assert [trial.seed for trial in again] == [0, 1, 2]
+    assert len(file.read_text(encoding="utf-8").splitlines()) == 3
+    assert list(trials(SHORT, 3, data=tiny, runs=tmp_path)) == again
 
 
-def test_recipes_that_differ_in_more_than_the_seed_have_series_of_their_own(tmp_path: Path) -> None:
+def test_recipes_that_differ_in_more_than_the_seed_have_their_own_series(tmp_path: Path) -> None:
     files = {trials_file(tmp_path, r) for r in (Recipe(), Recipe(seed=1), Recipe(epochs=2))}
     assert len(files) == 2
 
 
-@pytest.mark.parametrize("content", ["hello\n", '{"seed": 0}\n', "[]\n"])
-def test_a_file_that_is_no_series_is_refused_and_kept(tmp_path: Path, content: str) -> None:
-    file = tmp_path / "trials.jsonl"
-    file.write_text(content, encoding="utf-8")
-    with pytest.raises(RunError, match=r"trials\.jsonl: is not a series"):
-        list(_run_trials(file, Recipe(), 1, _once))
-    assert file.read_text(encoding="utf-8") == content
+@pytest.mark.parametrize("content", [b"hello\n", b'{"seed": 0}\n', b"[]\n", b"\xff\xfe\n"])
+def test_a_file_that_is_no_series_is_refused_and_kept(
+    tmp_path: Path, tiny: Path, content: bytes
+) -> None:
+    file = trials_file(tmp_path, SHORT)
+    file.parent.mkdir()
+    file.write_bytes(content)
+    with pytest.raises(RunError, match=r"\.jsonl: is not a series"):
+        list(trials(SHORT, 1, data=tiny, runs=tmp_path))
+    assert file.read_bytes() == content

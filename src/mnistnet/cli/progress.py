@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,17 +13,27 @@ if TYPE_CHECKING:
     from mnistnet.training import loop
 
 
-class Bar:
-    """A live bar on stderr where that is a terminal, for one part of the work after the other."""
+class Bar(logging.Handler):
+    """A live bar on stderr where that is a terminal, for one part of the work after the other.
+
+    The package's log messages are printed above it.
+    """
 
     def __init__(self) -> None:
+        super().__init__()
         self._start("", 1.0)
 
     def __enter__(self) -> Bar:
+        logging.getLogger("mnistnet").addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        logging.getLogger("mnistnet").removeHandler(self)
         self._bar.close()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a log message without breaking the bar."""
+        self._bar.write(record.getMessage(), file=sys.stderr)
 
     def show_training(self, progress: loop.Progress) -> None:
         """Print a line of loss and accuracy, everywhere, and move the bar."""

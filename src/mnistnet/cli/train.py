@@ -15,37 +15,33 @@ from mnistnet.errors import UsageError
 from mnistnet.extras import import_extra
 from mnistnet.model.architecture import layer_table
 from mnistnet.training.recipe import RECIPES, Recipe, recipe_named
-from mnistnet.training.tracking import open_trackers
+from mnistnet.training.tracking import Trackers, open_trackers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mnistnet.training.train import TrainResult
+    from mnistnet.training.trials import Trial
+
+TRACKERS = click.option(
+    "--tracker",
+    "trackers",
+    multiple=True,
+    metavar="tensorboard|mlflow[=URI]",
+    help="also track in TensorBoard (in the run's folder) or MLflow (mlflow.db); repeatable",
+)
 
 
 def _recipe_flags(command: Command) -> Command:
-    """Give a command `--recipe`, and a flag for each of a recipe's fields."""
-    for f in reversed(dataclasses.fields(Recipe)):
-        if f.name in ("name", "seed"):
-            continue
-        choices = f.metadata.get("choices")
-        kind = click.Choice(choices) if choices else type(f.default)
-        flag = "--" + f.name.replace("_", "-")
-        command = click.option(flag, f.name, type=kind, help=f.metadata["help"])(command)
-    known = ", ".join(RECIPES)
-    text = f"{known}, or a recipe.json; the flags below override its fields"
-    return click.option("--recipe", "recipe_name", default="fast", show_default=True, help=text)(
-        command
-    )
-
-
-_trackers = click.option(
-    "--tracker",
-    "places",
-    multiple=True,
-    metavar="tensorboard|mlflow[=URI]",
-    help="also report to TensorBoard (in the run's folder) or MLflow (mlflow.db); repeatable",
-)
+    """Add `--recipe` and a flag for each of a recipe's fields but the seed."""
+    for field in reversed(dataclasses.fields(Recipe)):
+        if field.name not in ("name", "seed"):
+            choices = field.metadata.get("choices")
+            kind = click.Choice(choices) if choices else type(field.default)
+            flag = "--" + field.name.replace("_", "-")
+            command = click.option(flag, type=kind, help=field.metadata["help"])(command)
+    text = f"{', '.join(RECIPES)}, or a recipe.json; the flags below override its fields"
+    return click.option("--recipe", default="fast", show_default=True, help=text)(command)
 
 
 @click.command()
@@ -53,46 +49,42 @@ _trackers = click.option(
 @click.option("--seed", type=int, help=Recipe.__dataclass_fields__["seed"].metadata["help"])
 @DATA
 @RUNS
-@click.option("--name", help="of the run; without one it gets a fresh one")
+@click.option("--name", help="of the run; default: the recipe's name and the next free number")
 @click.option("--overwrite", is_flag=True, help="replace a run of that name")
-@click.option("--resume", is_flag=True, help="go on with an interrupted run, named by --name")
-@_trackers
+@click.option("--resume", is_flag=True, help="resume an interrupted run, named by --name")
+@TRACKERS
 @JSON
 def train(
-    recipe_name: str,
+    recipe: str,
     data: Path | None,
     runs: Path,
     name: str | None,
     overwrite: bool,
     resume: bool,
-    places: tuple[str, ...],
+    trackers: tuple[str, ...],
     as_json: bool,
-    **overrides: Any,
+    **flags: Any,
 ) -> None:
-    """Train the network, and write weights, measurements and pictures to runs/<name>/."""
+    """Train the network, and write weights, metrics and pictures to runs/<name>/."""
     started = time.perf_counter()
-    changes = {k: v for k, v in overrides.items() if v is not None}
-    recipe = recipe_named(recipe_name).replacing(**changes)
-    if resume and (not name or overwrite or changes or recipe_name != "fast"):
+    changed = _given(flags)
+    if resume and (not name or overwrite or changed or recipe != "fast"):
         raise UsageError("--resume takes --name alone: a resumed run keeps its recipe")
+    chosen = recipe_named(recipe).replacing(**changed)
     click.echo(layer_table())  # at once: importing NumPy and torch takes a second or more
     from mnistnet import data as datasets
 
-    with datasets.load_in_background(data) as dataset:  # the import keeps only one core busy
+    with datasets.load_in_background(data) as dataset:  # while torch is imported
         pipeline = _import_training()
-    trackers = open_trackers(places, warn=_warn)
+    tracked = _open_trackers(trackers)
     import_s = time.perf_counter() - started
     with Bar() as bar:
-        given = {"data": dataset, "runs": runs, "name": name, "trackers": trackers}
-        if trackers:
-            from mnistnet.bundle.export_run import export_run
-
-            given["export"] = export_run
+        where = {"data": dataset, "runs": runs, "name": name, "trackers": tracked}
         if resume:
-            result = pipeline.resume(on_progress=bar.show_training, **given)
+            result = pipeline.resume(on_progress=bar.show_training, **where)
         else:
             result = pipeline.train(
-                recipe, overwrite=overwrite, on_progress=bar.show_training, **given
+                chosen, overwrite=overwrite, on_progress=bar.show_training, **where
             )
     _print_result(result, import_s)
     if as_json:
@@ -106,47 +98,34 @@ def train(
 )
 @DATA
 @RUNS
-@_trackers
+@TRACKERS
 @JSON
 def trials(
-    recipe_name: str,
+    recipe: str,
     seeds: int,
     data: Path | None,
     runs: Path,
-    places: tuple[str, ...],
+    trackers: tuple[str, ...],
     as_json: bool,
-    **overrides: Any,
+    **flags: Any,
 ) -> None:
-    """Train with several seeds and give the mean with its interval; interrupted, it goes on."""
-    from mnistnet.metrics.intervals import mean_interval
-    from mnistnet.training.trials import trials_file
+    """Train with several seeds; print the mean accuracy and its interval.
 
-    changes = {k: v for k, v in overrides.items() if v is not None}
-    recipe = recipe_named(recipe_name).replacing(**changes)
+    An interrupted series continues where it stopped.
+    """
+    chosen = recipe_named(recipe).replacing(**_given(flags))
     _import_training()
-    from mnistnet.training.trials import trials as run_trials
+    from mnistnet.training import trials as pipeline
 
-    trackers = open_trackers(places, warn=_warn)
-    accuracies: list[float] = []
-    for trial in run_trials(recipe, seeds, data=data, runs=runs, trackers=trackers):
-        accuracies.append(trial.accuracy)
+    series, tracked = [], _open_trackers(trackers)
+    for trial in pipeline.trials(chosen, seeds, data=data, runs=runs, trackers=tracked):
+        series.append(trial)
         click.echo(
             f"Seed: {trial.seed}, Accuracy: {trial.accuracy:.2%}, Training: {trial.train_s:.1f} s"
         )
-    summary: dict[str, Any] = {"recipe": recipe.name, "n": len(accuracies)}
-    summary |= {"judged_on": "validation" if recipe.validation else "test"}
-    summary |= {
-        "mean": sum(accuracies) / len(accuracies),
-        "min": min(accuracies),
-        "max": max(accuracies),
-    }
-    line = f"Mean {summary['judged_on']} accuracy: {summary['mean']:.3%} (n = {len(accuracies)}"
-    if len(accuracies) > 1:
-        mean = mean_interval(accuracies)
-        summary |= {"sd": mean.sd, "low": mean.low, "high": mean.high}
-        line += f", 95% interval {mean.low:.3%}–{mean.high:.3%}, standard deviation {mean.sd:.3%}"
-    click.echo(f"{line}, min {summary['min']:.2%}, max {summary['max']:.2%})")
-    click.echo(f"Each seed's line: {trials_file(runs, recipe)}")
+    summary = _summary(chosen, series)
+    click.echo(_summary_line(summary))
+    click.echo(f"Each seed's line: {pipeline.trials_file(runs, chosen)}")
     if as_json:
         click.echo(json.dumps(summary))
 
@@ -160,8 +139,12 @@ def summary() -> None:
     click.echo(summary_table())
 
 
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    return {field: value for field, value in flags.items() if value is not None}
+
+
 def _import_training() -> Any:
-    """Import what training needs (torch above all: this is timed as import)."""
+    """Import all that training needs, torch above all, so that this is timed as import."""
     import_extra("train", "torch", "safetensors")
     from mnistnet.training import loop  # noqa: F401
     from mnistnet.training import train as pipeline
@@ -169,24 +152,34 @@ def _import_training() -> Any:
     return pipeline
 
 
-def _warn(line: str) -> None:
-    click.echo(f"mnistnet: {line}", err=True)
+def _open_trackers(places: tuple[str, ...]) -> Trackers:
+    def export(run: Path, bundle: Path, *, data: Path | None) -> None:
+        from mnistnet.bundle.export_run import export_run
+
+        export_run(run, bundle, data=data)
+
+    def warn(line: str) -> None:
+        click.echo(f"mnistnet: {line}", err=True)
+
+    return open_trackers(places, warn=warn, export=export)
 
 
 def _print_result(result: TrainResult, import_s: float) -> None:
     from mnistnet.metrics.intervals import wilson_interval
     from mnistnet.training.hardware import describe
 
-    low, high = wilson_interval(result.correct, result.judged)
+    low, high = wilson_interval(result.correct, result.n)
     phases = {"import": import_s, **result.phases_s}
     times = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in phases.items())
     click.echo(
-        f"{result.judged_on.capitalize()} accuracy: {result.accuracy:.2%}"
+        f"{result.evaluated_on.capitalize()} accuracy: {result.accuracy:.2%}"
         f" (95% interval {low * 100:.2f}–{high * 100:.2f})"
     )
     click.echo(f"Wall time: {sum(phases.values()):.1f} s ({times})")
-    how = describe(result.recipe)
-    click.echo(f"Computed: {how['engine']}, {how['precision']}, {how['threads']} threads")
+    computed = describe(result.recipe)
+    click.echo(
+        f"Computed: {computed['engine']}, {computed['precision']}, {computed['threads']} threads"
+    )
     click.echo(f"Results: {result.run.folder}")
 
 
@@ -194,7 +187,34 @@ def _as_json(result: TrainResult, wall_s: float) -> dict[str, object]:
     return {
         "run": str(result.run.folder),
         "seed": result.recipe.seed,
-        f"{result.judged_on}_accuracy": result.accuracy,
+        f"{result.evaluated_on}_accuracy": result.accuracy,
         "wall_s": round(wall_s, 3),
         "images_per_s": round(result.images_per_s, 1),
     }
+
+
+def _summary(recipe: Recipe, series: list[Trial]) -> dict[str, Any]:
+    """Return the series' JSON object; deviation and interval only for more than one seed."""
+    from mnistnet.metrics.intervals import mean_interval
+
+    accuracies = [trial.accuracy for trial in series]
+    summary: dict[str, Any] = {
+        "recipe": recipe.name,
+        "n": len(series),
+        "judged_on": recipe.evaluated_on,
+        "mean": sum(accuracies) / len(series),
+        "min": min(accuracies),
+        "max": max(accuracies),
+    }
+    if len(series) > 1:
+        mean = mean_interval(accuracies)
+        summary |= {"sd": mean.sd, "low": mean.low, "high": mean.high}
+    return summary
+
+
+def _summary_line(summary: dict[str, Any]) -> str:
+    spread = "n = {n}"
+    if "sd" in summary:
+        spread += ", 95% interval {low:.3%}–{high:.3%}, standard deviation {sd:.3%}"
+    line = "Mean {judged_on} accuracy: {mean:.3%} (" + spread + ", min {min:.2%}, max {max:.2%})"
+    return line.format(**summary)

@@ -1,6 +1,6 @@
-"""A run's state after an epoch, as one safetensors file: no pickle, whole or not there.
+"""A run's state after an epoch, as one safetensors file: no pickle, written atomically.
 
-It holds the network that learns, its optimiser, and the teachers that are trained. The random
+It holds the network in training, its optimiser, and the teachers trained before it. The random
 state is not in it: every epoch seeds its own (see `training.loop`).
 """
 
@@ -44,7 +44,7 @@ def save_checkpoint(
 
 
 def epochs_done(path: Path) -> int:
-    """Say after how many epochs a checkpoint was written; 0 where there is none.
+    """Return after how many epochs a checkpoint was written; 0 where there is none.
 
     Raises:
         RunError: the file is damaged.
@@ -53,12 +53,12 @@ def epochs_done(path: Path) -> int:
         return 0
     from safetensors import safe_open
 
-    with _sound(path), safe_open(path, framework="numpy") as file:
+    with _naming(path), safe_open(path, framework="numpy") as file:
         return int(file.metadata()["epochs_done"])
 
 
 def load_teachers(path: Path, recipe: Recipe) -> list[MnistNet]:
-    """Give the teachers that were trained before a checkpoint, in evaluation mode.
+    """Load the teachers that were trained before a checkpoint, in evaluation mode.
 
     Raises:
         RunError: the file is damaged, or belongs to another recipe.
@@ -67,17 +67,17 @@ def load_teachers(path: Path, recipe: Recipe) -> list[MnistNet]:
 
     tensors, done = _read(path, recipe)
     teachers = [MnistNet() for _ in range(max(done - 1, 0) // recipe.epochs)]
-    with _sound(path):
+    with _naming(path):
         for number, teacher in enumerate(teachers):
-            teacher.load_state_dict(_below(f"teacher{number}/", tensors))
+            teacher.load_state_dict(_part(f"teacher{number}/", tensors))
     return [teacher.eval() for teacher in teachers]
 
 
 def load_checkpoint(path: Path, recipe: Recipe, net: MnistNet, optimiser: Soap) -> int:
-    """Put a saved state into the network that was learning and its optimiser.
+    """Load a saved state into the network in training and its optimiser.
 
     Returns:
-        How many epochs of the whole run are done; 0, and nothing changed, where there is no
+        How many epochs of the whole run are done; 0, with nothing changed, where there is no
         checkpoint.
 
     Raises:
@@ -85,19 +85,19 @@ def load_checkpoint(path: Path, recipe: Recipe, net: MnistNet, optimiser: Soap) 
     """
     tensors, done = _read(path, recipe)
     if done:
-        with _sound(path):
-            net.load_state_dict(_below("net/", tensors))
-            optimiser.load_state_dict(_below("optimiser/", tensors))
+        with _naming(path):
+            net.load_state_dict(_part("net/", tensors))
+            optimiser.load_state_dict(_part("optimiser/", tensors))
     return done
 
 
 def _read(path: Path, recipe: Recipe) -> tuple[dict[str, torch.Tensor], int]:
-    """Read a checkpoint's tensors, and how many epochs are done; none and 0 where there is none."""
+    """Read a checkpoint's tensors, and how many epochs are done; ({}, 0) where there is none."""
     if not path.exists():
         return {}, 0
     from safetensors import safe_open
 
-    with _sound(path), safe_open(path, framework="pt") as file:
+    with _naming(path), safe_open(path, framework="pt") as file:
         metadata = file.metadata()
         if json.loads(metadata["recipe"]) != recipe.as_dict():
             raise RunError(f"{path}: was written by another recipe; start a new run")
@@ -108,8 +108,8 @@ def _read(path: Path, recipe: Recipe) -> tuple[dict[str, torch.Tensor], int]:
 
 
 @contextmanager
-def _sound(path: Path) -> Iterator[None]:
-    """Say which file it is, if something in it is not as it should be."""
+def _naming(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file raises into one error that names it."""
     from safetensors import SafetensorError
 
     try:
@@ -120,5 +120,5 @@ def _sound(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _part(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -11,6 +11,7 @@ what runs elsewhere.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import platform
 import shutil
@@ -41,6 +42,7 @@ DEFINES = {"float32": (), "bfloat16": ("-DBFLOAT16",)}
 # The same wish in two compilers' words. Untuned, torch's layers are as fast: see benchmarks/LOG.md.
 TUNING = ("-march=native", "-mcpu=native")
 COMPILER_TIMEOUT_S = 120
+LOG = logging.getLogger(__name__)
 
 
 class _Matrix(ctypes.Structure):
@@ -184,6 +186,9 @@ def compiled_step(precision: str) -> CompiledStep | None:
         try:
             if not library.is_file():
                 folder.mkdir(parents=True, exist_ok=True)
+                LOG.warning(
+                    "compiling the training step in %s, once for this processor …", precision
+                )
                 if not _compile(path, flags, library):
                     return None
             return CompiledStep(library, version)

@@ -1,4 +1,4 @@
-"""A convolution without padding whose way back is quicker on a processor than torch's own.
+"""A convolution without padding whose backward pass is faster on a processor than torch's own.
 
 Torch hands the whole of the backward pass to oneDNN, which is slow at two parts of it for few
 channels: the bias's gradient, and the input's. A sum and a padded forward convolution give the
@@ -42,8 +42,8 @@ class _Convolution(torch.autograd.Function):
 
 
 def _to_input(grad: Tensor, weight: Tensor) -> Tensor:
-    """Send a gradient back through the kernels: a convolution with them turned by 180°."""
+    """Return the input's gradient: a convolution with the kernels rotated by 180°."""
     border = weight.shape[-1] - 1
-    turned = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
+    rotated = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
     padded = F.pad(grad, (border,) * 4).contiguous(memory_format=torch.channels_last)
-    return F.conv2d(padded, turned)
+    return F.conv2d(padded, rotated)

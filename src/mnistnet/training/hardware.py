@@ -1,13 +1,13 @@
 """What a run computes with: device, engine, precision, threads, and the instruction set.
 
-The same seed gives the same bits only on the same of these, so each is written down.
+The same seed gives the same bits only with the same of these, so each run records them.
 """
 
 from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -15,12 +15,17 @@ from mnistnet.errors import RecipeError
 from mnistnet.training.compiled import compiled_step
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
+
     from mnistnet.training.recipe import Recipe
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """What `auto` came to mean.
+    """What a recipe's `auto` resolves to on this machine.
 
     Attributes:
         device: where the layers run.
@@ -36,13 +41,13 @@ class Hardware:
 
 
 def resolve(recipe: Recipe) -> Hardware:
-    """Find what a recipe means on this machine.
+    """Choose device, engine, precision and threads for a recipe on this machine.
 
     The compiled step is the fastest on a processor. `auto` takes bfloat16 where the hardware has
     instructions for it: emulated, it is several times slower than float32.
 
     Raises:
-        RecipeError: the device is not there, or the compiled step cannot carry the recipe out.
+        RecipeError: the device is not there, or the compiled step does not support the recipe.
     """
     device = _device(recipe.device)
     obstacle = _obstacle_to_compiling(recipe, device)
@@ -59,7 +64,7 @@ def resolve(recipe: Recipe) -> Hardware:
 
 
 def describe(recipe: Recipe) -> dict[str, str | int]:
-    """Give what repeatability depends on, for the record beside a result."""
+    """Return what repeatability depends on, for the record next to a result."""
     hardware = resolve(recipe)
     step = compiled_step(hardware.precision) if hardware.engine == "compiled" else None
     return {
@@ -82,7 +87,7 @@ def _device(name: str) -> torch.device:
 
 
 def _obstacle_to_compiling(recipe: Recipe, device: torch.device) -> str | None:
-    """Say why the compiled step cannot carry a recipe out, if it cannot."""
+    """Return why the compiled step does not support a recipe; None if it does."""
     if device.type != "cpu":
         return f"the device is {device.type}"
     if recipe.dropout:
@@ -93,7 +98,7 @@ def _obstacle_to_compiling(recipe: Recipe, device: torch.device) -> str | None:
 
 
 def _compilable(precision: str) -> str | None:
-    """Give the precision that the compiled step takes for a recipe's, or None."""
+    """Return the precision that the compiled step uses for a recipe's; None if it cannot."""
     wanted = ("bfloat16", "float32") if precision == "auto" else (precision,)
     return next((p for p in wanted if compiled_step(p)), None)
 
@@ -109,3 +114,14 @@ def _precision(name: str, device: torch.device) -> str:
 def _processor_has_bfloat16() -> bool:
     features = torch.cpu.get_capabilities()
     return any(features.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16"))
+
+
+def run_parallel(pool: Executor, tasks: Sequence[Callable[[], T]]) -> list[T]:
+    """Call functions at the same time and return their results in order.
+
+    The last one runs in the calling thread: a step is so short that waking another thread takes
+    a noticeable part of it.
+    """
+    futures = [pool.submit(task) for task in tasks[:-1]]
+    last = tasks[-1]()
+    return [*(future.result() for future in futures), last]

@@ -1,9 +1,9 @@
-"""What to do: every hyperparameter of a run, in one frozen dataclass.
+"""Recipes: every hyperparameter of a run, in one frozen dataclass.
 
     >>> recipe_named("fast").replacing(epochs=3)
 
-A recipe is written as `recipe.json` beside every result, and read back from there. Command-line
-flags override its fields by name; nothing else carries a hyperparameter.
+A recipe is written as `recipe.json` next to every result, and read back from there. Command-line
+flags override its fields by name; nothing else holds a hyperparameter.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _bounded(default: Any, low: float, high: float, text: str) -> Any:
 
 
 def _one_of(default: str, choices: tuple[str, ...], text: str) -> Any:
-    """Declare a field that takes one of a few words."""
+    """Declare a field that takes one of a few values."""
     return field(default=default, metadata={"choices": choices, "help": text})
 
 
@@ -43,47 +43,55 @@ class Recipe:
     name: str = field(default="fast", metadata={"help": "what the recipe is called in reports"})
 
     # -- how long, and in what steps
-    epochs: int = _bounded(1, 1, 10_000, "passes over the training images, each network's")
+    epochs: int = _bounded(1, 1, 10_000, "passes over the training images, for each network")
     # Large enough that two cores are busy, small enough for some 500 steps in the one epoch.
-    batch_size: int = _bounded(128, 1, 60_000, "images a step")
+    batch_size: int = _bounded(128, 1, 60_000, "images per step")
 
     # -- the optimiser
-    learning_rate: float = _bounded(0.01, 0, 10, "the highest learning rate, at the warm-up's end")
+    learning_rate: float = _bounded(
+        0.01, 0, 10, "the highest learning rate, at the end of the warm-up"
+    )
     warmup: float = _bounded(0.15, 0, 1, "fraction of all steps over which the rate rises from 0")
     weight_decay: float = _bounded(0.01, 0, 10, "decoupled weight decay")
-    beta1: float = _bounded(0.9, 0, 0.999999, "decay of the mean of gradients, a step")
-    # A memory of 20 steps (not Adam's 1,000): a one-epoch run is only some hundred steps long.
-    beta2: float = _bounded(0.95, 0, 0.999999, "decay of the second moments, a step")
+    beta1: float = _bounded(0.9, 0, 0.999999, "decay of the gradients' running mean")
+    # Averages over some 20 steps (not Adam's 1,000): a one-epoch run has only a few hundred.
+    beta2: float = _bounded(0.95, 0, 0.999999, "decay of the second moments")
 
     # -- against overfitting and overconfidence
     # Without it one epoch ends a quarter of a point lower.
     label_smoothing: float = _bounded(0.05, 0, 0.9, "share of the target spread over all classes")
     dropout: float = _bounded(0.0, 0, 0.9, "probability of dropping a channel of the last map")
 
-    # -- learning from other networks
-    teachers: int = _bounded(0, 0, 100, "networks to train first; the last learns from these")
-    temperature: float = _bounded(3.0, 0.1, 100, "by which what teachers say is softened")
+    # -- distillation
+    teachers: int = _bounded(
+        0, 0, 100, "networks to train first; the last is distilled from their ensemble"
+    )
+    temperature: float = _bounded(3.0, 0.1, 100, "softens the teachers' probabilities")
 
-    # -- augmentation: how far each picture may be varied; 0 leaves that kind out
-    rotation_deg: float = _bounded(4.0, 0, 180, "turn by up to this, either way")
-    scale: float = _bounded(0.05, 0, 0.9, "stretch width and height, each by up to this share")
-    shear: float = _bounded(0.075, 0, 2, "slant by up to this many pixels a pixel")
-    shift_px: float = _bounded(0.7, 0, 14, "shift by up to this, in both directions")
-    elastic_px: float = _bounded(0.0, 0, 5, "bend smoothly; the standard deviation of the bends")
-    stroke_px: float = _bounded(0.0, 0, 3, "thicken or thin strokes by up to this")
-    blur: float = _bounded(0.0, 0, 1, "share of pictures taken through a lower resolution")
+    # -- augmentation: the strength of each kind; 0 leaves it out
+    rotation_deg: float = _bounded(4.0, 0, 180, "rotate by up to this, either way")
+    scale: float = _bounded(0.05, 0, 0.9, "scale width and height, each by up to this fraction")
+    shear: float = _bounded(0.075, 0, 2, "shear by up to this many pixels per pixel")
+    shift_px: float = _bounded(0.7, 0, 14, "shift by up to this, horizontally and vertically")
+    elastic_px: float = _bounded(0.0, 0, 5, "standard deviation of a smooth elastic deformation")
+    stroke_px: float = _bounded(0.0, 0, 3, "dilate or erode strokes by up to this")
+    blur: float = _bounded(0.0, 0, 1, "share of pictures downsampled and upsampled again")
     contrast: float = _bounded(0.0, 0, 1, "how far black and white points move")
-    noise: float = _bounded(0.0, 0, 1, "strength of grain, stains and gaps on some pictures")
+    noise: float = _bounded(0.0, 0, 1, "strength of noise, stains and gaps in some pictures")
 
-    # -- how the run is carried out
-    validation: int = _bounded(0, 0, 59_999, "hold out the last N training images, report on them")
-    seed: int = _bounded(0, 0, 2**31 - 1, "of the weights, the order and the augmentation")
-    precision: str = _one_of("auto", PRECISIONS, "of the layers; auto: the fastest that is native")
+    # -- execution
+    validation: int = _bounded(
+        0, 0, 59_999, "hold out the last N training images and evaluate on them"
+    )
+    seed: int = _bounded(0, 0, 2**31 - 1, "of initial weights, order of images, and augmentation")
+    precision: str = _one_of(
+        "auto", PRECISIONS, "of the layers; auto: the fastest that the processor supports"
+    )
     engine: str = _one_of(
-        "auto", ENGINES, "of a step; auto: compiled C++ where it can be, or torch"
+        "auto", ENGINES, "of the training step; auto: compiled C++ where possible, else torch"
     )
     device: str = _one_of("auto", DEVICES, "where to train")
-    threads: int = _bounded(0, 0, 1024, "processor threads; 0: one a core")
+    threads: int = _bounded(0, 0, 1024, "processor threads; 0: one per core")
 
     def __post_init__(self) -> None:
         """Refuse values of the wrong type or out of bounds, naming the field."""
@@ -92,20 +100,25 @@ class Recipe:
 
     @property
     def epochs_in_all(self) -> int:
-        """The teachers' epochs and the last network's."""
+        """The epochs of all networks, teachers included."""
         return self.epochs * (self.teachers + 1)
 
+    @property
+    def evaluated_on(self) -> str:
+        """`validation` where images are held out, else `test`."""
+        return "validation" if self.validation else "test"
+
     def replacing(self, **values: Any) -> Recipe:
-        """Give a copy with some fields changed. Raises RecipeError for unknown or bad ones."""
+        """Return a copy with some fields changed. Raises RecipeError for unknown or bad ones."""
         _refuse_unknown(values)
         return dataclasses.replace(self, **values)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the fields as JSON can hold them."""
+        """Return the fields as JSON can hold them."""
         return dataclasses.asdict(self)
 
     def fingerprint(self, *, without: tuple[str, ...] = ()) -> str:
-        """Name the recipe by its content: eight hexadecimal digits over all fields but some."""
+        """Hash the recipe: eight hexadecimal digits over all fields but those in `without`."""
         kept = {k: v for k, v in self.as_dict().items() if k not in without}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -126,7 +139,7 @@ def recipe_named(name: str) -> Recipe:
 
 
 def recipe_from(values: Mapping[str, Any], *, where: str) -> Recipe:
-    """Make a recipe of a JSON object; fields that are left out take their defaults."""
+    """Build a recipe from a JSON object; fields that are left out take their defaults."""
     if not isinstance(values, dict):
         raise RecipeError(f"{where}: a recipe is one JSON object of fields and values")
     try:
@@ -155,12 +168,13 @@ def _check(f: dataclasses.Field[Any], value: object) -> None:
             raise RecipeError(f"{f.name} is {value}; it lies between {low:g} and {high:g}")
 
 
-# For pictures that people take, not only for MNIST's: varied as handwriting, pens, paper and
-# cameras vary. Stronger variation than this costs accuracy on both, see benchmarks/LOG.md.
+# For photos and scans, not only for MNIST's images: augmented as handwriting, pens, paper and
+# cameras vary. Stronger augmentation costs accuracy on both, see benchmarks/LOG.md.
 RELEASE = Recipe(
     name="release",
     epochs=24,
-    # What teachers say is soft already; smoothed labels would hide from them what is like what.
+    # Soft targets are smooth already; with smoothed labels teachers would learn less about which
+    # digits resemble each other (Müller et al. 2019, "When does label smoothing help?").
     label_smoothing=0.0,
     teachers=5,
     temperature=3.0,

@@ -1,13 +1,13 @@
-"""The network once a thread: each replica takes its share of every batch.
+"""Data parallelism over threads: each replica of the network takes its share of every batch.
 
     with replicating(net, hardware) as replicas:
-        share = replicas.gradients(images, targets)    # they now lie on net's parameters
+        share = replicas.gradients(images, targets)    # now in the .grad of net's parameters
 
-A batch of this network is too little work to split every layer over two cores: waiting for each
-other a hundred times a step, they are hardly faster than one. Two replicas on half a batch each
-meet once a step, and are nearly twice as fast. All read the same weights; each has gradients and
-BatchNorm statistics of its own, which are added and averaged in a fixed order, so that a run
-repeats to the bit.
+A batch of this network is too little work to split every layer over two cores: synchronising a
+hundred times a step, they are hardly faster than one. Two replicas with half a batch each
+synchronise once a step, and are nearly twice as fast. All share the same weights; each has its
+own gradients and BatchNorm statistics, which are added and averaged in a fixed order, so that a
+run repeats to the bit.
 
 There are two kinds: of torch's own layers, for any device, and of the compiled step.
 """
@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from mnistnet.model.network import MnistNet, normalise
 from mnistnet.training.compiled import compiled_step, statistics_of
 from mnistnet.training.convolution import convolve
-from mnistnet.training.threads import side_by_side
+from mnistnet.training.hardware import run_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,40 +38,40 @@ if TYPE_CHECKING:
 
 
 class Share(NamedTuple):
-    """What a replica, or all together, made of their pictures."""
+    """Loss and accuracy of one replica's share of a batch, or of the whole batch."""
 
     loss: float  # this share's part of the batch's mean
-    correct: int  # how many were read right
+    correct: int  # how many were classified correctly
 
 
 class Replicas(Protocol):
-    """A network's replicas, and the threads that run them.
+    """A network's replicas and the threads that run them.
 
     Attributes:
-        pool: the threads, each of which computes on its own.
+        pool: the threads; each computes with one processor thread.
     """
 
     pool: ThreadPoolExecutor
 
     def gradients(self, images: Tensor, targets: Tensor) -> Share:
-        """Put the gradients of a batch's mean loss on the network's parameters.
+        """Compute the gradients of a batch's mean loss, into the `.grad` of the parameters.
 
         Args:
             images: uint8 (B, 28, 28).
-            targets: float32 (B, 10), the probabilities to learn.
+            targets: float32 (B, 10), probabilities.
         """
 
-    def share_statistics(self) -> None:
-        """Give the network, and every replica, the mean of the replicas' BatchNorm statistics."""
+    def average_statistics(self) -> None:
+        """Set the BatchNorm statistics of network and replicas to the mean over the replicas."""
 
 
 @contextmanager
 def replicating(net: MnistNet, hardware: Hardware) -> Iterator[Replicas]:
-    """Run a network's training on a number of threads, each of which computes on its own.
+    """Replicate a network for training, one replica a thread.
 
     Args:
-        net: whose weights all replicas read; it takes their gradients.
-        hardware: says how many replicas, of which kind, and their precision.
+        net: its weights are shared by all replicas; it receives the sum of their gradients.
+        hardware: how many replicas, of which kind, in which precision.
     """
     count = hardware.threads if hardware.device.type == "cpu" else 1
     before = torch.get_num_threads()
@@ -97,32 +97,33 @@ class CompiledReplicas:
         precision: str,
     ) -> None:
         step = compiled_step(precision)
-        assert step is not None  # `resolve` has seen to it
+        assert step is not None  # `resolve` has checked that
         self.net, self.step, self.pool = net, step, pool
-        self.parameters = _in_one_piece(list(net.parameters()))
+        self.parameters = _flatten(list(net.parameters()))
         self.sum = torch.zeros_like(self.parameters)
-        self._lay_gradients()
+        for parameter, part in _parts(self.sum, list(net.parameters())):
+            parameter.grad = part.view_as(parameter)  # a view: written by every step
         self.own = [torch.zeros_like(self.parameters) for _ in range(count)]
         statistics = torch.cat([b.flatten() for b in statistics_of(net)])
         self.statistics = [statistics.clone() for _ in range(count)]
         self.workspaces: list[Tensor] = []
-        self.room = 0  # pictures that a workspace has room for
-        self.steps = 0  # that BatchNorm has not been told of
+        self.capacity = 0  # pictures that a workspace is large enough for
+        self.steps = 0  # not yet added to BatchNorm's num_batches_tracked
 
     def gradients(self, images: Tensor, targets: Tensor) -> Share:
         """See `Replicas`."""
         shares = _shares(images, targets, len(self.own))
-        if len(shares[0][0]) > self.room:  # the first share is the largest
-            self.room = len(shares[0][0])
-            self.workspaces = [self.step.workspace(self.room) for _ in self.own]
+        if len(shares[0][0]) > self.capacity:  # the first share is the largest
+            self.capacity = len(shares[0][0])
+            self.workspaces = [self.step.workspace(self.capacity) for _ in self.own]
         weight = 1 / len(images)
-        results = side_by_side(
+        results = run_parallel(
             self.pool,
             [partial(self._backward, i, *share, weight) for i, share in enumerate(shares)],
         )
         torch.sum(torch.stack(self.own[: len(shares)]), 0, out=self.sum)
         self.steps += 1
-        return _together(results)
+        return _total(results)
 
     def _backward(self, replica: int, images: Tensor, targets: Tensor, weight: float) -> Share:
         loss, correct = self.step.gradients(
@@ -136,12 +137,7 @@ class CompiledReplicas:
         )
         return Share(loss, correct)
 
-    def _lay_gradients(self) -> None:
-        """Make the parameters' gradients parts of the sum."""
-        for parameter, part in _parts(self.sum, list(self.net.parameters())):
-            parameter.grad = part.view_as(parameter)
-
-    def share_statistics(self) -> None:
+    def average_statistics(self) -> None:
         """See `Replicas`."""
         mean = torch.stack(self.statistics).double().mean(0).float()
         for own in self.statistics:
@@ -171,7 +167,7 @@ class TorchReplicas:
     def gradients(self, images: Tensor, targets: Tensor) -> Share:
         """See `Replicas`."""
         shares = _shares(images, targets, len(self.replicas))
-        results = side_by_side(
+        results = run_parallel(
             self.pool,
             [partial(self._backward, i, *share, len(images)) for i, share in enumerate(shares)],
         )
@@ -180,7 +176,7 @@ class TorchReplicas:
         ):
             grads = [c.grad for c in copies if c.grad is not None]
             parameter.grad = sum(grads[1:], grads[0])
-        return _together(results)
+        return _total(results)
 
     def _backward(self, number: int, images: Tensor, targets: Tensor, batch: int) -> Share:
         replica = self.replicas[number]
@@ -195,7 +191,7 @@ class TorchReplicas:
         correct = (log_probabilities.detach().argmax(1) == targets.argmax(1)).sum()
         return Share(float(loss.detach()), int(correct))
 
-    def share_statistics(self) -> None:
+    def average_statistics(self) -> None:
         """See `Replicas`."""
         buffers = [list(net.buffers()) for net in (self.net, *self.replicas)]
         for shared, *own in zip(*buffers, strict=True):
@@ -205,17 +201,17 @@ class TorchReplicas:
 
 
 def _replica_of(net: MnistNet) -> MnistNet:
-    """Copy a network, but for its weights: those are shared, not copied."""
+    """Copy a network except for its weights, which are shared."""
     replica = copy.deepcopy(net).train()
     for own, shared in zip(replica.parameters(), net.parameters(), strict=True):
         own.data = shared.data
     for layer in replica.modules():
         if isinstance(layer, nn.Conv2d):
-            layer.forward = _quick_forward(layer)  # type: ignore[method-assign]
+            layer.forward = _fast_forward(layer)  # type: ignore[method-assign]
     return replica
 
 
-def _quick_forward(layer: nn.Conv2d):  # type: ignore[no-untyped-def]
+def _fast_forward(layer: nn.Conv2d):  # type: ignore[no-untyped-def]
     def forward(x: Tensor) -> Tensor:
         return convolve(x, layer.weight, layer.bias)
 
@@ -223,16 +219,16 @@ def _quick_forward(layer: nn.Conv2d):  # type: ignore[no-untyped-def]
 
 
 def _shares(images: Tensor, targets: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
-    """Cut a batch in equal parts; a small one may have fewer than `count`."""
+    """Split a batch in equal parts; a small one may give fewer than `count`."""
     return list(zip(images.chunk(count), targets.chunk(count), strict=True))
 
 
-def _together(shares: Sequence[Share]) -> Share:
+def _total(shares: Sequence[Share]) -> Share:
     return Share(sum(s.loss for s in shares), sum(s.correct for s in shares))
 
 
-def _in_one_piece(parameters: list[nn.Parameter]) -> Tensor:
-    """Make the parameters parts of one tensor, and give that."""
+def _flatten(parameters: list[nn.Parameter]) -> Tensor:
+    """Make the parameters views of one flat tensor, and return that."""
     whole = torch.cat([p.detach().flatten() for p in parameters])
     for parameter, part in _parts(whole, parameters):
         parameter.data = part.view_as(parameter)
@@ -240,6 +236,6 @@ def _in_one_piece(parameters: list[nn.Parameter]) -> Tensor:
 
 
 def _parts(whole: Tensor, tensors: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Pair tensors with the parts of one that holds them all, end to end."""
+    """Pair tensors with the slices of a flat one that holds them all, in order."""
     parts = torch.split(whole, [t.numel() for t in tensors])
     return list(zip(tensors, parts, strict=True))

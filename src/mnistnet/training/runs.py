@@ -1,12 +1,12 @@
-"""Where results live: `runs/<name>/`, one folder a run, made once and never half-finished.
+"""A run's folder, `runs/<name>/`: created once, and complete only when training has ended.
 
 runs/fast-1/
-  recipe.json           what was done
-  origin.json           data, source, versions and processor it was done with
-  metrics.jsonl         a line every 100 batches, a last one with the result
+  recipe.json           the hyperparameters
+  origin.json           data, source, versions and processor
+  metrics.jsonl         a line every 100 batches, and a last one with the result
   weights.safetensors   the trained network
   batch.png  curves.png  confusion.png  mistakes.png
-  checkpoint.safetensors   while a run of several epochs goes on
+  checkpoint.safetensors   only while a run of several epochs is unfinished
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Run:
 
     @property
     def recipe_file(self) -> Path:
-        """The recipe that is carried out here."""
+        """The run's hyperparameters."""
         return self.folder / "recipe.json"
 
     @property
     def origin_file(self) -> Path:
-        """What the run was done with: enough to repeat it to the bit."""
+        """Data, source, versions and processor: enough to repeat the run to the bit."""
         return self.folder / "origin.json"
 
     @property
@@ -53,12 +53,12 @@ class Run:
 
     @property
     def weights_file(self) -> Path:
-        """The trained network; there only when training has ended."""
+        """The trained network; exists only when training has ended."""
         return self.folder / "weights.safetensors"
 
     @property
     def checkpoint_file(self) -> Path:
-        """The state after the last whole epoch, while a run goes on."""
+        """The state after the last whole epoch, while a run is unfinished."""
         return self.folder / "checkpoint.safetensors"
 
     def recipe(self) -> Recipe:
@@ -66,7 +66,7 @@ class Run:
         return recipe_from(read_json(self.recipe_file), where=str(self.recipe_file))
 
     def origin(self) -> Origin:
-        """Read where the run comes from.
+        """Read the run's provenance.
 
         Raises:
             RunError: the run is not finished, or its record is damaged.
@@ -81,11 +81,11 @@ class Run:
             raise RunError(f"{self.origin_file}: is not a run's record; train again") from None
 
     def log(self, line: dict[str, Any]) -> None:
-        """Append a line to the metrics. Raises FileError where the disk does not take it."""
+        """Append a line to the metrics. Raises FileError where it cannot be written."""
         append_text(self.metrics_file, json.dumps(line) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Read the metrics back; a last line that was cut off by a kill is left out."""
+        """Read the metrics; a last line that a kill cut off is left out."""
         if not self.metrics_file.exists():
             return []
         lines = self.metrics_file.read_text(encoding="utf-8").split("\n")[:-1]
@@ -94,11 +94,11 @@ class Run:
 
 @contextmanager
 def new_run(root: Path, name: str | None, recipe: Recipe, *, overwrite: bool) -> Iterator[Run]:
-    """Make a run's folder; take it away again if the block fails before there is any result.
+    """Create a run's folder; remove it again if the block fails before there is any result.
 
     Args:
         root: the folder of all runs.
-        name: of the run; None gives it a fresh one after the recipe.
+        name: of the run; None: the recipe's name and the next free number.
         recipe: written into the folder.
         overwrite: replace a run of that name, once the new one has succeeded.
 
@@ -112,7 +112,7 @@ def new_run(root: Path, name: str | None, recipe: Recipe, *, overwrite: bool) ->
         write_json(run.recipe_file, recipe.as_dict())
         yield run
     except Interrupted:
-        _forget(aside)  # what was measured so far is a result: it stays
+        _forget(aside)  # what was measured so far is a result, and is kept
         raise
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -123,7 +123,7 @@ def new_run(root: Path, name: str | None, recipe: Recipe, *, overwrite: bool) ->
 
 
 def unfinished_run(root: Path, name: str) -> Run:
-    """Find a run to go on with, its metrics cut back to its checkpoint.
+    """Find a run to resume, and cut its metrics back to its checkpoint.
 
     Raises:
         RunError: there is no such run, or it is complete.
@@ -132,7 +132,7 @@ def unfinished_run(root: Path, name: str) -> Run:
     if not run.recipe_file.is_file():
         raise RunError(f"{run.folder}: there is no run to resume")
     if run.weights_file.exists():
-        raise RunError(f"{run.folder}: is complete; --overwrite trains it anew")
+        raise RunError(f"{run.folder}: is complete; --overwrite trains it again")
     done = epochs_done(run.checkpoint_file)
     kept = [line for line in run.metrics() if line.get("epoch", 0) <= done]
     write_bytes(run.metrics_file, "".join(json.dumps(k) + "\n" for k in kept).encode())
@@ -140,7 +140,7 @@ def unfinished_run(root: Path, name: str) -> Run:
 
 
 def check_name(name: str) -> str:
-    """Give a run's name back, or raise RunError if it could lead out of the folder of runs."""
+    """Return a run's name, or raise RunError if it could lead out of the folder of runs."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]{0,99}", name, flags=re.ASCII) or name.endswith("."):
         raise RunError(f"{name!r} cannot name a run; use letters, digits, '.', '_', '+' and '-'")
     return name
@@ -149,7 +149,7 @@ def check_name(name: str) -> str:
 def _claim(
     root: Path, name: str | None, recipe: Recipe, *, overwrite: bool
 ) -> tuple[Path, Path | None]:
-    """Make the folder, so that no other process has it; give also where an old one was put."""
+    """Create the folder, for this process alone; return it and where an old one was moved to."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         if name is None:

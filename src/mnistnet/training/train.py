@@ -1,4 +1,4 @@
-"""`mnistnet train`: from the data to a run's folder.
+"""Train a network: from a data set to a run's folder.
 
 result = train(recipe_named("fast"))
 result.accuracy, result.run.folder
@@ -9,9 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnistnet import data as datasets
 from mnistnet.errors import Interrupted
@@ -19,7 +18,7 @@ from mnistnet.files import write_bytes, write_json
 from mnistnet.metrics.scores import confusion_matrix, worst_mistakes
 from mnistnet.provenance import origin_of
 from mnistnet.training.runs import Run, check_name, new_run, unfinished_run
-from mnistnet.training.tracking import NOBODY
+from mnistnet.training.tracking import NO_TRACKERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,29 +30,29 @@ if TYPE_CHECKING:
     from mnistnet.training.recipe import Recipe
     from mnistnet.training.tracking import Trackers
 
-Export = Callable[..., object]  # (run's folder, bundle's folder, data=)
+OnProgress = Callable[["Progress"], None]
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished run: where it is, and what the network reads right."""
+    """A finished run and its accuracy."""
 
     run: Run
     recipe: Recipe
     correct: int
-    judged: int  # images of the test set, or of the validation split
+    n: int  # images of the test set, or of the validation split
     images_per_s: float  # while training
     phases_s: dict[str, float]  # wall time of data, training, evaluation and pictures
 
     @property
     def accuracy(self) -> float:
-        """The fraction read right."""
-        return self.correct / self.judged
+        """The fraction of images classified correctly."""
+        return self.correct / self.n
 
     @property
-    def judged_on(self) -> str:
+    def evaluated_on(self) -> str:
         """`validation` where images were held out, else `test`."""
-        return "validation" if self.recipe.validation else "test"
+        return self.recipe.evaluated_on
 
 
 def train(
@@ -63,33 +62,30 @@ def train(
     runs: Path = Path("runs"),
     name: str | None = None,
     overwrite: bool = False,
-    on_progress: Callable[[Progress], None] = lambda _: None,
-    trackers: Trackers = NOBODY,
-    export: Export | None = None,
+    on_progress: OnProgress = lambda _: None,
+    trackers: Trackers = NO_TRACKERS,
 ) -> TrainResult:
     """Train a network and write its run.
 
     Args:
-        recipe: what to do.
-        data: a data set's folder or file, or what `data.loading` gives; None searches the usual
-            places.
+        recipe: every hyperparameter.
+        data: a data set's folder or file, or a `Pending` one; None: the first that is
+            found in the usual places.
         runs: the folder of all runs.
-        name: of the run; None gives it a fresh one.
+        name: of the run; None: the recipe's name and the next free number.
         overwrite: replace a run of that name.
-        on_progress: is told every 100 batches and at each epoch's end.
-        trackers: where else the run is reported, see `open_trackers`.
-        export: writes a run's folder as a bundle, for trackers that store one; takes the run's
-            folder, the bundle's and the data set's.
+        on_progress: called every 100 batches and at each epoch's end.
+        trackers: where else the run is tracked, see `open_trackers`.
 
     Raises:
-        MnistNetError: of the data, the recipe, the run's folder or the training, see each.
+        MnistNetError: see data.load, new_run and fit.
     """
     clock = _Clock()
     if name:
-        check_name(name)  # before anything is loaded, or downloaded
+        check_name(name)  # before anything is loaded or downloaded
     dataset = datasets.load(data, validation=recipe.validation)
     with new_run(runs, name, recipe, overwrite=overwrite) as run:
-        return _tracked(run, recipe, dataset, clock, on_progress, trackers, export)
+        return _carry_out(_Job(run, recipe, dataset, on_progress, trackers, clock))
 
 
 def resume(
@@ -97,11 +93,10 @@ def resume(
     name: str,
     data: Path | Pending | None = None,
     runs: Path = Path("runs"),
-    on_progress: Callable[[Progress], None] = lambda _: None,
-    trackers: Trackers = NOBODY,
-    export: Export | None = None,
+    on_progress: OnProgress = lambda _: None,
+    trackers: Trackers = NO_TRACKERS,
 ) -> TrainResult:
-    """Go on with an interrupted run after its last whole epoch, to the same bits.
+    """Resume an interrupted run after its last whole epoch; the weights are the same to the bit.
 
     Raises:
         RunError: there is no such run, it is complete, or its checkpoint does not fit.
@@ -110,136 +105,7 @@ def resume(
     run = unfinished_run(runs, name)
     recipe = run.recipe()
     dataset = datasets.load(data, validation=recipe.validation)
-    return _tracked(run, recipe, dataset, clock, on_progress, trackers, export)
-
-
-def as_line(progress: Progress, recipe: Recipe) -> dict[str, Any]:
-    """Give a line of a run's metrics; the speed is not of it, so that runs repeat to the byte."""
-    images = ((progress.epoch - 1) * progress.batches + progress.batch) * recipe.batch_size
-    return {
-        "network": progress.network,
-        "epoch": progress.epoch,
-        "batch": progress.batch,
-        "batches": progress.batches,
-        "images": images,
-        "loss": round(progress.loss, 6),
-        "accuracy": round(progress.accuracy, 6),
-    }
-
-
-def _tracked(
-    run: Run,
-    recipe: Recipe,
-    dataset: DataSet,
-    clock: _Clock,
-    on_progress: Callable[[Progress], None],
-    trackers: Trackers,
-    export: Export | None,
-) -> TrainResult:
-    """Carry out a run under the eyes of the trackers, and give them what it holds."""
-    folder = run.folder
-    with trackers.following(folder.name, folder, recipe):
-        for line in run.metrics():  # what was measured before a run was interrupted
-            trackers.measure(line)
-        result = _carry_out(run, recipe, dataset, clock, on_progress, trackers)
-        if trackers:
-            trackers.finish(
-                {f"{result.judged_on}/accuracy": result.accuracy},
-                pictures=sorted(folder.glob("*.png")),
-                export=export and partial(export, folder, data=Path(dataset.source)),
-            )
-            clock.lap("tracking")
-    return result
-
-
-def _carry_out(
-    run: Run,
-    recipe: Recipe,
-    dataset: DataSet,
-    clock: _Clock,
-    on_progress: Callable[[Progress], None],
-    trackers: Trackers,
-) -> TrainResult:
-    from safetensors.torch import save
-
-    from mnistnet.training.hardware import describe, resolve
-    from mnistnet.training.prediction import predict
-
-    clock.lap("data")
-    origin = origin_of(recipe.as_dict(), dataset.sha256, describe(recipe))
-    write_json(run.origin_file, asdict(origin))
-    net = _fit(run, recipe, dataset, on_progress, trackers)
-    clock.lap("training")
-    probabilities = predict(net, dataset.test.images, resolve(recipe))
-    correct = int((probabilities.argmax(1) == dataset.test.labels).sum())
-    clock.lap("evaluation")
-    result = TrainResult(
-        run=run,
-        recipe=recipe,
-        correct=correct,
-        judged=len(dataset.test),
-        images_per_s=recipe.epochs_in_all * len(dataset.train) / clock.phases_s["training"],
-        phases_s=clock.phases_s,
-    )
-    run.log({"judged_on": result.judged_on, "correct": correct, "of": result.judged})
-    _draw(result, dataset, probabilities)
-    clock.lap("pictures")
-    write_bytes(run.weights_file, save(net.state_dict()))  # last: it makes the run complete
-    run.checkpoint_file.unlink(missing_ok=True)
-    return result
-
-
-def _fit(
-    run: Run,
-    recipe: Recipe,
-    dataset: DataSet,
-    on_progress: Callable[[Progress], None],
-    trackers: Trackers,
-) -> MnistNet:
-    """Train, logging to the run; turn Ctrl-C into a word on how to go on."""
-    from mnistnet.training.loop import fit
-
-    last: Progress | None = None
-
-    def note(progress: Progress) -> None:
-        nonlocal last
-        last = progress
-        line = as_line(progress, recipe)
-        run.log(line)
-        on_progress(progress)
-        trackers.measure(line, images_per_s=progress.images_per_s)
-
-    try:
-        return fit(recipe, dataset.train, on_progress=note, checkpoint=run.checkpoint_file)
-    except KeyboardInterrupt:
-        if last is None:
-            raise
-        raise Interrupted(_farewell(run, last)) from None
-
-
-def _farewell(run: Run, last: Progress) -> str:
-    reached = (
-        f"interrupted in epoch {last.epoch} of {last.epochs}, after batch {last.batch} of"
-        f" {last.batches}: loss {last.loss:.4f}, accuracy {last.accuracy:.2%};"
-        f" what was measured is in {run.folder}"
-    )
-    if not run.checkpoint_file.exists():
-        return reached
-    return f"{reached}; go on with: mnistnet train --name {run.folder.name} --resume"
-
-
-def _draw(result: TrainResult, dataset: DataSet, probabilities: NDArray[np.float32]) -> None:
-    from mnistnet.training import plots
-    from mnistnet.training.loop import first_batch
-
-    folder, test = result.run.folder, dataset.test
-    plots.draw_batch(folder / "batch.png", *first_batch(result.recipe, dataset.train))
-    read = f"{result.accuracy:.2%} of {result.judged:,} {result.judged_on} images"
-    plots.draw_curves(folder / "curves.png", result.run.metrics(), f"{result.recipe.name}: {read}")
-    matrix = confusion_matrix(test.labels, probabilities.argmax(1))
-    plots.draw_confusion(folder / "confusion.png", matrix)
-    worst = worst_mistakes(probabilities, test.labels, 32)
-    plots.draw_mistakes(folder / "mistakes.png", test.images, test.labels, probabilities, worst)
+    return _carry_out(_Job(run, recipe, dataset, on_progress, trackers, clock))
 
 
 @dataclass
@@ -250,7 +116,112 @@ class _Clock:
     _last: float = field(default_factory=time.perf_counter)
 
     def lap(self, phase: str) -> None:
-        """Book the time since the last lap on a phase."""
+        """Record the time since the last lap as a phase."""
         now = time.perf_counter()
         self.phases_s[phase] = now - self._last
         self._last = now
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A run to carry out, and who follows it."""
+
+    run: Run
+    recipe: Recipe
+    dataset: DataSet
+    on_progress: OnProgress
+    trackers: Trackers
+    clock: _Clock
+
+
+def _carry_out(job: _Job) -> TrainResult:
+    """Train, evaluate, draw and save; the weights come last, since they make the run complete."""
+    from safetensors.torch import save
+
+    from mnistnet.training.hardware import describe, resolve
+    from mnistnet.training.prediction import predict
+
+    run, recipe, dataset, clock = job.run, job.recipe, job.dataset, job.clock
+    with job.trackers.tracking(run.folder.name, run.folder, recipe):
+        for line in run.metrics():  # of a resumed run: those before it was interrupted
+            job.trackers.log_line(line)
+        clock.lap("data")
+        origin = origin_of(recipe.as_dict(), dataset.sha256, describe(recipe))
+        write_json(run.origin_file, asdict(origin))
+        net = _fit(job)
+        clock.lap("training")
+        probabilities = predict(net, dataset.test.images, resolve(recipe))
+        result = _result(job, probabilities)
+        run.log({"judged_on": result.evaluated_on, "correct": result.correct, "of": result.n})
+        clock.lap("evaluation")
+        _draw(result, dataset, probabilities)
+        clock.lap("pictures")
+        write_bytes(run.weights_file, save(net.state_dict()))
+        run.checkpoint_file.unlink(missing_ok=True)
+        if job.trackers:
+            metrics = {f"{result.evaluated_on}/accuracy": result.accuracy}
+            job.trackers.log_result(metrics, run=run.folder, data=Path(dataset.source))
+            clock.lap("tracking")
+    return result
+
+
+def _fit(job: _Job) -> MnistNet:
+    """Train, logging to the run; on Ctrl-C, raise Interrupted with how to resume."""
+    from mnistnet.training.loop import fit
+
+    run, last = job.run, None
+
+    def report(progress: Progress) -> None:
+        nonlocal last
+        last = progress
+        line = progress.as_metrics()
+        run.log(line)
+        job.on_progress(progress)
+        job.trackers.log_line(line, images_per_s=progress.images_per_s)
+
+    try:
+        return fit(
+            job.recipe, job.dataset.train, on_progress=report, checkpoint=run.checkpoint_file
+        )
+    except KeyboardInterrupt:
+        if last is None:
+            raise
+        raise Interrupted(_where_interrupted(run, last)) from None
+
+
+def _where_interrupted(run: Run, last: Progress) -> str:
+    reached = (
+        f"interrupted in epoch {last.epoch} of {last.epochs}, after batch {last.batch} of"
+        f" {last.batches}: loss {last.loss:.4f}, accuracy {last.accuracy:.2%};"
+        f" what was measured is in {run.folder}"
+    )
+    if not run.checkpoint_file.exists():
+        return reached
+    return f"{reached}; go on with: mnistnet train --name {run.folder.name} --resume"
+
+
+def _result(job: _Job, probabilities: NDArray[np.float32]) -> TrainResult:
+    images = job.recipe.epochs_in_all * len(job.dataset.train)
+    correct = int((probabilities.argmax(1) == job.dataset.test.labels).sum())
+    return TrainResult(
+        run=job.run,
+        recipe=job.recipe,
+        correct=correct,
+        n=len(job.dataset.test),
+        images_per_s=images / job.clock.phases_s["training"],
+        phases_s=job.clock.phases_s,
+    )
+
+
+def _draw(result: TrainResult, dataset: DataSet, probabilities: NDArray[np.float32]) -> None:
+    from mnistnet.training import plots
+    from mnistnet.training.loop import first_batch
+
+    folder, test = result.run.folder, dataset.test
+    plots.draw_batch(folder / "batch.png", *first_batch(result.recipe, dataset.train))
+    read = f"{result.accuracy:.2%} of {result.n:,} {result.evaluated_on} images"
+    plots.draw_curves(folder / "curves.png", result.run.metrics(), f"{result.recipe.name}: {read}")
+    matrix = confusion_matrix(test.labels, probabilities.argmax(1))
+    plots.draw_confusion(folder / "confusion.png", matrix)
+    worst = worst_mistakes(probabilities, test.labels, 32)
+    plots.draw_mistakes(folder / "mistakes.png", test.images, test.labels, probabilities, worst)

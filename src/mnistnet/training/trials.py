@@ -1,26 +1,26 @@
-"""`mnistnet trials`: the same recipe with n seeds, so that a figure has its n.
+"""Trials: the same recipe with n seeds, so that a mean accuracy has its n.
 
-Each seed's line is on the disk before the next one starts; a series that was interrupted goes
-on where it stopped.
+Each seed's line is on the disk before the next one starts, so that an interrupted series
+continues where it stopped.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnistnet import data as datasets
 from mnistnet.errors import RunError
-from mnistnet.files import append_text, write_error
-from mnistnet.training.tracking import NOBODY
-from mnistnet.training.train import as_line
+from mnistnet.files import append_text, write_bytes
+from mnistnet.training.tracking import NO_TRACKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from mnistnet.data import DataSet
     from mnistnet.training.loop import Progress
     from mnistnet.training.recipe import Recipe
     from mnistnet.training.tracking import Trackers
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trial:
-    """What one seed gave."""
+    """The result of one seed."""
 
     seed: int
     accuracy: float  # a fraction
@@ -36,7 +36,7 @@ class Trial:
 
 
 def trials_file(root: Path, recipe: Recipe) -> Path:
-    """Name a series' file by all that decides its results but the seed."""
+    """Return a series' file, named by every hyperparameter but the seed."""
     return root / "trials" / f"{recipe.name}-{recipe.fingerprint(without=('seed',))}.jsonl"
 
 
@@ -46,79 +46,61 @@ def trials(
     *,
     data: Path | None = None,
     runs: Path = Path("runs"),
-    trackers: Trackers = NOBODY,
+    trackers: Trackers = NO_TRACKERS,
 ) -> Iterator[Trial]:
-    """Train with each seed from 0 and yield what it gave; a series begun before goes on.
+    """Train with the seeds 0 to n - 1 and yield each result; those of an earlier call are read.
 
-    To the trackers each seed that is trained now is a run, `trials/<series>/seed-<n>`. No weights
+    In the trackers each seed that is trained now is a run, `trials/<series>/seed-<n>`. No weights
     are kept, so there are no pictures and no bundle.
+
+    Args:
+        recipe: every hyperparameter; its seed is replaced.
+        seeds: n.
+        data: a data set's folder or file; None: the first that is found in the usual places.
+        runs: the folder of all runs; results are appended to `trials_file(runs, recipe)`.
+        trackers: where else each seed is tracked, see `open_trackers`.
+
+    Raises:
+        RunError: the series' file holds something else.
+        FileError: it cannot be written.
     """
+    file = trials_file(runs, recipe)
+    done = {trial.seed: trial for trial in _read(file)}
+    dataset = datasets.load(data, validation=recipe.validation)
+    for seed in range(seeds):
+        if seed not in done:
+            seeded, folder = recipe.replacing(seed=seed), file.with_suffix("") / f"seed-{seed}"
+            with trackers.tracking(folder.relative_to(runs).as_posix(), folder, seeded):
+                done[seed] = _train_once(seeded, dataset, trackers)
+            append_text(file, json.dumps(asdict(done[seed])) + "\n")
+        yield done[seed]
+
+
+def _train_once(recipe: Recipe, dataset: DataSet, trackers: Trackers) -> Trial:
     from mnistnet.training.loop import fit
     from mnistnet.training.prediction import predict
 
-    dataset = datasets.load(data, validation=recipe.validation)
-    file = trials_file(runs, recipe)
-    result = f"{'validation' if recipe.validation else 'test'}/accuracy"
+    def report(progress: Progress) -> None:
+        trackers.log_line(progress.as_metrics(), images_per_s=progress.images_per_s)
 
-    def once(seeded: Recipe) -> Trial:
-        def note(progress: Progress) -> None:
-            trackers.measure(as_line(progress, seeded), images_per_s=progress.images_per_s)
-
-        folder = file.with_suffix("") / f"seed-{seeded.seed}"
-        with trackers.following(folder.relative_to(runs).as_posix(), folder, seeded):
-            started = time.perf_counter()
-            net = fit(seeded, dataset.train, on_progress=note)
-            train_s = time.perf_counter() - started
-            right = predict(net, dataset.test.images).argmax(1) == dataset.test.labels
-            trial = Trial(seeded.seed, float(right.mean()), round(train_s, 2))
-            trackers.finish({result: trial.accuracy})
-        return trial
-
-    return _run_trials(file, recipe, seeds, once)
-
-
-def _run_trials(
-    file: Path, recipe: Recipe, seeds: int, once: Callable[[Recipe], Trial]
-) -> Iterator[Trial]:
-    """Yield a trial for each seed from 0, those already in `file` at once.
-
-    Args:
-        file: a JSON object a line; each new trial is appended as it ends.
-        recipe: what to do n times.
-        seeds: n.
-        once: trains and judges one recipe.
-
-    Raises:
-        RunError: the file holds something else.
-        FileError: it cannot be written.
-    """
-    done = {trial.seed: trial for trial in _read(file)}
-    for seed in range(seeds):
-        if seed not in done:
-            done[seed] = once(recipe.replacing(seed=seed))
-            _append(file, done[seed])
-        yield done[seed]
+    started = time.perf_counter()
+    net = fit(recipe, dataset.train, on_progress=report)
+    train_s = time.perf_counter() - started
+    correct = predict(net, dataset.test.images).argmax(1) == dataset.test.labels
+    trial = Trial(recipe.seed, float(correct.mean()), round(train_s, 2))
+    trackers.log_result({f"{recipe.evaluated_on}/accuracy": trial.accuracy})
+    return trial
 
 
 def _read(file: Path) -> list[Trial]:
     if not file.exists():
         return []
-    text = file.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]  # a kill may have cut the last line
     try:
-        if whole != text:
-            file.write_text(whole, encoding="utf-8")
-        return [Trial(**json.loads(line)) for line in whole.splitlines()]
+        text = file.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]  # a kill may have cut off the last line
+        trials = [Trial(**json.loads(line)) for line in whole.splitlines()]
     except (ValueError, TypeError) as error:
         raise RunError(f"{file}: is not a series of trials; move it away") from error
-    except OSError as error:
-        raise write_error(file, error) from error
-
-
-def _append(file: Path, trial: Trial) -> None:
-    line: dict[str, Any] = {
-        "seed": trial.seed,
-        "accuracy": trial.accuracy,
-        "train_s": trial.train_s,
-    }
-    append_text(file, json.dumps(line) + "\n")
+    if whole != text:
+        write_bytes(file, whole.encode())
+    return trials

@@ -1,7 +1,7 @@
-"""A run in MLflow: parameters, curves, result, and as artifacts the pictures and the bundle.
+"""Track a run in MLflow: parameters, metrics, result, and as artifacts the pictures and the bundle.
 
 `mlflow-skinny` with sqlalchemy and alembic is enough for this, its SQLite store included, without
-the pandas, pyarrow and docker of `mlflow`; who wants its pages installs that too: `mlflow ui`.
+the pandas, pyarrow and docker of `mlflow`, which is only needed for its pages: `mlflow ui`.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ class MLflow:
     """A run in the experiment `mnistnet` of an MLflow store: a SQLite file, or a server.
 
     Args:
-        uri: sqlite:///FILE, with the artifacts beside it in `mlartifacts`, or http(s)://SERVER.
+        uri: sqlite:///FILE, with the artifacts next to it in `mlartifacts`, or http(s)://SERVER.
     """
 
     name = "mlflow"
-    takes_bundle = True
+    stores_bundles = True
 
     def __init__(self, uri: str) -> None:
         shown = without_password(uri)
         database = _sqlite_file(uri)
-        _settle_mlflow()
+        _import_mlflow()
         try:
             if database:
                 _check_writable(database)
@@ -68,24 +68,24 @@ class MLflow:
         given = [Param(field, str(value)) for field, value in parameters.items()]
         self._client.log_batch(run, params=given)
 
-    def measure(self, images: int, metrics: Mapping[str, float]) -> None:
-        """Log a point of each curve, in one call."""
+    def log_metrics(self, images: int, metrics: Mapping[str, float]) -> None:
+        """Log metrics in one request."""
         from mlflow.entities import Metric
 
         now_ms = time.time_ns() // 1_000_000
         points = [Metric(key, value, now_ms, images) for key, value in metrics.items()]
         self._client.log_batch(self._run, metrics=points)
 
-    def show(self, pictures: Sequence[Path]) -> None:
+    def log_pictures(self, pictures: Sequence[Path]) -> None:
         """Log the pictures as artifacts."""
         for picture in pictures:
             self._client.log_artifact(self._run, str(picture), "pictures")
 
-    def conclude(self, images: int, metrics: Mapping[str, float]) -> None:
+    def log_result(self, images: int, metrics: Mapping[str, float]) -> None:
         """Log the result as metrics."""
-        self.measure(images, metrics)
+        self.log_metrics(images, metrics)
 
-    def store(self, bundle: Path) -> None:
+    def log_bundle(self, bundle: Path) -> None:
         """Log the bundle's folder as artifacts."""
         self._client.log_artifacts(self._run, str(bundle), "bundle")
 
@@ -105,26 +105,26 @@ class MLflow:
             )
         if found:
             return str(found.experiment_id)
-        beside = (database.parent / "mlartifacts").as_uri() if database else None
-        return str(self._client.create_experiment(EXPERIMENT, artifact_location=beside))
+        artifacts = (database.parent / "mlartifacts").as_uri() if database else None
+        return str(self._client.create_experiment(EXPERIMENT, artifact_location=artifacts))
 
 
-def _settle_mlflow() -> None:
-    """Import MLflow as a guest: it waits, talks and reports home less than it would by itself."""
-    settings = {  # MLflow has only variables for these; those that people have set stay
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; two minutes by itself, seven times
+def _import_mlflow() -> None:
+    """Import MLflow with short timeouts, few log messages and no telemetry."""
+    settings = {  # only environment variables set these; those that the user has set stay
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; its own default is 120, retried seven times
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_LOGGING_LEVEL": "ERROR",
     }
     for variable, value in settings.items():
         os.environ.setdefault(variable, value)
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it would tell of each retry
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it would warn of each retry
     import_extra("track", "mlflow", "sqlalchemy", "alembic")
 
 
 def _sqlite_file(uri: str) -> Path | None:
-    """Find the file that a URI names; None for a server's address."""
+    """Return the file that a URI names; None for a server's address."""
     if re.match(r"https?://[^/\s]", uri):
         return None
     file = uri.removeprefix("sqlite:///").partition("?")[0]
@@ -137,7 +137,7 @@ def _sqlite_file(uri: str) -> Path | None:
 
 
 def _check_writable(database: Path) -> None:
-    """Lock a SQLite file for writing and let go: MLflow itself would try for two minutes."""
+    """Lock a SQLite file for writing and unlock it: MLflow itself would retry for two minutes."""
     try:
         with closing(sqlite3.connect(database, timeout=LOCKED_S)) as connection:
             connection.execute("BEGIN IMMEDIATE")

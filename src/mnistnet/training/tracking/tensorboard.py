@@ -1,8 +1,8 @@
-"""A run in TensorBoard: curves, pictures, parameters, and a row in the table of all runs.
+"""Track a run in TensorBoard: scalars, pictures, parameters, and a row in its HParams table.
 
-Written with torch's own SummaryWriter, which needs no more than the `tensorboard` that one looks
-with: its own writer is marked experimental and knows scalars only, and tensorboardX would be a
-package more for the same bytes.
+Written with torch's SummaryWriter, which needs only the `tensorboard` that displays the files:
+TensorBoard's own writer is experimental and knows scalars only, and tensorboardX would be one
+more package for the same bytes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class TensorBoard:
-    """Event files in the run's own folder; look with `tensorboard --logdir runs`."""
+    """Event files in the run's folder; shown by `tensorboard --logdir runs`."""
 
     name = "tensorboard"
-    takes_bundle = False  # it has no artifacts
+    stores_bundles = False  # it has no artifacts
 
     def __init__(self) -> None:
         import_extra("track", "tensorboard", "torch.utils.tensorboard")
@@ -31,7 +31,7 @@ class TensorBoard:
         self._parameters: dict[str, Any] = {}
 
     def start(self, name: str, folder: Path, parameters: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """Open the folder's event file; what an interrupted run left there no longer counts."""
+        """Open an event file in the folder; events of an interrupted attempt are discarded."""
         from torch.utils.tensorboard import SummaryWriter
 
         self._parameters, self._images = dict(parameters), 0
@@ -39,14 +39,14 @@ class TensorBoard:
         rows = [f"| {field} | {value} |" for field, value in parameters.items()]
         self._writer.add_text("parameters", "\n".join(["| field | value |", "|---|---|", *rows]))
 
-    def measure(self, images: int, metrics: Mapping[str, float]) -> None:
-        """Write a point of each curve."""
+    def log_metrics(self, images: int, metrics: Mapping[str, float]) -> None:
+        """Write scalars."""
         self._images = images
         for key, value in metrics.items():
             self._writer.add_scalar(key, value, images)
         self._writer.flush()
 
-    def show(self, pictures: Sequence[Path]) -> None:
+    def log_pictures(self, pictures: Sequence[Path]) -> None:
         """Write the pictures as images."""
         import numpy as np
         from PIL import Image
@@ -56,10 +56,10 @@ class TensorBoard:
                 pixels = np.asarray(image.convert("RGB"))  # (H, W, 3)
             self._writer.add_image(picture.stem, pixels, dataformats="HWC")
 
-    def conclude(self, images: int, metrics: Mapping[str, float]) -> None:
-        """Write the result with the parameters, for the table of all runs.
+    def log_result(self, images: int, metrics: Mapping[str, float]) -> None:
+        """Write the result with the parameters, for the HParams table.
 
-        This opens a second event file, beyond which TensorBoard does not look at the first again.
+        This opens a second event file, after which TensorBoard does not read the first again.
         """
         self._writer.add_text("status", "finished", images)
         self._writer.flush()
@@ -67,11 +67,11 @@ class TensorBoard:
             self._parameters, dict(metrics), run_name=".", global_step=images
         )  # "." is the run itself; without a name it would be a run of its own
 
-    def store(self, bundle: Path) -> None:
-        """Not asked: see `takes_bundle`."""
+    def log_bundle(self, bundle: Path) -> None:
+        """Do nothing, see `stores_bundles`."""
 
     def stop(self, status: Status) -> None:
-        """Close the file, saying why if the run was not finished."""
+        """Close the file, with the status if the run was not finished."""
         if self._writer is None:
             return
         writer, self._writer = self._writer, None

@@ -1,8 +1,10 @@
-"""What a tracker is, and all of them together: they listen to a run, and never end one."""
+"""The interface of a tracker, and a group of trackers whose failures never end a run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -11,62 +13,69 @@ from mnistnet.errors import Interrupted, TrackingError
 from mnistnet.text import first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mnistnet.training.recipe import Recipe
 
+Export = Callable[..., object]  # (run's folder, bundle's folder, data=the data set's path)
 Status = Literal["finished", "interrupted", "failed"]
 
 
 class Tracker(Protocol):
-    """A place that people look at runs in; whatever goes wrong there, it raises."""
+    """A place where people look at runs. Methods raise whatever goes wrong there."""
 
     name: str
-    takes_bundle: bool
+    stores_bundles: bool
 
     def start(self, name: str, folder: Path, parameters: Mapping[str, Any]) -> None:
-        """Begin a run; `folder` is its own, for a tracker that writes files beside it."""
+        """Start a run; `folder` is the run's, for a tracker that writes its files there."""
 
-    def measure(self, images: int, metrics: Mapping[str, float]) -> None:
-        """Take what was measured after a number of images."""
+    def log_metrics(self, images: int, metrics: Mapping[str, float]) -> None:
+        """Log metrics by name, after a number of images."""
 
-    def show(self, pictures: Sequence[Path]) -> None:
-        """Take a run's PNG files."""
+    def log_pictures(self, pictures: Sequence[Path]) -> None:
+        """Log a run's PNG files."""
 
-    def conclude(self, images: int, metrics: Mapping[str, float]) -> None:
-        """Take what the run came to."""
+    def log_result(self, images: int, metrics: Mapping[str, float]) -> None:
+        """Log the final metrics by name."""
 
-    def store(self, bundle: Path) -> None:
-        """Take the folder of a bundle; asked only where `takes_bundle`."""
+    def log_bundle(self, bundle: Path) -> None:
+        """Store a bundle's folder, if it `stores_bundles`."""
 
     def stop(self, status: Status) -> None:
-        """End the run, if one has begun."""
+        """End the run, if one was started."""
 
 
 class Trackers:
-    """All that listen to a run. One that fails is warned about and left out from then on.
+    """All trackers of a command. One that fails is reported once and dropped.
 
     Args:
-        trackers: those who listen; none costs nothing.
-        warn: takes a line for people.
+        trackers: may be empty, which costs nothing.
+        warn: prints a line.
+        export: writes a run as a bundle, for trackers that store bundles.
     """
 
-    def __init__(self, trackers: Iterable[Tracker], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        trackers: Iterable[Tracker],
+        warn: Callable[[str], None],
+        export: Export | None = None,
+    ) -> None:
         self._trackers = list(trackers)
-        self._warn = warn
-        self._proven = False  # a run has begun everywhere
-        self._images = 0  # seen when it was last measured
+        self._warn, self._export = warn, export
+        self._started_before = False  # every tracker has started a run
+        self._images = 0  # trained on when metrics were last logged
 
     def __bool__(self) -> bool:
-        """Whether anybody listens."""
+        """Whether there is any tracker."""
         return bool(self._trackers)
 
     @contextmanager
-    def following(self, name: str, folder: Path, recipe: Recipe) -> Iterator[None]:
+    def tracking(self, name: str, folder: Path, recipe: Recipe) -> Iterator[None]:
         """Track what happens in the block as one run.
 
         Raises:
-            TrackingError: a tracker cannot begin the first run.
+            TrackingError: a tracker cannot start the first run.
         """
         status: Status = "failed"
         self._images = 0
@@ -78,83 +87,81 @@ class Trackers:
             status = "interrupted"
             raise
         finally:
-            with suppress(KeyboardInterrupt):  # a second one ends the waiting, not the run
-                self._tell(lambda tracker: tracker.stop(status))
+            with suppress(KeyboardInterrupt):  # a second Ctrl-C ends the waiting, not the run
+                self._for_each(lambda tracker: tracker.stop(status))
 
-    def measure(self, line: Mapping[str, Any], **more: float) -> None:
-        """Pass on a line of a run's metrics, and what is not written there."""
+    def log_line(self, line: Mapping[str, Any], **more: float) -> None:
+        """Log a line of a run's metrics, and further figures that are not written there."""
         metrics = {f"train/{key}": line[key] for key in ("loss", "accuracy")}
         metrics |= {f"train/{key}": value for key, value in more.items()}
         self._images = int(line["images"])
-        self._tell(lambda tracker: tracker.measure(self._images, metrics))
+        self._for_each(lambda tracker: tracker.log_metrics(self._images, metrics))
 
-    def finish(
+    def log_result(
         self,
         metrics: Mapping[str, float],
         *,
-        pictures: Sequence[Path] = (),
-        export: Callable[[Path], object] | None = None,
+        run: Path | None = None,
+        data: Path | None = None,
     ) -> None:
-        """Hand over what a run came to.
+        """Log what a finished run gave.
 
         Args:
             metrics: the result, by name.
-            pictures: PNG files.
-            export: writes the run's bundle to a folder; asked only where a tracker takes it.
+            run: the run's folder, for its pictures and its bundle; None: it has neither.
+            data: the data set that the run was trained on.
 
         Raises:
-            Interrupted: by Ctrl-C; what was trained is complete, and must not count as failed.
+            Interrupted: by Ctrl-C; the run is complete, and must not count as failed.
         """
+        pictures = sorted(run.glob("*.png")) if run else []
         try:
-            self._tell(lambda tracker: tracker.show(pictures))
-            self._tell(lambda tracker: tracker.conclude(self._images, metrics))
-            takers = [tracker for tracker in self._trackers if tracker.takes_bundle]
-            if export and takers:
-                self._store(takers, export)
+            self._for_each(lambda tracker: tracker.log_pictures(pictures))
+            self._for_each(lambda tracker: tracker.log_result(self._images, metrics))
+            if run and self._export and any(tracker.stores_bundles for tracker in self._trackers):
+                self._log_bundle(partial(self._export, run, data=data))
         except KeyboardInterrupt:
             raise Interrupted("interrupted while being tracked; the run is complete") from None
 
-    def _store(self, takers: Sequence[Tracker], export: Callable[[Path], object]) -> None:
-        with TemporaryDirectory(ignore_cleanup_errors=True) as place:
-            bundle = Path(place) / "bundle"
+    def _log_bundle(self, export: Callable[[Path], object]) -> None:
+        with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+            bundle = Path(scratch) / "bundle"
             try:
                 export(bundle)
             except Exception as error:
                 self._warn(f"the bundle was not tracked ({one_line(error)}); the run is complete")
                 return
-            self._tell(lambda tracker: tracker.store(bundle), takers)
+            self._for_each(lambda tracker: tracker.log_bundle(bundle))
 
     def _start(self, name: str, folder: Path, parameters: Mapping[str, Any]) -> None:
         for tracker in tuple(self._trackers):
             try:
                 tracker.start(name, folder, parameters)
             except Exception as error:
-                if not self._proven:
+                if not self._started_before:
                     raise TrackingError(
-                        f"{tracker.name}: cannot begin a run ({one_line(error)});"
+                        f"{tracker.name}: cannot start a run ({one_line(error)});"
                         " check the place, or leave out --tracker"
                     ) from error
-                self._leave_out(tracker, error)
-        self._proven = True
+                self._drop(tracker, error)
+        self._started_before = True
 
-    def _tell(
-        self, act: Callable[[Tracker], None], listeners: Sequence[Tracker] | None = None
-    ) -> None:
-        for tracker in tuple(self._trackers if listeners is None else listeners):
+    def _for_each(self, call: Callable[[Tracker], None]) -> None:
+        for tracker in tuple(self._trackers):
             try:
-                act(tracker)
+                call(tracker)
             except Exception as error:
-                self._leave_out(tracker, error)
+                self._drop(tracker, error)
 
-    def _leave_out(self, tracker: Tracker, error: Exception) -> None:
+    def _drop(self, tracker: Tracker, error: Exception) -> None:
         self._trackers.remove(tracker)
         self._warn(f"{tracker.name}: no longer tracks ({one_line(error)}); the run goes on")
-        with suppress(Exception):  # it may still be able to say that it ended
+        with suppress(Exception):  # it may still be able to record the run's end
             tracker.stop("failed")
 
 
 def one_line(error: Exception) -> str:
-    """Put an error of somebody else's into one short line: what the system said, if it did."""
+    """Reduce a library's error to one short line: the operating system's reason, if it has one."""
     cause: BaseException | None = error
     while cause:
         if isinstance(cause, OSError) and cause.strerror:

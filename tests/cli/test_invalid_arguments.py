@@ -1,4 +1,4 @@
-"""Careless words and hostile names: one clear line, exit code 2, never a traceback."""
+"""Invalid arguments and hostile names: one clear line, exit code 2, never a traceback."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["train", "--recipe", "empty"], "no recipe is called 'empty'"),
         (["export", "empty", "-o", "x"], "empty: is not a finished run"),
@@ -47,25 +47,27 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["fingerprint", "--recipe", "nope"], "no recipe is called 'nope'"),
         (["reproduce", "empty"], "empty: is not a bundle"),
         (["reproduce", "v3"], "this folder is in no git repository"),
-        (["sign", DEFAULT_BUNDLE, "--key", "garbage"], "garbage: is no private key"),
+        (["sign", DEFAULT_BUNDLE, "--key", "garbage"], "garbage: cannot be used as a private key"),
     ],
-    ids=lambda words: " ".join(map(str, words))[:40] if isinstance(words, list) else "",
+    ids=lambda value: " ".join(map(str, value))[:40] if isinstance(value, list) else "",
 )
 @pytest.mark.usefixtures("place")
-def test_what_cannot_be_used_is_told_in_one_line(
-    words: list[str | Path], message: str, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_used_is_an_error_of_one_line(
+    arguments: list[str | Path], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    told = capsys.readouterr()
-    lines = [line for line in told.err.splitlines() if not line.endswith(" …") and line[0] != "…"]
-    assert (ended.value.code, told.out, len(lines)) == (2, "", 1), told.err
+        main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    lines = [
+        line for line in printed.err.splitlines() if not line.endswith(" …") and line[0] != "…"
+    ]
+    assert (ended.value.code, printed.out, len(lines)) == (2, "", 1), printed.err
     assert lines[0].startswith("mnistnet: ")
     assert message in lines[0]
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no disk here that is always full")
-def test_output_to_a_full_disk_is_told_in_one_line() -> None:
+def test_output_to_a_full_disk_is_an_error_of_one_line() -> None:
     with FULL.open("wb") as full:
         done = subprocess.run(
             [sys.executable, "-m", "mnistnet", "data"],
