@@ -1,11 +1,11 @@
-"""What does the gate refuse without need, and what does it let through?
+"""Measure the gate's false alarms, and what it lets through.
 
     mnistnet train --name s0 --seed 0 && mnistnet export runs/s0 -o bundles/s0   # for ten seeds
     python benchmarks/gate_power.py bundles/*
 
-Bundles of one recipe that differ in nothing but their seed are equally good, so whatever the gate
-refuses among them is a false alarm. The same questions are put to simulated models, whose true
-loss is known. Every decision is made by the gate's own function and the gate's own margins.
+Bundles of one recipe that differ only in their seed are equally good, so whatever the gate refuses
+among them is a false alarm. The same is asked of simulated networks, whose true loss is known.
+Every decision is made by the gate's own function and the gate's own margins.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnistnet import data as datasets
-from mnistnet.gate.checks import Rules, largest_loss_points
-from mnistnet.gate.measure import measure
+from mnistnet.gate.checks import largest_loss_points
+from mnistnet.gate.measure import measure_bundles
+from mnistnet.gate.rules import Rules
 from mnistnet.metrics.intervals import student_t_95
 
 if TYPE_CHECKING:
@@ -40,12 +41,13 @@ MARGINS = {"champion": Rules().loss_to_champion_points, "best": Rules().loss_to_
 
 
 def main() -> None:
-    """Print what was simulated, and what the bundles say."""
+    """Print the simulations and the bundles' figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundles", type=Path, nargs="+", help="one recipe's, a seed each")
     parser.add_argument("--data", type=Path, help="the data set")
     options = parser.parse_args()
-    measured = list(measure(options.bundles, datasets.load(options.data).test).values())
+    test = datasets.load(options.data).test
+    measured = list(measure_bundles(options.bundles, test).values())
     if len(measured) < 3 or len(measured[0].correct) != IMAGES:
         parser.error(f"give three bundles or more, and a test set of {IMAGES:,} images")
     rng = np.random.default_rng(0)
@@ -66,7 +68,7 @@ def report_seeds(seeds: list[Correct]) -> tuple[float, float]:
     """Print how much equal models differ.
 
     Returns:
-        The mean share of images that two of them answer differently (only one rightly), and the
+        The mean share of images that exactly one of two classifies correctly, and the
         standard deviation of their accuracy in points.
     """
     accuracies = np.array([100 * s.mean() for s in seeds])
@@ -83,7 +85,7 @@ def report_seeds(seeds: list[Correct]) -> tuple[float, float]:
 
 
 def report_simulated(discordance: float, rng: np.random.Generator) -> None:
-    """Print the share refused of models whose true loss is known."""
+    """Print the share refused of networks whose true loss is known."""
     print(f"\nSimulated: refused of {DRAWS:,}, by the true loss in points")
     print_row("disagreement", "margin", *LOSSES_POINTS)
     for share in (discordance / 2, discordance):
@@ -94,7 +96,7 @@ def report_simulated(discordance: float, rng: np.random.Generator) -> None:
 
 
 def simulated(discordance: float, loss_points: float, rng: np.random.Generator) -> list[float]:
-    """Draw paired answers of models that really differ by a loss; give each pair's largest loss."""
+    """Return the largest loss of each simulated pair of networks that truly differ by a loss."""
     lost, won = discordance / 2 + loss_points / 100, discordance / 2
     flips = rng.multinomial(IMAGES, [lost, won, 1 - lost - won], DRAWS)[:, :2]
     kinds, counts = np.unique(flips, axis=0, return_counts=True)
@@ -103,7 +105,7 @@ def simulated(discordance: float, loss_points: float, rng: np.random.Generator) 
 
 
 def paired(lost: int, won: int) -> tuple[Correct, Correct]:
-    """Make answers of a champion and a candidate that differ on so many images."""
+    """Return answers of a champion and a candidate that differ on so many images."""
     champion, candidate = np.ones((2, IMAGES), dtype=bool)
     candidate[:lost] = False
     champion[lost : lost + won] = False
@@ -135,10 +137,10 @@ def report_reseeds(seeds: list[Correct], rng: np.random.Generator) -> None:
 
 
 def with_mistakes(correct: Correct, points: float, rng: np.random.Generator) -> Correct:
-    """Make so many of the right answers wrong, chosen by chance."""
-    spoilt = correct.copy()
-    spoilt[rng.choice(np.flatnonzero(correct), round(points / 100 * IMAGES), replace=False)] = False
-    return spoilt
+    """Return the answers with so many of the correct ones, drawn at random, made wrong."""
+    worse = correct.copy()
+    worse[rng.choice(np.flatnonzero(correct), round(points / 100 * IMAGES), replace=False)] = False
+    return worse
 
 
 # ---- one release after the other
@@ -163,7 +165,7 @@ def report_chains(discordance: float, sd_points: float, rng: np.random.Generator
 
 
 def most_lost(discordance: float, margin: float) -> int:
-    """Give the most answers that a candidate may have lost on balance and still pass."""
+    """Return the most answers that a candidate may have lost on balance and still pass."""
     flips = round(discordance * IMAGES)
     loss = 0
     while largest_loss_points(*paired((flips + loss + 1) // 2, (flips - loss - 1) // 2)) < margin:
@@ -180,7 +182,7 @@ def chains(
         The share of candidates refused, and each chain's last champion's true level (points).
     """
     per_point = IMAGES / 100
-    champion = rng.normal(0, sd_points * per_point, CHAINS)  # right answers, on the test images
+    champion = rng.normal(0, sd_points * per_point, CHAINS)  # correct answers on the test images
     best, level, refused = champion.copy(), np.zeros(CHAINS), 0
     for release in range(1, RELEASES + 1):
         true = -drift_points * release
@@ -192,12 +194,12 @@ def chains(
     return refused / (CHAINS * RELEASES), level
 
 
-# ---- the spoilt images
+# ---- the corrupted images
 
 
 def report_corruptions(measured: list[Measured]) -> None:
     """Print the spread of the mean corruption error, and what margin it asks for."""
-    errors = np.array([100 * m.corruption_error for m in measured])
+    errors = np.array([100 * m.robustness.mean_error for m in measured])
     n, sd, margin = len(errors), float(errors.std(ddof=1)), Rules().corruption_excess_points
     excess = [b - a for a, b in permutations(errors, 2)]
     print(f"\nCorruptions: mean error {errors.mean():.2f}% ± {sd:.2f} points over {n} seeds")
@@ -211,17 +213,17 @@ def report_corruptions(measured: list[Measured]) -> None:
 
 
 def refused_share(bounds: list[float], margin: float) -> float:
-    """Give the share that the gate refuses."""
+    """Return the share that the gate refuses."""
     return float(np.mean(np.asarray(bounds) >= margin))
 
 
 def percent(share: float) -> str:
-    """Write a share so that it fits a column."""
+    """Write a share in per cent."""
     return f"{share:.1%}"
 
 
 def print_row(*cells: object) -> None:
-    """Print cells below each other."""
+    """Print cells as one line of a table."""
     print("  ".join(f"{cell!s:<18}" for cell in cells).rstrip())
 
 

@@ -43,7 +43,7 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
     def gate(candidate: Path, champion: Path | None, *, best: Path | None, **_: object) -> Verdict:
         return RecordingGate()(candidate, champion, best=best)
 
-    monkeypatch.setattr("mnistnet.gate.measure.gate", gate)
+    monkeypatch.setattr("mnistnet.gate.judge.judge", gate)
 
 
 @pytest.mark.usefixtures("clone", "lenient")

@@ -1,4 +1,4 @@
-"""`mnistnet gate CANDIDATE --champion BUNDLE`: may this bundle ship?"""
+"""`mnistnet gate CANDIDATE --champion BUNDLE`: may this bundle be published?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("candidate", type=PATH)
 @click.option("--champion", type=PATH, help="the bundle it is to replace")
-@click.option("--best", type=PATH, help="the bundle that read the most of all ever published")
+@click.option("--best", type=PATH, help="the most accurate bundle ever published")
 @RULES
 @DATA
 @MARKDOWN
@@ -30,11 +30,11 @@ def gate(
     markdown: bool,
     as_json: bool,
 ) -> int:
-    """Judge a bundle by the rules in gates.toml, beside the champion it is to replace.
+    """Decide by the rules in gates.toml whether a bundle may replace the champion.
 
-    Exits with 0 if it may ship, with 1 if it is refused.
+    Exits with 0 if it may be published, with 1 if it is refused.
     """
-    from mnistnet.gate.measure import gate as judge
+    from mnistnet.gate.judge import judge
 
     verdict = judge(candidate, champion, best=best, rules=rules, data=data)
     click.echo(verdict.table(markdown=markdown))

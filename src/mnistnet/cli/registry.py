@@ -50,14 +50,14 @@ def publish(
 
     Exits with 0 if it is, with 1 if the gate refuses it.
     """
-    from mnistnet.gate.measure import gate
+    from mnistnet.gate.judge import judge
     from mnistnet.registry.publish import publish
 
     done = publish(
         bundle,
         remote=remote,
         branch=branch,
-        gate=partial(gate, rules=rules, data=data),
+        gate=partial(judge, rules=rules, data=data),
         reinstate=reinstate,
         dry_run=dry_run,
         log=_log_in_markdown if markdown else _log,

@@ -1,1 +1,1 @@
-"""`mnistnet gate`: may this bundle ship? Measure it next to the champion, and apply the rules."""
+"""Decide whether a bundle may be published: `judge`, the steps of `mnistnet gate`."""

@@ -1,11 +1,4 @@
-"""`mnistnet gate CANDIDATE`: measure a shipped bundle beside the champion, and judge it.
-
-    verdict = gate(Path("candidate"), Path("champion"), best=Path("best"))
-    verdict.passed
-
-Only bundles are read, never the run they came from. All are measured here and now on the same
-images: what a manifest says of itself counts for nothing. Runs where there is no torch.
-"""
+"""Measure bundles for the gate: on test images, as a fresh process serves them, and in time."""
 
 from __future__ import annotations
 
@@ -21,44 +14,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from mnistnet import data as datasets
 from mnistnet.bundle.manifest import field, parse_json, read_file, read_manifest
-from mnistnet.bundle.verify import verify
-from mnistnet.errors import BundleError, WeightsError
-from mnistnet.gate.checks import (
-    Evidence,
-    Latency,
-    Measured,
-    Parity,
-    Rules,
-    Served,
-    judge,
-    read_rules,
-    refusal,
-)
+from mnistnet.errors import BundleError
+from mnistnet.gate.checks import Evidence, Measured, Parity, Served
 from mnistnet.inference import Predictor
 from mnistnet.metrics.robustness import corrupt_all, measure_robustness
 from mnistnet.metrics.scores import expected_calibration_error
 from mnistnet.metrics.timing import time_in_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
     from mnistnet.data import Split
-    from mnistnet.gate.checks import Verdict
+    from mnistnet.metrics.timing import Spread
 
-RULES = Path("gates.toml")  # in the repository's root, where the command is run
 PARITY_IMAGES = 2000
-BATCH = 128  # images a round of the timing; as many as the predictor takes at once
+BATCH = 128  # images in a round of the timing; as many as the predictor takes at once
 ROUNDS = 60
 SERVE_TIMEOUT_S = 60
 TRAINING_PACKAGES = ("torch", "onnx", "onnxscript", "safetensors")
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # measured, not learnt
 
-# Reads pictures with a bundle as someone does who installed nothing for training.
-ANSWER = f"""
+# Reads pictures with a bundle where nothing is installed for training.
+SERVE = f"""
 import sys
 sys.modules.update(dict.fromkeys({TRAINING_PACKAGES!r}))
 from mnistnet import Predictor
@@ -66,81 +46,48 @@ print(*(prediction.digit for prediction in Predictor(sys.argv[1]).predict_many(s
 """
 
 
-def gate(
-    candidate: Path,
-    champion: Path | None = None,
-    *,
-    best: Path | None = None,
-    rules: Path | None = None,
-    data: Path | None = None,
-) -> Verdict:
-    """Say whether a bundle may ship.
-
-    Args:
-        candidate: the bundle to judge.
-        champion: the bundle it is to replace; None for a first release.
-        best: the bundle that read the most of all ever published; None where there is none.
-        rules: a rules file; None takes gates.toml where the command is run, or else the defaults.
-        data: the data set whose test images are read; None searches the usual places.
+def measure(candidate: Path, champion: Path | None, best: Path | None, test: Split) -> Evidence:
+    """Measure a candidate, and whatever it is compared with, on the same test images.
 
     Raises:
-        FileError: the rules cannot be read.
-        DataError: the data set cannot be read.
-        BundleError: the candidate is no bundle at all, or one of the others is damaged. A
-            candidate that is a damaged bundle is refused, not raised.
+        BundleError: a bundle is damaged.
+        WeightsError: the candidate's weights are not this network's.
     """
-    limits = _read_rules(rules)
-    read_manifest(candidate)
-    test = datasets.load(data).test
-    others = [bundle for bundle in (champion, best) if bundle is not None]
-    for bundle in others:
-        verify(bundle)
-    try:
-        verify(candidate)
-        parity = _parity(candidate, test.images[:PARITY_IMAGES])
-        measured = measure([candidate, *others], test)
-    except (BundleError, WeightsError) as error:
-        return refusal(str(error))
-    evidence = Evidence(
-        candidate=measured[candidate],
-        parity=parity,
-        served=_serve(candidate, test),
-        champion=measured[champion] if champion else None,
-        best=measured[best] if best else None,
-        latency=_time(candidate, champion, test.images) if champion else None,
+    parity = _parity(candidate, test.images[:PARITY_IMAGES])
+    measured = measure_bundles([b for b in (candidate, champion, best) if b], test)
+    times = _times(candidate, champion, test.images) if champion else (None, None)
+    return Evidence(
+        measured[candidate],
+        parity,
+        serve(candidate, test),
+        measured[champion] if champion else None,
+        measured[best] if best else None,
+        *times,
     )
-    return judge(evidence, limits)
 
 
-def measure(bundles: Sequence[Path], test: Split) -> dict[Path, Measured]:
-    """Measure bundles on the same images, clean and spoilt; each is spoilt once for all of them.
+def measure_bundles(bundles: Iterable[Path], test: Split) -> dict[Path, Measured]:
+    """Measure bundles on the same images, clean and corrupted.
 
     Raises:
         BundleError: a bundle is damaged.
     """
-    predictors = {bundle: Predictor(bundle) for bundle in bundles}
     suite = corrupt_all(test.images, test.labels)
     measured = {}
-    for bundle, predictor in predictors.items():
+    for bundle in bundles:
+        predictor = Predictor(bundle)
         probabilities = predictor.classify(test.images)
         measured[bundle] = Measured(
             correct=probabilities.argmax(1) == test.labels,
             calibration_error=expected_calibration_error(probabilities, test.labels),
-            corruption_error=measure_robustness(predictor.classify, suite).mean_error,
-            corruption_images=len(suite.clean),
-            parameters=_parameter_count(bundle),
-            size_bytes=sum(f.size_bytes for f in predictor.manifest.files.values()),
+            robustness=measure_robustness(predictor.classify, suite),
+            parameters=count_parameters(bundle),
+            size_bytes=sum(file.size_bytes for file in predictor.manifest.files.values()),
         )
     return measured
 
 
-def _read_rules(path: Path | None) -> Rules:
-    if path is None and not RULES.is_file():
-        return Rules()
-    return read_rules(path or RULES)
-
-
-def _parameter_count(bundle: Path) -> int:
+def count_parameters(bundle: Path) -> int:
     """Count the parameters by the header of weights.safetensors, which needs no torch.
 
     Raises:
@@ -151,21 +98,16 @@ def _parameter_count(bundle: Path) -> int:
     end = 8 + int.from_bytes(content[:8], "little")
     header = parse_json(content[8:end], where)
     if not isinstance(header, dict):
-        raise BundleError(f"{where}: has a header that is no table of tensors; export it anew")
+        raise BundleError(f"{where}: its header is no table of tensors; export it again")
     names = [n for n in header if n != "__metadata__" and not n.endswith(STATISTICS)]
     shapes = [field(header[name], "shape", where, list) for name in names]
     if not all(type(side) is int for shape in shapes for side in shape):
-        raise BundleError(f"{where}: has a shape that is not of whole numbers; export it anew")
+        raise BundleError(f"{where}: a shape is not of whole numbers; export it again")
     return sum(math.prod(shape) for shape in shapes)
 
 
 def _parity(bundle: Path, images: NDArray[np.uint8]) -> Parity:
-    """Compare digit.onnx with the weights in PyTorch, where that is installed.
-
-    Raises:
-        BundleError: a file is damaged.
-        WeightsError: the weights are not this network's.
-    """
+    """Compare digit.onnx with the weights in PyTorch, where that is installed."""
     if not all(find_spec(package) for package in ("torch", "safetensors")):
         return Parity(None, 0)
     from mnistnet.model.network import MnistNet
@@ -176,20 +118,20 @@ def _parity(bundle: Path, images: NDArray[np.uint8]) -> Parity:
     return Parity(float(np.abs(found - expected).max()), len(images))
 
 
-def _serve(bundle: Path, test: Split) -> Served:
+def serve(bundle: Path, test: Split, timeout_s: float = SERVE_TIMEOUT_S) -> Served:
     """Have a fresh process without torch read a picture of each digit."""
-    digits, places = np.unique(test.labels, return_index=True)
+    digits, firsts = np.unique(test.labels, return_index=True)
     with tempfile.TemporaryDirectory() as folder:
         pictures = [Path(folder) / f"{digit}.png" for digit in digits]
-        for picture, place in zip(pictures, places, strict=True):
-            Image.fromarray(_as_picture(test.images[place])).save(picture)
-        words = [sys.executable, "-P", "-c", ANSWER, str(bundle.resolve()), *map(str, pictures)]
+        for picture, first in zip(pictures, firsts, strict=True):
+            Image.fromarray(_as_picture(test.images[first])).save(picture)
+        command = [sys.executable, "-P", "-c", SERVE, str(bundle.resolve()), *map(str, pictures)]
         try:
             done = subprocess.run(  # noqa: S603 – our own program
-                words, capture_output=True, text=True, check=False, timeout=SERVE_TIMEOUT_S
+                command, capture_output=True, text=True, check=False, timeout=timeout_s
             )
         except subprocess.TimeoutExpired:
-            return Served(0, len(digits), f"gave no answer within {SERVE_TIMEOUT_S} s")
+            return Served(0, len(digits), f"no answer within {timeout_s} s")
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         return Served(0, len(digits), f"the process failed ({last:.200})")
@@ -198,20 +140,15 @@ def _serve(bundle: Path, test: Split) -> Served:
 
 
 def _as_picture(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Make a picture as people send them of a test image: four times as large, ink on paper."""
+    """Return a test image as people send pictures: four times as large, dark ink on paper."""
     return np.pad(255 - image.repeat(4, axis=0).repeat(4, axis=1), 14, constant_values=255)
 
 
-def _time(candidate: Path, champion: Path, images: NDArray[np.uint8]) -> Latency:
-    """Time two bundles in turn: what the machine does beside it hits both."""
+def _times(candidate: Path, champion: Path, images: NDArray[np.uint8]) -> tuple[Spread, Spread]:
+    """Time a batch of images, and one picture, of both bundles in turn."""
     ours, theirs = Predictor(candidate), Predictor(champion)
     batch, picture = images[:BATCH], _as_picture(images[0])
-    return Latency(
-        images=time_in_turn(
-            partial(ours.classify, batch), partial(theirs.classify, batch), ROUNDS
-        ).median,
-        picture=time_in_turn(
-            partial(ours.predict, picture), partial(theirs.predict, picture), ROUNDS
-        ).median,
-        rounds=ROUNDS,
+    return (
+        time_in_turn(partial(ours.classify, batch), partial(theirs.classify, batch), ROUNDS),
+        time_in_turn(partial(ours.predict, picture), partial(theirs.predict, picture), ROUNDS),
     )

@@ -1,9 +1,9 @@
-"""The gate's limits, and `gates.toml`, which holds them.
+"""The gate's limits, and how gates.toml is read, which holds them.
 
     rules = read_rules(Path("gates.toml"))
 
-Why each is what it is, stands in gates.toml in the repository's root; a test holds the defaults
-here to what that file says.
+The reasons for each limit are in gates.toml in the repository's root, whose limits a test
+compares with the defaults here.
 """
 
 from __future__ import annotations
@@ -11,19 +11,17 @@ from __future__ import annotations
 import math
 import tomllib
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from mnistnet.errors import FileError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+RULES = Path("gates.toml")  # in the repository's root, where the command is run
 MAX_RULES_BYTES = 65_536
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The limits, by the names that gates.toml gives them."""
+    """The limits, named as in gates.toml."""
 
     parameters_below: int = 25_000
     course_accuracy: float = 0.95
@@ -38,12 +36,17 @@ class Rules:
     latency_ratio: float = 2.0
 
 
-def read_rules(path: Path) -> Rules:
-    """Read a rules file: TOML, the names of `Rules`; what it leaves out keeps its default.
+def read_rules(path: Path | None = None) -> Rules:
+    """Read a rules file in TOML; a limit that it leaves out keeps its default.
+
+    Args:
+        path: None reads gates.toml in the current folder, or takes the defaults without one.
 
     Raises:
         FileError: it cannot be read, is not TOML, or holds an unknown name or a bad value.
     """
+    if path is None:
+        return read_rules(RULES) if RULES.is_file() else Rules()
     try:
         with path.open("rb") as file:
             content = file.read(MAX_RULES_BYTES + 1)
@@ -54,7 +57,7 @@ def read_rules(path: Path) -> Rules:
         raise FileError(f"{path}: cannot be read ({error.strerror}); name a gates.toml") from error
     except (ValueError, RecursionError) as error:  # neither UTF-8 nor TOML
         reason = str(error).splitlines()[0]
-        raise FileError(f"{path}: is not valid TOML ({reason}); mend that") from None
+        raise FileError(f"{path}: is not valid TOML ({reason}); correct it") from None
     known = {f.name: f.default for f in fields(Rules)}
     for name, value in values.items():
         if name not in known:

@@ -1,4 +1,4 @@
-"""What a gate says: one check for each rule, and the verdict, for people and for machines."""
+"""The gate's verdict: one check for each rule, as a table, Markdown or JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STATES = {True: "pass", False: "REFUSED"}
 
 @dataclass(frozen=True)
 class Check:
-    """One rule: what was measured, against what, whether that passes, and if not, why not."""
+    """One rule: what was measured, against what limit, whether it passed, and if not, why."""
 
     rule: str
     measured: str
@@ -33,7 +33,7 @@ class Verdict:
         return all(check.passed for check in self.checks)
 
     def summary(self) -> str:
-        """Say it in one line."""
+        """Return it in one line."""
         reasons = "; ".join(f"{c.rule}: {c.why}" for c in self.checks if not c.passed)
         return f"{_outcome(self.checks)}: {reasons}" if reasons else _outcome(self.checks)
 
@@ -44,13 +44,11 @@ class Verdict:
         rows = [(STATES[c.passed], c.rule, c.measured, c.against) for c in self.checks]
         lines = []
         for line, check in zip(table(rows), self.checks, strict=True):
-            lines.append(line)
-            if check.why:
-                lines.append(f"         └ {check.why}")
+            lines += [line, f"         └ {check.why}"] if check.why else [line]
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give what JSON can hold."""
+        """Return what JSON can hold."""
         checks = [asdict(check) for check in self.checks]
         return {"passed": self.passed, "summary": self.summary(), "checks": checks}
 
@@ -63,7 +61,7 @@ def _outcome(checks: tuple[Check, ...]) -> str:
 
 
 def _markdown_table(checks: tuple[Check, ...]) -> str:
-    """A message may quote a hostile bundle, so nothing in a cell is left to be markup."""
+    # A reason may quote a hostile bundle, so every cell is escaped.
     head = [f"The bundle **{_outcome(checks)}**.", ""]
     rows = [(STATES[c.passed], c.rule, c.measured, c.against, c.why) for c in checks]
     return "\n".join([*head, *markdown_table(("", "rule", "measured", "against", "why not"), rows)])
