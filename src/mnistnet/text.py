@@ -1,7 +1,7 @@
 """Text for people: made safe to print, laid out in tables, and figures as they are written.
 
     >>> percent(0.99672), count(10000), p_value(0.00531)
-    ('99.67\u202f%', '10,000', 'p = 0.0053')
+    ('99.67%', '10,000', 'p = 0.0053')
 
 What comes from outside (a file's name, a bundle's manifest, another program's message) is text
 that may steer a terminal or turn into markup. It is made harmless here, and nowhere else.
@@ -57,18 +57,10 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
 
 # ---- figures
 
-NARROW = "\N{NARROW NO-BREAK SPACE}"
-SURE = f"95{NARROW}%"  # of every interval
-
 
 def percent(share: float | None, digits: int = 2) -> str:
     """Write a share of 1 in per cent; a dash where there is none."""
-    return "–" if share is None else f"{share * 100:.{digits}f}{NARROW}%"
-
-
-def interval(low: float, high: float, digits: int = 2) -> str:
-    """Write the ends of an interval in per cent."""
-    return f"{low * 100:.{digits}f}–{percent(high, digits)}"
+    return "–" if share is None else f"{share * 100:.{digits}f}%"
 
 
 def points(difference: float) -> str:
@@ -94,11 +86,6 @@ def decimal(figure: float) -> str:
 def p_value(p: float) -> str:
     """Write a p-value with two significant digits, tiny ones as a bound."""
     return f"p = {p:.2g}" if p >= 1e-4 else "p < 0.0001"
-
-
-def chance(p: float) -> str:
-    """Write a p-value as part of a sentence: "a chance of …"."""
-    return f"{p:.2g}" if p >= 1e-4 else "less than 0.0001"
 
 
 def size(size_bytes: float) -> str:

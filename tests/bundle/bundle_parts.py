@@ -12,5 +12,5 @@ ORIGIN = Origin(
     versions={"python": "3.11.7", "torch": "2.13.0"},
 )
 METRICS = {"accuracy": 0.9934, "images": 10_000}
-REPORT = {"accuracy": 0.9934, "confusion": [[1, 0], [0, 1]]}
+REPORT = b'{"accuracy": 0.9934}\n'
 CARD = "# A network that reads digits\n"

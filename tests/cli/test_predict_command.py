@@ -127,12 +127,12 @@ def test_a_dash_is_standard_input(folder: Path) -> None:
 
 def test_show_draws_what_the_network_was_shown(folder: Path) -> None:
     lines = _predict("--show", "one.PNG", cwd=folder).stdout.splitlines()
-    assert len(lines) == 1 + 28
-    assert any("█" in line for line in lines[10:20])
-    assert not any("█" in line for line in lines[1:4])
+    assert len(lines) == 1 + 14
+    assert any("█" in line for line in lines[5:10])
+    assert not any("█" in line for line in lines[1:2])
     apart = _predict("--show", "--json", "one.PNG", cwd=folder)
     assert json.loads(apart.stdout)["digit"] == 1  # the drawing is elsewhere
-    assert len(apart.stderr.splitlines()) == 28
+    assert len(apart.stderr.splitlines()) == 14
 
 
 @pytest.mark.parametrize(

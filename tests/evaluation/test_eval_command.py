@@ -215,8 +215,8 @@ def test_size_speed_and_origin_are_the_bundles(report: dict[str, Any]) -> None:
     assert model["size_bytes"] == {name: files[name] for name in model["size_bytes"]}
     assert set(model["size_bytes"]) == {"manifest.json", *manifest.files}
     assert model["parameters"] == 20_826
-    assert model["recipe"] == manifest.origin.recipe
-    assert model["source"] == manifest.origin.source
+    assert model["origin"]["recipe"] == manifest.origin.recipe
+    assert model["origin"]["source"] == manifest.origin.source
     assert model["sha256"]["digit.onnx"] == manifest.files["digit.onnx"].sha256
     speed = report["speed"]
     assert (speed["images_per_s"]["n"], speed["ms_per_picture"]["n"]) == (20, 100)
@@ -240,7 +240,7 @@ def test_it_says_what_it_does_and_ends_with_a_summary_and_one_json_object(
         "Verdict",
         "Report",
     ]
-    assert lines[-3].startswith("Verdict: better than forgetful (recipe fast) (p = ")
+    assert lines[-3].startswith("Verdict: Better than forgetful (recipe fast) (p = ")
     assert lines[-2] == f"Report: {out / 'report.html'}"
     result = json.loads(lines[-1])
     assert result["accuracy"] == report["accuracy"]
@@ -263,17 +263,17 @@ def test_a_bundle_is_judged_where_there_is_no_torch(few: Path, tmp_path: Path) -
         env=os.environ | {"PYTHONUTF8": "1"},
     )
     assert process.returncode == 0, process.stderr
-    assert "Verdict: cannot tell whether better or worse than default" in process.stdout
+    assert "Verdict: Cannot tell whether it is better or worse than default" in process.stdout
     report = json.loads((tmp_path / "reports/default-against-default/report.json").read_bytes())
-    assert not {"robustness", "speed", "not_digits", "mislabelled"} & set(report)
+    assert not {"robustness", "speed", "not_digits", "label_errors"} & set(report)
 
 
-def test_only_mnists_own_test_images_are_marked_as_mislabelled(
+def test_only_mnists_own_test_images_have_known_label_errors(
     tmp_path: Path, mnist: DataSet
 ) -> None:
     assert _eval(DEFAULT_BUNDLE, "--data", mnist.source, "--quick", "-o", tmp_path / "r") == 0
     report = json.loads((tmp_path / "r" / "report.json").read_bytes())
-    assert report["mislabelled"]["known"] == 15
+    assert report["label_errors"]["known"] == 15
     assert report["dataset"] == {"name": "MNIST’s test images", "sha256": mnist.sha256}
     assert report["accuracy"]["correct"] == _manifest().metrics["correct"]
 
@@ -310,7 +310,9 @@ def test_peoples_own_pictures_are_all_accounted_for(
     assert report["classes"][4]["n"] == 3
     assert sum(map(sum, report["confusion_matrix"])) == 6
     assert [row["n"] for row in report["not_digits"]] == [100] * 4
-    assert "No answer: 1 without ink (wrong), 2 not read (not counted)" in capsys.readouterr().out
+    assert (
+        "No prediction: 1 without ink (wrong), 2 not read (not counted)" in capsys.readouterr().out
+    )
     page = (tmp_path / "r" / "report.html").read_text("utf-8")
     assert "7/damaged.jpg" in page
     assert "4/blank.png" in page
@@ -422,4 +424,4 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_computed(
     assert _eval(DEFAULT_BUNDLE, "--data", few, "-o", tmp_path / "file" / "r") == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1].startswith(f"mnistnet: {tmp_path / 'file' / 'r'}: cannot be written")
-    assert not [line for line in lines if line.startswith("reading")]
+    assert not [line for line in lines if line.startswith("predicting")]

@@ -238,7 +238,7 @@ def test_noise_in_the_weights_is_refused_on_the_whole_test_set(tmp_path: Path) -
         for parameter in net.parameters():
             parameter += 0.3 * parameter.std(correction=0) * torch.randn_like(parameter)
     good = read_manifest(DEFAULT_BUNDLE)
-    parts = {"origin": good.origin, "metrics": good.metrics, "report": {}, "card": "# Noise\n"}
+    parts = {"origin": good.origin, "metrics": good.metrics, "report": b"{}\n", "card": "# Noise\n"}
     export(net, tmp_path / "noise", **parts)
     verdict = judge(tmp_path / "noise", DEFAULT_BUNDLE, best=DEFAULT_BUNDLE, **REAL)
     refused = {check.rule for check in verdict.checks if not check.passed}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mnistnet.training.train import TrainResult
 
 
-def test_a_finished_run_holds_recipe_metrics_weights_and_four_pictures(
+def test_a_finished_run_holds_recipe_metrics_weights_and_a_page(
     fast_run: TrainResult,
 ) -> None:
     folder = fast_run.run.folder
@@ -27,9 +27,8 @@ def test_a_finished_run_holds_recipe_metrics_weights_and_four_pictures(
         "metrics.jsonl",
         "weights.safetensors",
         "batch.png",
-        "curves.png",
-        "confusion.png",
         "mistakes.png",
+        "report.html",
     }
     assert fast_run.run.recipe() == Recipe()
     for picture in folder.glob("*.png"):
@@ -37,6 +36,17 @@ def test_a_finished_run_holds_recipe_metrics_weights_and_four_pictures(
             image.load()
             assert min(image.size) > 300
             assert len(image.convert("L").getcolors(256) or []) > 10  # something is drawn
+
+
+def test_the_page_of_a_run_has_its_accuracy_its_origin_and_two_curves(
+    fast_run: TrainResult,
+) -> None:
+    page = (fast_run.run.folder / "report.html").read_text(encoding="utf-8")
+    assert f"It classifies {fast_run.correct:,} of 10,000 pictures correctly" in page
+    assert "MNIST’s test images" in page
+    assert page.count("thousand images seen") == 2
+    assert 'id="robustness"' not in page
+    assert "model · recipe · batch_size" in page
 
 
 def test_the_metrics_run_from_the_first_100_batches_to_the_result(

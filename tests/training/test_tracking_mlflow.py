@@ -70,7 +70,7 @@ def test_mlflow_holds_parameters_curves_result_pictures_and_the_bundle(
     assert run.data.metrics["test/accuracy"] == result.accuracy
     artifacts = next((database.parent / "mlartifacts").iterdir()) / "artifacts"
     pictures = {p.name for p in (artifacts / "pictures").iterdir()}
-    assert pictures == {"batch.png", "curves.png", "confusion.png", "mistakes.png"}
+    assert pictures == {"batch.png", "mistakes.png"}
     assert verify(artifacts / "bundle").origin.recipe == TWO_EPOCHS.as_dict()
     assert "tracking" in result.phases_s
 

@@ -26,7 +26,7 @@ from mnistnet.bundle.picture import picture_graph
 from mnistnet.bundle.vectors import PictureVector, Vectors, drawn_images, drawn_pictures
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import WeightsError
-from mnistnet.files import json_bytes, write_bytes
+from mnistnet.files import write_bytes
 from mnistnet.model.network import MEAN, STD, normalise
 from mnistnet.picture import ENOUGH, prepare, read
 
@@ -46,7 +46,7 @@ def export(
     *,
     origin: Origin,
     metrics: dict[str, Any],
-    report: dict[str, Any],
+    report: bytes,
     card: str,
     threshold: float = 0.0,
 ) -> Manifest:
@@ -57,7 +57,7 @@ def export(
         directory: where to; a bundle that lies there is replaced.
         origin: where the weights came from.
         metrics: what they reached, for the manifest.
-        report: the evaluation, without timings, for `report.json`.
+        report: the content of `report.json`: the evaluation, without timings.
         card: the model card, for `README.md`.
         threshold: the confidence below which an answer counts as unsure.
 
@@ -79,7 +79,7 @@ def export(
     return manifest
 
 
-def _contents(net: MnistNet, report: dict[str, Any], card: str) -> dict[str, bytes]:
+def _contents(net: MnistNet, report: bytes, card: str) -> dict[str, bytes]:
     """Make all of a bundle's files but the manifest."""
     from safetensors.torch import save
 
@@ -91,7 +91,7 @@ def _contents(net: MnistNet, report: dict[str, Any], card: str) -> dict[str, byt
         "README.md": card.encode(),
         "digit.onnx": to_bytes(digit),
         "picture.onnx": to_bytes(picture_graph(_exported_preparation(), digit, enough=ENOUGH)),
-        "report.json": json_bytes(report),
+        "report.json": report,
         "vectors.json": _vectors(net).to_bytes(),
         "weights.safetensors": save(state),
     }

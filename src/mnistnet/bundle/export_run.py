@@ -13,7 +13,8 @@ from mnistnet.bundle.threshold import choose_threshold
 from mnistnet.errors import RunError
 from mnistnet.metrics.intervals import wilson_interval
 from mnistnet.metrics.scores import expected_calibration_error, negative_log_likelihood
-from mnistnet.report.build import report_on
+from mnistnet.report.build import Predictions, build
+from mnistnet.report.contents import Model, to_json
 from mnistnet.training.runs import Run
 
 if TYPE_CHECKING:
@@ -52,20 +53,17 @@ def export_run(run_folder: Path, directory: Path, *, data: Path | None = None) -
     judged_on = "validation" if run.recipe().validation else "test"
     threshold = choose_threshold(run.recipe(), probabilities, labels)
     metrics = _metrics(probabilities, labels, judged_on)
-    model = {"name": f"MnistNet, recipe {run.recipe().name}", "parameters": parameter_count(net)}
-    report = report_on(
-        dataset,
-        probabilities,
-        judged_on=judged_on,
-        model=model | {"recipe": origin.recipe, "source": origin.source},
-        threshold=threshold,
-    )
+    name = f"MnistNet, recipe {run.recipe().name}"
+    model = Model(name, parameters=parameter_count(net), origin=origin)
+    # Other data than MNIST have no name: a bundle's bytes do not depend on where its data lay.
+    predictions = Predictions.on(dataset, probabilities, split=judged_on)
+    report = build(predictions, model, threshold=threshold)
     return export(
         net,
         directory,
         origin=origin,
         metrics=metrics,
-        report=report,
+        report=to_json(report),
         card=_card(metrics, origin, threshold),
         threshold=threshold,
     )

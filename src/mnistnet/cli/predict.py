@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from mnistnet.inference import Prediction
 
 MIN_SECOND_PROBABILITY = 0.1  # of a second guess that is printed
-SHADES = " ·░▒▓█"
 
 
 @click.command()
@@ -60,7 +59,9 @@ def predict(
             continue
         click.echo(json.dumps(_as_json(name, prediction)) if as_json else _line(name, prediction))
         if show:
-            click.echo(drawing(prediction.seen), err=as_json)
+            from mnistnet.report.pictures import in_characters
+
+            click.echo("\n".join(in_characters(prediction.seen)), err=as_json)
     return 1 if failed else 0
 
 
@@ -113,9 +114,3 @@ def _print_error(name: str, error: PictureError, *, as_json: bool) -> None:
         click.echo(json.dumps({"path": name, "error": str(error)}))
     else:
         click.echo(printable(f"mnistnet: {error}"), err=True)
-
-
-def drawing(seen: NDArray[np.uint8]) -> str:
-    """Draw 28×28 grey levels in characters, two a pixel, since characters are tall."""
-    steps = seen.astype(int) * (len(SHADES) - 1) // 255
-    return "\n".join("".join(SHADES[step] * 2 for step in row).rstrip() for row in steps)

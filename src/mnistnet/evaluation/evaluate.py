@@ -1,19 +1,18 @@
-"""`mnistnet eval BUNDLE|RUN`: judge a model, on a data set or on people's own pictures.
+"""`mnistnet eval BUNDLE|RUN`: evaluate a model on a data set, or on people's own pictures.
 
     done = evaluate(Path("my-bundle"), against=Path("runs/fast-1"))
-    done.report["accuracy"], done.page
+    done.report.accuracy.value, done.page
 
-`report_on` is the report on a data set's images, the same here and in a bundle; what is added
-here is what would differ from one machine to the next or take a minute: timings, robustness,
-pictures that show no digit.
+What follows from the predictions is the same report as a run and a bundle have; what is added here
+differs from one machine to the next or takes a minute: robustness, pictures of no digit, speed.
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnistnet import data as datasets
 from mnistnet.errors import DataError
@@ -24,25 +23,39 @@ from mnistnet.evaluation.measures import (
     measure_speed,
 )
 from mnistnet.evaluation.subject import opened
-from mnistnet.files import replace_folder, write_bytes, write_json
+from mnistnet.files import replace_folder, write_bytes
 from mnistnet.inference.folders import find_labelled, is_labelled, predict_labelled
-from mnistnet.report.build import Against, build_report, report_on
-from mnistnet.report.html import render_html
+from mnistnet.report.build import (
+    Predictions,
+    build,
+    with_comparison,
+    with_not_digits,
+    with_robustness,
+)
+from mnistnet.report.contents import Dataset, to_json
+from mnistnet.report.page import render_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from mnistnet.data import DataSet
     from mnistnet.evaluation.subject import Judged
+    from mnistnet.report.contents import Report
+
+    OnProgress = Callable[[Progress], None]
+    Evaluated = tuple[Predictions, list[NDArray[np.float32]]]  # and those of other models
 
 REPORT, PAGE = "report.json", "report.html"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A report, and where it was written."""
+    """A report, and the folder that it was written to."""
 
-    report: dict[str, Any]
+    report: Report
     folder: Path
 
     @property
@@ -58,9 +71,9 @@ def evaluate(
     against: Path | None = None,
     out: Path | None = None,
     quick: bool = False,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: OnProgress = lambda _: None,
 ) -> Evaluation:
-    """Judge a bundle or a run, and write `report.json` and `report.html`: both, or neither.
+    """Evaluate a bundle or a run, and write `report.json` and `report.html`: both, or neither.
 
     Args:
         folder: the bundle or run.
@@ -68,7 +81,7 @@ def evaluate(
             the usual places for a data set.
         against: another bundle or run, to compare with on the same images.
         out: the report's folder; an older report there is replaced. None: below `reports/`.
-        quick: leave out robustness, timings and pictures of no digit, the slow parts.
+        quick: leave out robustness, speed and pictures of no digit, the slow parts.
         on_progress: is told what is being done, and how far it is.
 
     Raises:
@@ -76,23 +89,28 @@ def evaluate(
     """
     with ExitStack() as stack:
         on_progress(Progress(f"verifying {folder}", 0, 1))
-        model = stack.enter_context(opened(folder))
-        other = stack.enter_context(opened(against)) if against else None
+        subjects = [stack.enter_context(opened(path)) for path in (folder, against) if path]
         target = out or default_folder(folder, against)
         # Now, as it may not be writable.
         scratch = stack.enter_context(replace_folder(target, {REPORT, PAGE}))
+        dataset = None
         if data is not None and is_labelled(data):
-            report = _judge_pictures(model, other, data, on_progress, quick=quick)
+            predictions, others = _on_pictures(data, subjects, on_progress)
         else:
-            report = _judge_images(model, other, _load(data), on_progress, quick=quick)
-        page = render_html(report)
-        write_json(scratch / REPORT, report)
-        write_bytes(scratch / PAGE, page.encode())
+            dataset = _load(data)
+            predictions, others = _on_images(dataset, subjects, on_progress)
+        report = build(predictions, subjects[0].model, threshold=subjects[0].threshold)
+        for other, probabilities in zip(subjects[1:], others, strict=True):
+            report = with_comparison(report, predictions, other.model, probabilities)
+        if not quick:
+            report = _measured(report, predictions, subjects[0], dataset, on_progress)
+        write_bytes(scratch / REPORT, to_json(report))
+        write_bytes(scratch / PAGE, render_page(report).encode())
     return Evaluation(report, target)
 
 
 def default_folder(folder: Path, against: Path | None = None) -> Path:
-    """Give the folder that a report goes to if nobody says."""
+    """Return the folder that a report goes to where none is named."""
     names = [path.resolve().name for path in (folder, against) if path is not None]
     return Path("reports") / "-against-".join(names)
 
@@ -106,57 +124,47 @@ def _load(data: Path | None) -> DataSet:
     return datasets.load(data)
 
 
-def _judge_images(
-    model: Judged,
-    other: Judged | None,
-    dataset: DataSet,
-    on_progress: Callable[[Progress], None],
-    *,
-    quick: bool,
-) -> dict[str, Any]:
-    """Judge on the test images of a data set, which are as the network takes them."""
-    images, labels = dataset.test.images, dataset.test.labels
-    on_progress(Progress(f"reading {len(images):,} images", 0, 1))
-    parts: dict[str, Any] = {"threshold": model.threshold}
-    if other:
-        parts["against"] = Against(other.name, other.classify(images), other.about)
-    if not quick:
-        paths = measure_both_paths(model, images, labels, on_progress)
-        parts["robustness"] = {path: asdict(measured) for path, measured in paths.items()}
-        parts["speed"] = measure_speed(model, images, on_progress)
-        parts["not_digits"] = measure_not_digits(model, on_progress)
-    about = {"name": model.name, **model.about}
+def _on_images(dataset: DataSet, subjects: Sequence[Judged], on_progress: OnProgress) -> Evaluated:
+    """Predict the test images of a data set, which are as the network takes them."""
+    images = dataset.test.images
+    on_progress(Progress(f"predicting {len(images):,} images", 0, 1))
+    probabilities, *others = [subject.classify(images) for subject in subjects]
     name = Path(dataset.source).resolve().stem
-    return report_on(dataset, model.classify(images), model=about, name=name, **parts)
+    return Predictions.on(dataset, probabilities, name=name), others
 
 
-def _judge_pictures(
-    model: Judged,
-    other: Judged | None,
-    folder: Path,
-    on_progress: Callable[[Progress], None],
-    *,
-    quick: bool,
-) -> dict[str, Any]:
-    """Judge on people's own pictures, which are as cameras and programs make them."""
+def _on_pictures(folder: Path, subjects: Sequence[Judged], on_progress: OnProgress) -> Evaluated:
+    """Predict people's own pictures, which are as cameras and programs make them."""
     pictures = find_labelled(folder)
     n = len(pictures.names)
     answers = predict_labelled(
         pictures,
-        [judged.predictor() for judged in (model, other) if judged],
-        on_progress=lambda done: on_progress(Progress(f"reading {n:,} pictures", done, n)),
+        [subject.predictor() for subject in subjects],
+        on_progress=lambda done: on_progress(Progress(f"predicting {n:,} pictures", done, n)),
     )
-    against = Against(other.name, answers.probabilities[1], other.about) if other else None
-    name = folder.resolve().name
-    return build_report(
-        answers.labels,
-        answers.probabilities[0],
+    probabilities, *others = answers.probabilities
+    predictions = Predictions(
+        Dataset(f"the pictures in {folder.resolve().name}", {"all pictures": answers.sha256}),
         answers.seen,
-        dataset={"name": f"the pictures in {name}", "pictures": n, "sha256": answers.sha256},
-        model={"name": model.name, **model.about},
+        answers.labels,
+        probabilities,
         file_names=answers.names,
         undecoded=answers.left_out,
-        threshold=model.threshold,
-        not_digits=None if quick else measure_not_digits(model, on_progress),
-        against=against,
     )
+    return predictions, others
+
+
+def _measured(
+    report: Report,
+    predictions: Predictions,
+    subject: Judged,
+    dataset: DataSet | None,
+    on_progress: OnProgress,
+) -> Report:
+    """Add the slow parts: on a data set also robustness and speed."""
+    if dataset is not None:
+        images, labels = dataset.test.images, dataset.test.labels
+        robustness = measure_both_paths(subject, images, labels, on_progress)
+        report = with_robustness(report, predictions, robustness)
+        report = replace(report, speed=measure_speed(subject, images, on_progress))
+    return with_not_digits(report, predictions, measure_not_digits(subject, on_progress))

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from mnistnet.inference.folders import as_row
 from mnistnet.metrics.negatives import draw_negatives
 from mnistnet.metrics.robustness import corrupt_all, evenly_spaced, measure_robustness
 from mnistnet.metrics.timing import spread, time_calls
+from mnistnet.report.contents import Speed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +97,7 @@ def measure_not_digits(
 
 def measure_speed(
     subject: Judged, images: NDArray[np.uint8], on_progress: Callable[[Progress], None]
-) -> dict[str, Any]:
+) -> Speed:
     """Time many images at once, and pictures of 280×280 pixels one by one."""
     on_progress(Progress("timing", 0, 1))
     images = images[evenly_spaced(len(images))]
@@ -105,8 +105,8 @@ def measure_speed(
     pictures = [np.kron(image, np.ones((10, 10), np.uint8)) for image in images[:PICTURES_TIMED]]
     images_s = time_calls([partial(subject.classify, images)] * ROUNDS)
     pictures_s = time_calls([partial(predict, picture) for picture in pictures])
-    return {
-        "images_per_s": asdict(spread([len(images) / seconds for seconds in images_s])),
-        "ms_per_picture": asdict(spread([1000 * seconds for seconds in pictures_s])),
-        "runtime": subject.runtime,
-    }
+    return Speed(
+        images_per_s=spread([len(images) / seconds for seconds in images_s]),
+        ms_per_picture=spread([1000 * seconds for seconds in pictures_s]),
+        runtime=subject.runtime,
+    )

@@ -11,11 +11,11 @@ answers through PyTorch; its picture graph is what `mnistnet export` would make 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnistnet.bundle.manifest import FILES, MANIFEST, parse_json, read_file
 from mnistnet.bundle.runtime import runtime_name
@@ -23,6 +23,7 @@ from mnistnet.bundle.verify import verify
 from mnistnet.errors import RunError, WeightsError
 from mnistnet.files import sha256
 from mnistnet.inference import Predictor
+from mnistnet.report.contents import Model
 from mnistnet.training.runs import Run
 
 if TYPE_CHECKING:
@@ -43,16 +44,14 @@ class Judged:
     """A bundle or a run, ready to answer.
 
     Attributes:
-        name: of its folder.
-        about: what a report says of it: size, hashes, recipe, data, source, versions.
+        model: what a report says of it: name, sizes, hashes, origin.
         threshold: the confidence below which its answers count as unsure; None in a run.
         runtime: what `classify` computes with.
         classify: probabilities (N, 10) for uint8 (N, 28, 28).
         predictor: makes what reads pictures of any size.
     """
 
-    name: str
-    about: dict[str, Any]
+    model: Model
     threshold: float | None
     runtime: str
     classify: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -86,17 +85,17 @@ def _bundle(folder: Path) -> Judged:
     manifest = verify(folder)
     predictor = Predictor(folder)
     files = {name: manifest.files[name] for name in FILES}
-    about = {
-        "kind": "bundle",
-        **_parameters(folder, manifest),
-        "size_bytes": {name: file.size_bytes for name, file in files.items()}
-        | {MANIFEST: (folder / MANIFEST).stat().st_size},
-        "sha256": {name: files[name].sha256 for name in TIMED_FILES},
-        **_record(manifest.origin),
-    }
-    return Judged(
+    model = Model(
         name=_name(folder, manifest.origin),
-        about=about,
+        kind="bundle",
+        parameters=_parameters(folder, manifest),
+        size_bytes={name: file.size_bytes for name, file in files.items()}
+        | {MANIFEST: (folder / MANIFEST).stat().st_size},
+        sha256={name: files[name].sha256 for name in TIMED_FILES},
+        origin=manifest.origin,
+    )
+    return Judged(
+        model=model,
         threshold=manifest.threshold or None,
         runtime=f"{runtime_name()}, one thread",
         classify=predictor.classify,
@@ -118,16 +117,16 @@ def _run(run: Run, scratch: Path) -> Judged:
             f"{run.weights_file}: its numbers are not finite: training diverged; train again"
         )
     weights = run.weights_file.read_bytes()
-    about = {
-        "kind": "run",
-        "parameters": parameter_count(net),
-        "size_bytes": {run.weights_file.name: len(weights)},
-        "sha256": {run.weights_file.name: sha256(weights)},
-        **_record(origin),
-    }
-    return Judged(
+    model = Model(
         name=_name(run.folder, origin),
-        about=about,
+        kind="run",
+        parameters=parameter_count(net),
+        size_bytes={run.weights_file.name: len(weights)},
+        sha256={run.weights_file.name: sha256(weights)},
+        origin=origin,
+    )
+    return Judged(
+        model=model,
         threshold=None,
         runtime=f"PyTorch {torch.__version__.split('+')[0]}, {torch.get_num_threads()} threads",
         classify=lambda images: predict(net, images),
@@ -139,20 +138,16 @@ def _exported(net: MnistNet, origin: Origin, scratch: Path) -> Predictor:
     """Make the picture graph of a network that is no bundle yet."""
     from mnistnet.bundle.export import export
 
-    export(net, scratch, origin=origin, metrics={}, report={}, card="")
+    export(net, scratch, origin=origin, metrics={}, report=b"{}\n", card="")
     return Predictor(scratch)
 
 
-def _parameters(bundle: Path, manifest: Manifest) -> dict[str, int]:
+def _parameters(bundle: Path, manifest: Manifest) -> int | None:
     """Take the number of parameters from the report in a bundle, if it says."""
     report = parse_json(read_file(bundle, "report.json", manifest), bundle / "report.json")
     model = report.get("model") if isinstance(report, dict) else None
     n = model.get("parameters") if isinstance(model, dict) else None
-    return {"parameters": n} if isinstance(n, int) else {}
-
-
-def _record(origin: Origin) -> dict[str, Any]:
-    return {name: value for name, value in asdict(origin).items() if value is not None}
+    return n if isinstance(n, int) else None
 
 
 def _name(folder: Path, origin: Origin) -> str:

@@ -172,14 +172,17 @@ def selective_accuracy(
         labels: integers (N,).
         coverages: shares of images to answer, each above 0 and at most 1.
     """
-    rows, _ = _checked(probabilities, labels)
-    descending = np.sort(rows.max(axis=1))[::-1]
+    rows, truth = _checked(probabilities, labels)
+    confidence, wrong = rows.max(axis=1), rows.argmax(axis=1) != truth
+    descending = np.argsort(-confidence)
+    wrong_so_far = np.cumsum(wrong[descending])
     points = []
     for coverage in coverages:
         if not 0 < coverage <= 1:
             raise DataError(f"coverage {coverage}: must be above 0 and at most 1")
-        threshold = descending[int(np.ceil(coverage * len(rows))) - 1]
-        points.append(accuracy_above(float(threshold), probabilities, labels))
+        threshold = confidence[descending[int(np.ceil(coverage * len(rows))) - 1]]
+        n = int(np.searchsorted(-confidence[descending], -threshold, side="right"))
+        points.append(_selective_point(float(threshold), n, int(wrong_so_far[n - 1]), len(rows)))
     return points
 
 
@@ -189,7 +192,7 @@ def accuracy_above(threshold: float, probabilities: ArrayLike, labels: ArrayLike
     answered = rows.max(axis=1) >= threshold
     n = int(answered.sum())
     wrong = int((rows.argmax(axis=1) != truth)[answered].sum())
-    return SelectivePoint(n / len(truth), threshold, n, wrong, _share(n - wrong, n))
+    return _selective_point(threshold, n, wrong, len(truth))
 
 
 def worst_mistakes(probabilities: ArrayLike, labels: ArrayLike, k: int) -> NDArray[np.int64]:
@@ -215,6 +218,10 @@ def auroc(positive_scores: ArrayLike, negative_scores: ArrayLike) -> float:
     below = np.searchsorted(negatives, positives, side="left")
     not_above = np.searchsorted(negatives, positives, side="right")
     return float((below + not_above).mean() / (2 * len(negatives)))
+
+
+def _selective_point(threshold: float, n: int, wrong: int, of: int) -> SelectivePoint:
+    return SelectivePoint(n / of, threshold, n, wrong, _share(n - wrong, n))
 
 
 def _share(part: float, whole: float) -> float | None:

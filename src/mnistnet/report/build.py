@@ -1,29 +1,43 @@
-"""The report as data: a plain dictionary that is written as `report.json` and drawn as HTML.
+"""Build the report on a model's predictions, part by part.
 
-    >>> report = build_report(labels, probabilities, images, dataset={"name": "MNIST test"},
-    ...                       model={"name": "default"})
-    >>> report["accuracy"]
-    {'n': 10000, 'correct': 9967, 'wrong': 33, 'value': 0.9967, 'low': 0.99537, 'high': 0.99765}
+    predictions = Predictions(Dataset("MNIST’s test images"), images, labels, probabilities)
+    report = build(predictions, Model("default"), threshold=0.7)
+    report = with_comparison(report, predictions, Model("fast-1"), other_probabilities)
+    report.against.verdict                            # better, worse, or cannot tell
 
-It holds figures first and pictures last, nothing that JSON cannot, and no timings but those
-under `speed`. Floats are rounded to six significant digits, so that the last bits of an
-arithmetic unit do not show.
+A row of zeros among the probabilities is no prediction: the model found no ink. Such an image
+counts as a mistake; figures on probabilities leave it out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnistnet.data.sets import MNIST_SHA256
 from mnistnet.errors import DataError
-from mnistnet.metrics import scores as metrics
+from mnistnet.metrics import scores
 from mnistnet.metrics.corruptions import corrupt
 from mnistnet.metrics.intervals import mcnemar_exact, paired_difference, wilson_interval
-from mnistnet.report import png
-from mnistnet.report.album import Album, answer_of
+from mnistnet.report.contents import (
+    SIDE,
+    Accuracy,
+    Blank,
+    Calibration,
+    CalibrationBin,
+    Comparison,
+    CorruptedDigits,
+    Dataset,
+    LabelErrors,
+    Model,
+    NotDigits,
+    Report,
+    Sample,
+    SelectiveAccuracy,
+    Unread,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -31,8 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from mnistnet.data import DataSet
-
-FORMAT = 1
+    from mnistnet.metrics.robustness import Robustness
 
 # Test images of MNIST whose label people have shown to be wrong: Northcutt, Athalye & Mueller
 # 2021 (NeurIPS, arXiv:2103.14749), validated by human raters.
@@ -42,254 +55,259 @@ MNIST_TEST_LABEL_ERRORS = frozenset(
 
 SHOWN_MISTAKES = 24
 SHOWN_FLIPS = 12  # of each kind, where two models are compared
-SHOWN_SPOILT = 5  # digits in a corruption's picture
+SHOWN_CORRUPTED = 5  # digits in a corruption's picture
 SIGNIFICANT = 0.05  # p-value below which two models are said to differ
 
 # Where the curve of accuracy against coverage is drawn: finer where it bends.
-CURVE = (*(i / 100 for i in range(50, 99)), *(i / 1000 for i in range(990, 1001)))
+COVERAGES = (*(i / 100 for i in range(50, 99)), *(i / 1000 for i in range(990, 1001)))
 
 
-@dataclass(frozen=True)
-class Against:
-    """The model to compare with: what it is called, its answers to the same images, its origin."""
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """A model's predictions on labelled images.
 
-    name: str
-    probabilities: ArrayLike  # (N, 10); a row of zeros is no answer
-    model: Mapping[str, Any] | None = None
-
-
-def build_report(
-    labels: ArrayLike,
-    probabilities: ArrayLike,
-    images: NDArray[np.uint8],
-    *,
-    dataset: Mapping[str, Any],
-    model: Mapping[str, Any],
-    label_errors: Collection[int] = (),
-    file_names: Sequence[str] | None = None,
-    undecoded: Mapping[str, str] | None = None,
-    threshold: float | None = None,
-    not_digits: Mapping[str, ArrayLike] | None = None,
-    robustness: Mapping[str, Mapping[str, Any]] | None = None,
-    against: Against | None = None,
-    speed: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Judge a model's answers.
-
-    An image without an answer counts as wrong. Where a figure is made of probabilities, it is
-    left out, since it has none; `unread` says how many those are.
-
-    Args:
-        labels: integers (N,), the truth.
-        probabilities: float (N, 10), the model's answers; a row of zeros is no answer, which the
-            model gives where it finds no ink.
-        images: uint8 (N, 28, 28), what the network was shown, for the pictures.
-        dataset: `name`, and whatever else says what was measured on (split, hashes).
-        model: `name`; where known `parameters` and `size_bytes` (a number for each file); and
-            whatever says where it came from (recipe, data hashes, commit, versions).
-        label_errors: places of images whose label is known to be wrong;
-            `MNIST_TEST_LABEL_ERRORS` where the data set is MNIST's test set.
+    Attributes:
+        dataset: what the images are.
+        images: uint8 (N, 28, 28), as the network takes them.
+        labels: integers (N,).
+        probabilities: float (N, 10).
+        label_errors: indices of images whose label is known to be wrong.
         file_names: of each image, where they are people's own.
         undecoded: files that are no images, and so not among the N: name → why.
-        threshold: the confidence below which the product says "not sure".
-        not_digits: for each kind of picture that is no digit, the confidences (M,) it was
-            answered with.
-        robustness: `measure_robustness`'s result for each path: `network` and `picture`.
-        against: another model's answers to the same images.
-        speed: what was timed, units in the names; a figure, or its `median`, `low` and `high`
-            quartile, and `n`.
-
-    Raises:
-        DataError: there are no images, none was answered, the counts do not match, or a value
-            is impossible.
     """
-    all_labels, all_answers = np.asarray(labels), np.asarray(probabilities)
-    album = Album(images, all_labels, all_answers, frozenset(label_errors), file_names)
-    answered = album.answered()
-    truth, answers = all_labels[answered], all_answers[answered]
-    read_as = answers.argmax(axis=1)
-    missed = np.delete(all_labels, answered)
-    worst = answered[metrics.worst_mistakes(answers, truth, SHOWN_MISTAKES)]
-    report: dict[str, Any] = {
-        "format": FORMAT,
-        "dataset": dict(dataset),
-        "model": dict(model),
-        "accuracy": _accuracy(album.is_right()),
-        "negative_log_likelihood": metrics.negative_log_likelihood(answers, truth),
-        "brier_score": metrics.brier_score(answers, truth),
-        "classes": [row._asdict() for row in metrics.class_scores(truth, read_as, missed)],
-        "confusion_matrix": metrics.confusion_matrix(truth, read_as).tolist(),
-        "calibration": _calibration(truth, answers),
-        "selective": _selective(truth, answers, threshold),
-        "mistakes": album.add(worst),
-    }
-    if album.label_errors:
-        report["mislabelled"] = album.count_mislabelled()
-    if len(missed) or undecoded:
-        report["unread"] = album.unread() | {"undecoded": dict(undecoded or {})}
-    if not_digits:
-        report["not_digits"] = _not_digits(answers, not_digits, threshold)
-    if robustness:
-        report["robustness"] = {path: dict(measured) for path, measured in robustness.items()}
-    if against:
-        report["against"] = _comparison(album, against)
-    if speed:
-        report["speed"] = dict(speed)
-    report["pictures"] = {"images": album.pictures} | _spoilt(images, all_labels, robustness)
-    return {key: _plain(value) for key, value in report.items()}
+
+    dataset: Dataset
+    images: NDArray[np.uint8]
+    labels: NDArray[Any]
+    probabilities: NDArray[Any]
+    label_errors: Collection[int] = ()
+    file_names: Sequence[str] | None = None
+    undecoded: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that all fit together. Raises DataError."""
+        n, images = len(self.labels), self.images
+        if images.dtype != np.uint8 or images.shape != (n, SIDE, SIDE):
+            raise DataError(
+                f"{n} labels, but images are {images.dtype} of shape {images.shape}; "
+                f"expected uint8 ({n}, {SIDE}, {SIDE})"
+            )
+        if self.probabilities.shape != (n, scores.DIGITS):
+            raise DataError(f"{n} labels and probabilities {self.probabilities.shape} do not match")
+        if self.file_names is not None and len(self.file_names) != n:
+            raise DataError(f"{len(self.file_names)} file names for {n} labels: they must match")
+        if n and not self.probabilities.any():
+            raise DataError(f"no ink was found in any of the {n:,} images: nothing to evaluate")
+
+    @classmethod
+    def on(
+        cls,
+        dataset: DataSet,
+        probabilities: NDArray[np.float32],
+        *,
+        split: str = "test",
+        name: str = "the data set",
+    ) -> Predictions:
+        """Return the predictions on a data set's test images.
+
+        Args:
+            dataset: whose `test` part the probabilities (N, 10) are of.
+            probabilities: float (N, 10).
+            split: `validation` where held-out images are in the test set's place.
+            name: of the data set where it is not known to be MNIST.
+        """
+        files = {name: sha for name, sha in MNIST_SHA256.items() if name.startswith("t10k")}
+        is_mnist = files.items() <= dataset.sha256.items()
+        return cls(
+            Dataset(f"{'MNIST' if is_mnist else name}’s {split} images", dataset.sha256),
+            dataset.test.images,
+            dataset.test.labels,
+            probabilities,
+            label_errors=MNIST_TEST_LABEL_ERRORS if is_mnist else (),
+        )
+
+    @property
+    def made(self) -> NDArray[np.bool_]:
+        """Whether there is a prediction for each image: bool (N,)."""
+        return np.asarray(self.probabilities.any(axis=1))
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether each image is classified correctly: bool (N,)."""
+        return np.asarray(self.made & (self.probabilities.argmax(axis=1) == self.labels))
+
+    def samples(self, indices: NDArray[Any]) -> tuple[Sample, ...]:
+        """Return some images, with their predictions, to be shown."""
+        return tuple(self._sample(int(i)) for i in indices)
+
+    def name(self, index: int) -> str:
+        """Return the name of an image's file, or its place."""
+        return f"image {index}" if self.file_names is None else self.file_names[index]
+
+    def _sample(self, i: int) -> Sample:
+        row, label = self.probabilities[i], int(self.labels[i])
+        return Sample(
+            index=i,
+            file=None if self.file_names is None else self.name(i),
+            label=label,
+            prediction=_prediction(row),
+            confidence=float(row.max()),
+            label_probability=float(row[label]),
+            is_label_error=i in self.label_errors,
+            pixels=self.images[i].tobytes(),
+        )
 
 
-def report_on(
-    dataset: DataSet,
-    probabilities: NDArray[np.float32],
-    *,
-    model: dict[str, Any],
-    judged_on: str = "test",
-    name: str = "the data set",
-    **parts: Any,
-) -> dict[str, Any]:
-    """Report on a data set's test images.
+def build(predictions: Predictions, model: Model, *, threshold: float | None = None) -> Report:
+    """Compute what follows from predictions and labels alone.
 
     Args:
-        dataset: its `test` part is judged on.
-        probabilities: (N, 10), the model's answers to it.
-        model: what the report says of the model, see `build_report`.
-        judged_on: `test`, or `validation` where held-out images are in the test set's place.
-        name: of the data set where it is not known to be MNIST; in a bundle, whose bytes do not
-            depend on where its data lay, it has none.
-        parts: what else `build_report` takes.
+        predictions: the model's.
+        model: what the report says of the model.
+        threshold: the confidence below which the product says "not sure".
+
+    Raises:
+        DataError: there are no images, or a value is no probability or no digit.
     """
-    is_mnists = _is_mnists_test_set(dataset)
-    return build_report(
-        dataset.test.labels,
-        probabilities,
-        dataset.test.images,
-        dataset={
-            "name": f"{'MNIST' if is_mnists else name}’s {judged_on} images",
-            "sha256": dataset.sha256,
-        },
+    made = predictions.made
+    labels, rows = predictions.labels[made], predictions.probabilities[made]
+    matrix = scores.confusion_matrix(labels, rows.argmax(axis=1))
+    worst = np.flatnonzero(made)[scores.worst_mistakes(rows, labels, SHOWN_MISTAKES)]
+    missed = predictions.labels[~made]
+    return Report(
+        dataset=predictions.dataset,
         model=model,
-        label_errors=MNIST_TEST_LABEL_ERRORS if is_mnists else (),
-        **parts,
+        accuracy=_accuracy(predictions.correct),
+        negative_log_likelihood=scores.negative_log_likelihood(rows, labels),
+        brier_score=scores.brier_score(rows, labels),
+        classes=tuple(scores.class_scores(labels, rows.argmax(axis=1), missed)),
+        confusion_matrix=tuple(map(tuple, matrix.tolist())),
+        calibration=_calibration(rows, labels),
+        selective=_selective(rows, labels, threshold),
+        mistakes=predictions.samples(worst),
+        label_errors=_label_errors(predictions),
+        unread=_unread(predictions),
     )
 
 
-def _accuracy(is_right: NDArray[np.bool_]) -> dict[str, Any]:
-    n, correct = len(is_right), int(is_right.sum())
-    low, high = wilson_interval(correct, n)
-    counts = {"n": n, "correct": correct, "wrong": n - correct}
-    return counts | {"value": correct / n, "low": low, "high": high}
+def with_comparison(
+    report: Report, predictions: Predictions, model: Model, probabilities: NDArray[Any]
+) -> Report:
+    """Add the comparison with another model on the same images.
+
+    Args:
+        report: on the predictions.
+        predictions: this model's.
+        model: the other.
+        probabilities: the other's, (N, 10).
+
+    Raises:
+        DataError: the other's are not of the same images.
+    """
+    if probabilities.shape != predictions.probabilities.shape:
+        raise DataError(
+            f"{model.name} has predictions {probabilities.shape}, this model "
+            f"{predictions.probabilities.shape}: both must be of the same images"
+        )
+    other, this = replace(predictions, probabilities=probabilities).correct, predictions.correct
+    test, difference = mcnemar_exact(other, this), paired_difference(other, this)
+
+    def flips(where: NDArray[np.bool_]) -> tuple[Sample, ...]:
+        shown = predictions.samples(np.flatnonzero(where)[:SHOWN_FLIPS])
+        return tuple(
+            replace(s, other_prediction=_prediction(probabilities[s.index])) for s in shown
+        )
+
+    verdict = "better" if test.n01 > test.n10 else "worse"
+    comparison = Comparison(
+        model=model,
+        accuracy=_accuracy(other),
+        verdict=verdict if test.p < SIGNIFICANT else "cannot tell",
+        p=test.p,
+        difference=difference.difference,
+        low=difference.low,
+        high=difference.high,
+        n_gained=test.n01,
+        n_lost=test.n10,
+        gained=flips(this & ~other),
+        lost=flips(other & ~this),
+    )
+    return replace(report, against=comparison)
 
 
-def _calibration(truth: NDArray[Any], answers: NDArray[Any]) -> dict[str, Any]:
-    bins = []
-    for row in metrics.reliability_bins(answers, truth):
-        bounds: dict[str, Any] = {"accuracy_low": None, "accuracy_high": None}
-        if row.accuracy is not None:
-            interval = wilson_interval(round(row.accuracy * row.n), row.n)
-            bounds = {f"accuracy_{end}": bound for end, bound in interval._asdict().items()}
-        bins.append(row._asdict() | bounds)
-    return {
-        "expected_calibration_error": metrics.expected_calibration_error(answers, truth),
-        "bins": bins,
+def with_not_digits(
+    report: Report, predictions: Predictions, confidences: Mapping[str, ArrayLike]
+) -> Report:
+    """Add how well confidence tells digits from each kind of picture that shows none.
+
+    Args:
+        report: on the predictions.
+        predictions: this model's, on digits.
+        confidences: (M,) for each kind, the model's on pictures of it.
+    """
+    threshold = report.selective.at_threshold and report.selective.at_threshold.threshold
+    digits = predictions.probabilities[predictions.made].max(axis=1)
+    rows = []
+    for kind, values in confidences.items():
+        others = np.asarray(values, dtype=np.float64)
+        refused = None if threshold is None else int((others < threshold).sum())
+        rows.append(NotDigits(kind, len(others), scores.auroc(digits, others), refused))
+    return replace(report, not_digits=tuple(rows))
+
+
+def with_robustness(
+    report: Report, predictions: Predictions, robustness: dict[str, Robustness]
+) -> Report:
+    """Add the error under corruption, of each path, and a few digits under each corruption."""
+    measured = next(iter(robustness.values()))
+    _, firsts = np.unique(predictions.labels, return_index=True)
+    indices = np.sort(firsts)[:SHOWN_CORRUPTED]
+    row = predictions.images[indices]
+    strips = {name: corrupt(row, name, seed=measured.seed) for name in measured.corruptions}
+    pixels = {
+        name: np.hstack(list(strip)).tobytes() for name, strip in ({"clean": row} | strips).items()
     }
+    shown = CorruptedDigits(tuple(predictions.labels[indices].tolist()), pixels)
+    return replace(report, robustness=robustness, corrupted=shown)
+
+
+def _prediction(row: NDArray[Any]) -> int | None:
+    return int(row.argmax()) if row.any() else None
+
+
+def _accuracy(correct: NDArray[np.bool_]) -> Accuracy:
+    n, k = len(correct), int(correct.sum())
+    return Accuracy(n, k, n - k, k / max(n, 1), *wilson_interval(k, n))
+
+
+def _calibration(rows: NDArray[Any], labels: NDArray[Any]) -> Calibration:
+    bins = []
+    for b in scores.reliability_bins(rows, labels):
+        ends = (None, None) if b.accuracy is None else wilson_interval(round(b.accuracy * b.n), b.n)
+        bins.append(CalibrationBin(b.low, b.high, b.n, b.confidence, b.accuracy, *ends))
+    return Calibration(scores.expected_calibration_error(rows, labels), tuple(bins))
 
 
 def _selective(
-    truth: NDArray[Any], answers: NDArray[Any], threshold: float | None
-) -> dict[str, Any]:
-    points = metrics.selective_accuracy(answers, truth)
-    curve = metrics.selective_accuracy(answers, truth, CURVE)
-    selective: dict[str, Any] = {
-        "points": [point._asdict() for point in points],
-        "curve": sorted({(point.coverage, point.accuracy) for point in curve}),
-    }
-    if threshold is not None:
-        selective["chosen"] = metrics.accuracy_above(threshold, answers, truth)._asdict()
-    return selective
+    rows: NDArray[Any], labels: NDArray[Any], threshold: float | None
+) -> SelectiveAccuracy:
+    curve = scores.selective_accuracy(rows, labels, COVERAGES)
+    return SelectiveAccuracy(
+        points=tuple(scores.selective_accuracy(rows, labels)),
+        curve=tuple(sorted({(p.coverage, p.accuracy) for p in curve if p.accuracy is not None})),
+        at_threshold=None if threshold is None else scores.accuracy_above(threshold, rows, labels),
+    )
 
 
-def _not_digits(
-    answers: NDArray[Any], not_digits: Mapping[str, ArrayLike], threshold: float | None
-) -> list[dict[str, Any]]:
-    """Say for each kind how well confidence tells it from digits, and how much is refused."""
-    rows = []
-    for kind, confidences in not_digits.items():
-        scores = np.asarray(confidences, dtype=np.float64)
-        auroc = metrics.auroc(answers.max(axis=1), scores)
-        row = {"kind": kind, "n": len(scores), "auroc": auroc}
-        if threshold is not None:
-            row["refused"] = int((scores < threshold).sum())
-        rows.append(row)
-    return rows
+def _label_errors(predictions: Predictions) -> LabelErrors | None:
+    known = [i for i in predictions.label_errors if i < len(predictions.labels)]
+    wrong = int((~predictions.correct[known]).sum())
+    return LabelErrors(len(known), wrong) if predictions.label_errors else None
 
 
-def _comparison(album: Album, against: Against) -> dict[str, Any]:
-    """Compare with another model, image by image; a gain is one that only this model has right."""
-    theirs = np.asarray(against.probabilities)
-    if theirs.shape != album.probabilities.shape:
-        raise DataError(
-            f"{against.name} answered {theirs.shape}, this model {album.probabilities.shape}: "
-            "both must answer the same images"
-        )
-    other, this = album.is_right(theirs), album.is_right()
-    test, difference = mcnemar_exact(other, this), paired_difference(other, this)
-    flips = {}
-    for name, places in (("gained", this & ~other), ("lost", other & ~this)):
-        shown = np.flatnonzero(places)[:SHOWN_FLIPS]
-        flips[name] = [
-            entry | {"other_answer": answer_of(theirs[entry["index"]])}
-            for entry in album.add(shown)
-        ]
-    return {
-        "name": against.name,
-        "model": dict(against.model or {}),
-        "accuracy": _accuracy(other),
-        "n_gained": test.n01,
-        "n_lost": test.n10,
-        "p": test.p,
-        **difference._asdict(),
-        "verdict": _verdict(test.n01, test.n10, test.p),
-        **flips,
-    }
-
-
-def _verdict(gained: int, lost: int, p: float) -> str:
-    if p >= SIGNIFICANT:
-        return "cannot tell"
-    return "better" if gained > lost else "worse"
-
-
-def _spoilt(
-    images: NDArray[np.uint8],
-    truth: NDArray[Any],
-    robustness: Mapping[str, Mapping[str, Any]] | None,
-) -> dict[str, Any]:
-    """Show the first image of a few digits side by side, clean and spoilt in each way."""
-    if not robustness:
-        return {}
-    measured = next(iter(robustness.values()))
-    _, firsts = np.unique(truth, return_index=True)
-    places = np.sort(firsts)[:SHOWN_SPOILT]
-    row = images[places]
-    strips = {"clean": row} | {
-        name: corrupt(row, name, seed=measured["seed"]) for name in measured["corruptions"]
-    }
-    pictures = {name: png.data_uri(np.hstack(strip)) for name, strip in strips.items()}
-    return {"corruptions": pictures, "spoilt_digits": truth[places].tolist()}
-
-
-def _plain(value: Any) -> Any:
-    """Turn figures into what JSON holds, floats rounded to six significant digits."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(f"{value:.6g}")
-    return int(value) if isinstance(value, np.integer) else value
-
-
-def _is_mnists_test_set(dataset: DataSet) -> bool:
-    known = {name: sha for name, sha in MNIST_SHA256.items() if name.startswith("t10k")}
-    return all(dataset.sha256[name] == digest for name, digest in known.items())
+def _unread(predictions: Predictions) -> Unread | None:
+    indices = np.flatnonzero(~predictions.made)
+    blanks = [Blank(predictions.name(int(i)), int(predictions.labels[i])) for i in indices]
+    if not blanks and not predictions.undecoded:
+        return None
+    return Unread(tuple(blanks), dict(predictions.undecoded))

@@ -5,7 +5,7 @@ runs/fast-1/
   origin.json           data, source, versions and processor
   metrics.jsonl         a line every 100 batches, and a last one with the result
   weights.safetensors   the trained network
-  batch.png  curves.png  confusion.png  mistakes.png
+  report.html  batch.png  mistakes.png
   checkpoint.safetensors   only while a run of several epochs is unfinished
 """
 

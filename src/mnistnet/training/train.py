@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from mnistnet import data as datasets
 from mnistnet.errors import Interrupted
 from mnistnet.files import write_bytes, write_json
-from mnistnet.metrics.scores import confusion_matrix, worst_mistakes
 from mnistnet.provenance import origin_of
 from mnistnet.training.runs import Run, check_name, new_run, unfinished_run
 from mnistnet.training.tracking import NO_TRACKERS
@@ -135,10 +134,11 @@ class _Job:
 
 
 def _carry_out(job: _Job) -> TrainResult:
-    """Train, evaluate, draw and save; the weights come last, since they make the run complete."""
+    """Train, evaluate, illustrate, and save the weights, which make the run complete."""
     from safetensors.torch import save
 
     from mnistnet.training.hardware import describe, resolve
+    from mnistnet.training.illustrations import illustrate
     from mnistnet.training.prediction import predict
 
     run, recipe, dataset, clock = job.run, job.recipe, job.dataset, job.clock
@@ -154,7 +154,7 @@ def _carry_out(job: _Job) -> TrainResult:
         result = _result(job, probabilities)
         run.log({"judged_on": result.evaluated_on, "correct": result.correct, "of": result.n})
         clock.lap("evaluation")
-        _draw(result, dataset, probabilities)
+        illustrate(run, dataset, probabilities, origin)
         clock.lap("pictures")
         write_bytes(run.weights_file, save(net.state_dict()))
         run.checkpoint_file.unlink(missing_ok=True)
@@ -211,17 +211,3 @@ def _result(job: _Job, probabilities: NDArray[np.float32]) -> TrainResult:
         images_per_s=images / job.clock.phases_s["training"],
         phases_s=job.clock.phases_s,
     )
-
-
-def _draw(result: TrainResult, dataset: DataSet, probabilities: NDArray[np.float32]) -> None:
-    from mnistnet.training import plots
-    from mnistnet.training.loop import first_batch
-
-    folder, test = result.run.folder, dataset.test
-    plots.draw_batch(folder / "batch.png", *first_batch(result.recipe, dataset.train))
-    read = f"{result.accuracy:.2%} of {result.n:,} {result.evaluated_on} images"
-    plots.draw_curves(folder / "curves.png", result.run.metrics(), f"{result.recipe.name}: {read}")
-    matrix = confusion_matrix(test.labels, probabilities.argmax(1))
-    plots.draw_confusion(folder / "confusion.png", matrix)
-    worst = worst_mistakes(probabilities, test.labels, 32)
-    plots.draw_mistakes(folder / "mistakes.png", test.images, test.labels, probabilities, worst)

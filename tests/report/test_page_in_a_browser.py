@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from mnistnet.metrics.corruptions import CORRUPTIONS
-from mnistnet.report.build import Against, build_report
-from mnistnet.report.html import render_html
+from mnistnet.report.page import render_page
 
 ARTIFACTS = Path(__file__).parent.parent.parent / "artifacts"  # git ignores it
 BROWSER = next(
@@ -75,27 +74,16 @@ onload = () => {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, labels, answers, other_answers, images):
+def folder(tmp_path_factory, make_report):
     folder = tmp_path_factory.mktemp("report")
-    spoilt = {name: {"error": 0.5, "low": 0.4, "high": 0.6} for name in CORRUPTIONS}
-    measured = {"seed": 0, "n": 200, "clean_error": 0.01, "mean_error": 0.035}
-    report = build_report(
-        labels,
-        answers,
-        images,
-        dataset={"name": "MNIST"},
-        model={"name": "a-name-too-long-to-fit-on-a-phone-" * 3, "size_bytes": {"x" * 80: 1}},
-        threshold=0.7,
-        robustness={"network": measured | {"corruptions": spoilt}},
-        against=Against("another-name-too-long-to-fit-on-a-phone-" * 3, other_answers),
-    )
-    (folder / "report.html").write_text(render_html(report), encoding="utf-8")
+    report = make_report("a-name-too-long-to-fit-on-a-phone-" * 3)
+    (folder / "report.html").write_text(render_page(report), encoding="utf-8")
     (folder / "harness.html").write_text(HARNESS, encoding="utf-8")
     return folder
 
 
 def browse(folder, page, *options):
-    """Open a page and give what the browser prints, and what it logs."""
+    """Open a page; return what the browser prints, and what it logs."""
     command = [BROWSER, *QUIET, f"--user-data-dir={folder / 'profile'}", *options]
     url = (folder / page).as_uri()
     done = subprocess.run([*command, url], capture_output=True, text=True, check=True, cwd=folder)

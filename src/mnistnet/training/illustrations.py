@@ -1,0 +1,82 @@
+"""What a run's folder holds for people to look at.
+
+report.html    the evaluation's report, with the training curves
+batch.png      the first training images, as the network sees them
+mistakes.png   the worst mistakes
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnistnet.files import write_bytes
+from mnistnet.metrics.scores import worst_mistakes
+from mnistnet.report.build import Predictions, build
+from mnistnet.report.contents import CurvePoint, Model
+from mnistnet.report.page import render_page
+from mnistnet.report.pictures import write_contact_sheet
+from mnistnet.training.loop import first_batch
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mnistnet.data import DataSet
+    from mnistnet.provenance import Origin
+    from mnistnet.training.runs import Run
+
+
+def illustrate(
+    run: Run, dataset: DataSet, probabilities: NDArray[np.float32], origin: Origin
+) -> None:
+    """Write a run's page and pictures.
+
+    Args:
+        run: whose recipe and metrics are written.
+        dataset: what it was trained and evaluated on.
+        probabilities: (N, 10), its network's for the `test` part.
+        origin: of the run.
+
+    Raises:
+        FileError: a file cannot be written.
+    """
+    recipe, test = run.recipe(), dataset.test
+    images, labels = first_batch(recipe, dataset.train)
+    title = "The first images of the first batch, as the network sees them"
+    write_contact_sheet(run.folder / "batch.png", title, images, [str(label) for label in labels])
+    worst = worst_mistakes(probabilities, test.labels, 32)
+    captions = [
+        f"{test.labels[i]} as {probabilities[i].argmax()}  {probabilities[i].max():.0%}"
+        for i in worst
+    ]
+    title = "The worst mistakes: label, prediction, confidence"
+    write_contact_sheet(run.folder / "mistakes.png", title, test.images[worst], captions)
+    predictions = Predictions.on(
+        dataset,
+        probabilities,
+        split="validation" if recipe.validation else "test",
+        name=Path(dataset.source).resolve().stem,
+    )
+    model = Model(f"{run.folder.name} (recipe {recipe.name})", kind="run", origin=origin)
+    report = replace(build(predictions, model), curves=_curves(run.metrics()))
+    write_bytes(run.folder / "report.html", render_page(report).encode())
+
+
+def _curves(metrics: list[dict[str, Any]]) -> tuple[CurvePoint, ...]:
+    """Return the training curve of each network, over its own images.
+
+    Where a network has several epochs, of their ends: its first steps would dwarf the rest.
+    """
+    lines = [line for line in metrics if "loss" in line]
+    if lines[-1]["epoch"] > 2 * lines[-1]["network"]:
+        lines = [line for line in lines if line["batch"] == line["batches"]]
+    points, before = [], 0
+    for network, of_one in groupby(lines, lambda line: line["network"]):
+        for line in of_one:
+            images = line["images"] - before
+            points.append(CurvePoint(network, images, line["loss"], line["accuracy"]))
+        before = line["images"]
+    return tuple(points)
