@@ -25,7 +25,6 @@ from mnistnet.bundle.manifest import MANIFEST, Fingerprint, Manifest
 from mnistnet.bundle.picture import picture_graph
 from mnistnet.bundle.vectors import PictureVector, Vectors, drawn_images, drawn_pictures
 from mnistnet.bundle.verify import verify
-from mnistnet.errors import WeightsError
 from mnistnet.files import write_bytes
 from mnistnet.model.network import MEAN, STD, normalise
 from mnistnet.picture import ENOUGH, prepare, read
@@ -83,9 +82,8 @@ def _contents(net: MnistNet, report: bytes, card: str) -> dict[str, bytes]:
     """Make all of a bundle's files but the manifest."""
     from safetensors.torch import save
 
+    net.check_finite("the network")
     state = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    if not all(tensor.isfinite().all() for tensor in state.values()):
-        raise WeightsError("the network's weights are not finite: training diverged; train again")
     digit = digit_graph({k: v.numpy() for k, v in state.items()}, mean=MEAN, std=STD)
     return {
         "README.md": card.encode(),

@@ -22,7 +22,7 @@ from mnistnet.evaluation.measures import (
     measure_not_digits,
     measure_speed,
 )
-from mnistnet.evaluation.subject import opened
+from mnistnet.evaluation.subject import open_subject
 from mnistnet.files import replace_folder, write_bytes
 from mnistnet.inference.folders import find_labelled, is_labelled, predict_labelled
 from mnistnet.report.build import (
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnistnet.data import DataSet
-    from mnistnet.evaluation.subject import Judged
+    from mnistnet.evaluation.subject import Subject
     from mnistnet.report.contents import Report
 
     OnProgress = Callable[[Progress], None]
@@ -89,7 +89,7 @@ def evaluate(
     """
     with ExitStack() as stack:
         on_progress(Progress(f"verifying {folder}", 0, 1))
-        subjects = [stack.enter_context(opened(path)) for path in (folder, against) if path]
+        subjects = [stack.enter_context(open_subject(path)) for path in (folder, against) if path]
         target = out or default_folder(folder, against)
         # Now, as it may not be writable.
         scratch = stack.enter_context(replace_folder(target, {REPORT, PAGE}))
@@ -124,7 +124,7 @@ def _load(data: Path | None) -> DataSet:
     return datasets.load(data)
 
 
-def _on_images(dataset: DataSet, subjects: Sequence[Judged], on_progress: OnProgress) -> Evaluated:
+def _on_images(dataset: DataSet, subjects: Sequence[Subject], on_progress: OnProgress) -> Evaluated:
     """Predict the test images of a data set, which are as the network takes them."""
     images = dataset.test.images
     on_progress(Progress(f"predicting {len(images):,} images", 0, 1))
@@ -133,7 +133,7 @@ def _on_images(dataset: DataSet, subjects: Sequence[Judged], on_progress: OnProg
     return Predictions.on(dataset, probabilities, name=name), others
 
 
-def _on_pictures(folder: Path, subjects: Sequence[Judged], on_progress: OnProgress) -> Evaluated:
+def _on_pictures(folder: Path, subjects: Sequence[Subject], on_progress: OnProgress) -> Evaluated:
     """Predict people's own pictures, which are as cameras and programs make them."""
     pictures = find_labelled(folder)
     n = len(pictures.names)
@@ -157,7 +157,7 @@ def _on_pictures(folder: Path, subjects: Sequence[Judged], on_progress: OnProgre
 def _measured(
     report: Report,
     predictions: Predictions,
-    subject: Judged,
+    subject: Subject,
     dataset: DataSet | None,
     on_progress: OnProgress,
 ) -> Report:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnistnet.evaluation.subject import Judged
+    from mnistnet.evaluation.subject import Subject
     from mnistnet.metrics.robustness import CorruptionSuite, Robustness
 
 ROUNDS = 20  # of timing many images
@@ -44,7 +44,7 @@ class Progress(NamedTuple):
 
 
 def measure_both_paths(
-    subject: Judged,
+    subject: Subject,
     images: NDArray[np.uint8],
     labels: NDArray[np.uint8],
     on_progress: Callable[[Progress], None],
@@ -82,7 +82,7 @@ def _measured(
 
 
 def measure_not_digits(
-    subject: Judged, on_progress: Callable[[Progress], None]
+    subject: Subject, on_progress: Callable[[Progress], None]
 ) -> dict[str, list[float]]:
     """Return the picture graph's confidence in pictures that show no digit, by kind."""
     predictor, drawn = subject.predictor(), draw_negatives(NOT_DIGITS, seed=0)
@@ -96,7 +96,7 @@ def measure_not_digits(
 
 
 def measure_speed(
-    subject: Judged, images: NDArray[np.uint8], on_progress: Callable[[Progress], None]
+    subject: Subject, images: NDArray[np.uint8], on_progress: Callable[[Progress], None]
 ) -> Speed:
     """Time many images at once, and pictures of 280×280 pixels one by one."""
     on_progress(Progress("timing", 0, 1))

@@ -1,11 +1,11 @@
-"""What can be judged: a bundle, or a run; either answers images and pictures.
+"""Open what can be evaluated: a bundle or a run.
 
-    with opened(Path("runs/fast-1")) as model:
-        model.classify(images)                      # probabilities (N, 10)
-        model.predictor().predict("photo.jpg")      # through the picture graph
+    with open_subject(Path("runs/fast-1")) as subject:
+        subject.classify(images)                    # probabilities (N, 10)
+        subject.predictor().predict("photo.jpg")    # through the picture graph
 
-A bundle is verified first and answers through its own graphs, where there is no torch. A run
-answers through PyTorch; its picture graph is what `mnistnet export` would make of it.
+A bundle is verified first and computes through its own graphs, without torch. A run computes in
+PyTorch; its picture graph is the one that `mnistnet export` would write.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from mnistnet.bundle.manifest import FILES, MANIFEST, parse_json, read_file
 from mnistnet.bundle.runtime import runtime_name
 from mnistnet.bundle.verify import verify
-from mnistnet.errors import RunError, WeightsError
+from mnistnet.errors import RunError
 from mnistnet.files import sha256
 from mnistnet.inference import Predictor
 from mnistnet.report.contents import Model
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
     from mnistnet.model.network import MnistNet
     from mnistnet.provenance import Origin
 
-TIMED_FILES = ("digit.onnx", "picture.onnx", "weights.safetensors")  # what a model consists of
+MODEL_FILES = ("digit.onnx", "picture.onnx", "weights.safetensors")  # without the documents
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A bundle or a run, ready to answer.
+class Subject:
+    """A bundle or a run, loaded.
 
     Attributes:
-        model: what a report says of it: name, sizes, hashes, origin.
-        threshold: the confidence below which its answers count as unsure; None in a run.
+        model: for the report: name, sizes, hashes, origin.
+        threshold: the confidence below which a prediction is unsure; None in a run.
         runtime: what `classify` computes with.
-        classify: probabilities (N, 10) for uint8 (N, 28, 28).
-        predictor: makes what reads pictures of any size.
+        classify: returns probabilities (N, 10) for uint8 (N, 28, 28).
+        predictor: returns what reads pictures of any size.
     """
 
     model: Model
@@ -59,12 +59,12 @@ class Judged:
 
 
 def is_run(folder: Path) -> bool:
-    """Say whether a path is a run's folder, and so needs torch to be judged."""
+    """Return whether a path is a run's folder, and so needs torch to be evaluated."""
     return (folder / "recipe.json").is_file()
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Judged]:
+def open_subject(folder: Path) -> Iterator[Subject]:
     """Open a bundle or a run.
 
     Raises:
@@ -81,7 +81,7 @@ def opened(folder: Path) -> Iterator[Judged]:
         yield _run(Run(folder), Path(scratch) / "bundle")
 
 
-def _bundle(folder: Path) -> Judged:
+def _bundle(folder: Path) -> Subject:
     manifest = verify(folder)
     predictor = Predictor(folder)
     files = {name: manifest.files[name] for name in FILES}
@@ -91,10 +91,10 @@ def _bundle(folder: Path) -> Judged:
         parameters=_parameters(folder, manifest),
         size_bytes={name: file.size_bytes for name, file in files.items()}
         | {MANIFEST: (folder / MANIFEST).stat().st_size},
-        sha256={name: files[name].sha256 for name in TIMED_FILES},
+        sha256={name: files[name].sha256 for name in MODEL_FILES},
         origin=manifest.origin,
     )
-    return Judged(
+    return Subject(
         model=model,
         threshold=manifest.threshold or None,
         runtime=f"{runtime_name()}, one thread",
@@ -103,19 +103,13 @@ def _bundle(folder: Path) -> Judged:
     )
 
 
-def _run(run: Run, scratch: Path) -> Judged:
-    import torch
-
+def _run(run: Run, scratch: Path) -> Subject:
     from mnistnet.model.network import MnistNet, parameter_count
-    from mnistnet.training.prediction import predict
+    from mnistnet.training import prediction
 
     run.recipe()
     origin = run.origin()
     net = MnistNet.load(run.folder)
-    if not all(tensor.isfinite().all() for tensor in net.state_dict().values()):
-        raise WeightsError(
-            f"{run.weights_file}: its numbers are not finite: training diverged; train again"
-        )
     weights = run.weights_file.read_bytes()
     model = Model(
         name=_name(run.folder, origin),
@@ -125,17 +119,17 @@ def _run(run: Run, scratch: Path) -> Judged:
         sha256={run.weights_file.name: sha256(weights)},
         origin=origin,
     )
-    return Judged(
+    return Subject(
         model=model,
         threshold=None,
-        runtime=f"PyTorch {torch.__version__.split('+')[0]}, {torch.get_num_threads()} threads",
-        classify=lambda images: predict(net, images),
+        runtime=prediction.runtime_name(),
+        classify=lambda images: prediction.predict(net, images),
         predictor=cache(lambda: _exported(net, origin, scratch)),
     )
 
 
 def _exported(net: MnistNet, origin: Origin, scratch: Path) -> Predictor:
-    """Make the picture graph of a network that is no bundle yet."""
+    """Export a network that is no bundle yet, for its picture graph."""
     from mnistnet.bundle.export import export
 
     export(net, scratch, origin=origin, metrics={}, report=b"{}\n", card="")
@@ -143,7 +137,7 @@ def _exported(net: MnistNet, origin: Origin, scratch: Path) -> Predictor:
 
 
 def _parameters(bundle: Path, manifest: Manifest) -> int | None:
-    """Take the number of parameters from the report in a bundle, if it says."""
+    """Return the number of parameters that the report in a bundle names, if it does."""
     report = parse_json(read_file(bundle, "report.json", manifest), bundle / "report.json")
     model = report.get("model") if isinstance(report, dict) else None
     n = model.get("parameters") if isinstance(model, dict) else None

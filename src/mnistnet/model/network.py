@@ -80,7 +80,8 @@ class MnistNet(nn.Module):
             path: a `weights.safetensors`, or the run's or bundle's folder that holds one.
 
         Raises:
-            WeightsError: there is no such file, or it does not hold this network's weights.
+            WeightsError: there is no such file, it does not hold this network's weights, or they
+                are not finite.
         """
         from pathlib import Path
 
@@ -97,7 +98,17 @@ class MnistNet(nn.Module):
         except (SafetensorError, RuntimeError, OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise WeightsError(f"{file}: does not hold MnistNet's weights ({reason})") from error
+        net.check_finite(file)
         return net.eval()
+
+    def check_finite(self, where: object) -> None:
+        """Check every parameter and statistic; `where` they are is for the message.
+
+        Raises:
+            WeightsError: one is infinite or not a number.
+        """
+        if not all(tensor.isfinite().all() for tensor in self.state_dict().values()):
+            raise WeightsError(f"{where}: weights are not finite: training diverged; train again")
 
 
 def _modules(layer: Layer) -> list[nn.Module]:

@@ -53,6 +53,12 @@ def predict(
         return _torch_logits(net, pictures).softmax(1).numpy()
 
 
+def runtime_name() -> str:
+    """Return what `predict` computes with by default, with its version, for reports."""
+    version = torch.__version__.split("+")[0]
+    return f"PyTorch {version}, {torch.get_num_threads()} threads"
+
+
 def forward_function(net: MnistNet, hardware: Hardware) -> Callable[[Tensor], Tensor]:
     """Return a function that computes logits: uint8 (N, 28, 28) → float32 (N, 10).
 
