@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY := $(VENV)/.installed
 EXTRAS ?= train,dev
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCK ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help install train test test-all check format race inference clean
@@ -11,9 +13,14 @@ EXTRAS ?= train,dev
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt $(LOCK)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".$(EXTRAS:%=[%])"
+ifdef LOCK
+	$(PIP) --require-hashes -r $(LOCK)
+	$(PIP) --no-deps --no-build-isolation -e .
+else
+	$(PIP) -c constraints.txt -e ".$(EXTRAS:%=[%])"
+endif
 	touch $(READY)
 
 install: $(READY)  ## create .venv and install everything (the others do so themselves)
@@ -32,7 +39,7 @@ check: $(READY)  ## format, lint, types and workflows, as CI demands them
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
 	$(BIN)/zizmor --offline --no-progress --persona auditor .github/workflows
-	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml .github/workflows/release.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
 
 format: $(READY)  ## put the code in the house's format
 	$(BIN)/python -m ruff format .

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 STUBS = Path(__file__).parent / "stubs"
-NEEDED = (".github", "src", "Makefile", "constraints.txt", "pyproject.toml")
+NEEDED = (
+    *(".github", "src", "Makefile", "pyproject.toml"),
+    *("constraints.txt", "requirements-publish.txt"),
+)
 USES = re.compile(r"uses: actions/([a-z-]+)@([0-9a-f]{40}) # v\d")
 TOKEN = "secret-of-this-test"
 RUN_TIMEOUT_S = 300

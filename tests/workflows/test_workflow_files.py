@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     from forge import Forge
 
 FOLDER = Path(__file__).parents[2] / ".github" / "workflows"
-FILES = [FOLDER / name for name in ("ci.yml", "release.yml")]
-MAKEFILE = (FOLDER.parents[1] / "Makefile").read_text(encoding="utf-8")
+FILES = sorted(FOLDER.glob("*.yml"))
+MAKEFILE, CONSTRAINTS, LOCK, PYPROJECT = (
+    (FOLDER.parents[1] / name).read_text(encoding="utf-8")
+    for name in ("Makefile", "constraints.txt", "requirements-publish.txt", "pyproject.toml")
+)
 # One command with plain words and whole variables; what it says may also go into the summary.
 ONE_COMMAND = re.compile(
-    r"(?P<command>(?:make|\.venv/bin/mnistnet)(?: (?:[\w./=-]+|\"\$[A-Z_]+\"))+)"
+    r"(?P<command>(?:make|\.venv/bin/(?:mnistnet|cyclonedx-py))(?: (?:[\w./=,-]+|\"\$[A-Z_]+\"))+)"
     r"(?: 2>&1)?(?: \| tee -a \"\$GITHUB_STEP_SUMMARY\")?"
 )
 
@@ -56,10 +60,10 @@ def test_every_step_is_one_mnistnet_or_make_command_that_a_person_can_run_too() 
         if program == "make":
             assert re.search(rf"^{name}:", MAKEFILE, re.MULTILINE), command
             assert all(re.match(r"[A-Z]+=", word) for word in words), command
-            continue
-        verb = cli.get_command(click.Context(cli), name)
-        assert verb, command
-        verb.make_context(name, words)  # raises what a person would be told of wrong options
+        elif program.endswith("mnistnet"):
+            verb = cli.get_command(click.Context(cli), name)
+            assert verb, command
+            verb.make_context(name, words)  # raises what a person would be told of wrong options
 
 
 @pytest.mark.parametrize(
@@ -86,7 +90,7 @@ def test_what_is_more_than_one_command_would_be_seen(words: str) -> None:
 
 
 def test_only_publishing_may_write_to_the_repository() -> None:
-    assert [_read(path)["permissions"] for path in FILES] == [{}, {}]
+    assert [_read(path)["permissions"] for path in FILES] == [{}] * len(FILES)
     writing = [(n, job) for n, job in _jobs() if job["permissions"].get("contents") == "write"]
     assert [(name, job["permissions"]) for name, job in writing] == [
         ("publish", {"contents": "write"})
@@ -120,6 +124,18 @@ def test_every_action_is_named_by_its_commit_and_says_which_version_that_is(path
 def test_every_job_ends_and_publishing_is_never_cut_off() -> None:
     assert all(0 < job["timeout-minutes"] <= 120 for _, job in _jobs())
     assert _read(FOLDER / "release.yml")["concurrency"]["cancel-in-progress"] is False
+
+
+def test_the_publishing_job_installs_pinned_packages_by_their_hashes() -> None:
+    (job,) = (job for name, job in _jobs() if name == "publish")
+    installs = [step["run"] for step in job["steps"] if "install" in step.get("run", "")]
+    assert installs == ["make install LOCK=requirements-publish.txt"]
+    locked = re.findall(r"^([\w-]+)==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}", LOCK, re.M)
+    pins = dict(re.findall(r"^(\S+)==(\S+)$", CONSTRAINTS, re.M))
+    assert len(locked) == LOCK.count("==")
+    assert {name: pins.get(name, version) for name, version in locked} == dict(locked)
+    base = tomllib.loads(PYPROJECT)["project"]["dependencies"]
+    assert {re.split(r"[<>=]", words)[0] for words in base} <= dict(locked).keys()
 
 
 def test_a_bundle_is_verified_wherever_it_arrives() -> None:
