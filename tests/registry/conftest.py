@@ -1,4 +1,4 @@
-"""A clone with a remote, both real, and a git that knows no more than the tests tell it."""
+"""A clone with a remote, both real, and a git that is configured by the tests alone."""
 
 from __future__ import annotations
 
@@ -10,16 +10,34 @@ from git_server import GitServer, serving
 from key_pairs import write_pair
 from releases import RecordingGate, git, make_bundle
 
+from mnistnet.cli import main
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from releases import Run
 
 IDENTITY = "[user]\nname = Owner\nemail = publisher@example.org\n"
 
 
 @pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line; return its exit code and what it prints on stdout and stderr."""
+
+    def run(*words: object) -> tuple[object, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        assert ended.value.code != 2 or err.count("\n") == 1, err  # an error is one line
+        return ended.value.code, out, err
+
+    return run
+
+
+@pytest.fixture
 def git_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only configuration that git has, and it says who we are."""
+    """The only configuration that git has: the user's name."""
     config = tmp_path / "gitconfig"
     config.write_text(IDENTITY, encoding="utf-8")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
@@ -91,7 +109,7 @@ def three_releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the maker's and a stranger's key pair."""
+    """A folder with two key pairs: the maker's and a stranger's."""
     folder = tmp_path_factory.mktemp("keys")
     for name in ("maker", "stranger"):
         write_pair(folder, name)

@@ -1,7 +1,7 @@
 """`python publisher.py REMOTE BUNDLE [MEETING N]`: publish as a process of its own.
 
-With a meeting, a folder, the gate waits at its first judgement until N publishers are there, so
-that all of them judge beside the same champion.
+With a meeting, a folder, the gate waits at its first decision until N publishers are there, so
+that all of them decide against the same champion.
 """
 
 from __future__ import annotations

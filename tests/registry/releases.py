@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ from mnistnet.registry.release import describe
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+Run = Callable[..., tuple[object, str, str]]  # of the fixture that runs the command line
 
 
 def make_bundle(folder: Path, name: str, *, correct: int = 9900) -> Path:

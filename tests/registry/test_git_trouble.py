@@ -1,4 +1,4 @@
-"""What can be wrong with a remote, with git, or with the clone: each is one clear line."""
+"""Problems of a remote, of git, or of the clone: each is an error of one line."""
 
 from __future__ import annotations
 
@@ -55,16 +55,14 @@ def test_a_refused_connection_is_named() -> None:
 
 
 @pytest.mark.usefixtures("clone")
-def test_a_stalled_connection_is_given_up(
-    server: GitServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stalled_connection_is_closed(server: GitServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "STALLED_S", 1)
     server.stalls = True
     assert "Operation too slow" in _complaint(remote=server.url("registry.git"))
 
 
 @pytest.mark.usefixtures("clone")
-def test_git_is_ended_with_all_it_started_when_its_time_is_up(
+def test_git_and_its_children_are_ended_at_the_timeout(
     server: GitServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mnistnet.registry.git.NETWORK_TIMEOUT_S", 0.5)
@@ -81,7 +79,7 @@ def test_a_repository_that_is_not_there_is_named(registry: Path, server: GitServ
 
 @pytest.mark.skipif(os.name == "nt", reason="the hook is a shell script")
 @pytest.mark.usefixtures("clone")
-def test_a_protected_branch_says_why_and_keeps_what_it_has(registry: Path, ada: Path) -> None:
+def test_the_reason_of_a_protected_branch_is_shown(registry: Path, ada: Path) -> None:
     _refuse(registry, "models is protected \\033[2J")
     line = _complaint(ada)
     assert line.startswith("origin: refuses v1 (models is protected ?[2J; [remote rejected]")
@@ -90,7 +88,7 @@ def test_a_protected_branch_says_why_and_keeps_what_it_has(registry: Path, ada: 
 
 
 @pytest.mark.usefixtures("clone")
-def test_a_remote_that_takes_no_pushes_says_so(
+def test_a_remote_that_takes_no_pushes_is_named(
     registry: Path, server: GitServer, ada: Path
 ) -> None:
     git(registry, "config", "http.receivepack", "false")
@@ -113,7 +111,7 @@ def _as_nobody() -> Iterator[None]:
 
 
 @pytest.mark.skipif(not hasattr(os, "setresuid"), reason="one cannot be another user for a while")
-def test_a_folder_that_one_may_only_read_is_read_and_takes_no_release(
+def test_a_read_only_repository_is_read_and_takes_no_release(
     monkeypatch: pytest.MonkeyPatch, git_config: Path
 ) -> None:
     with tempfile.TemporaryDirectory() as scratch:  # pytest's own folders are its user's alone
@@ -145,7 +143,7 @@ def test_missing_git_is_named(ada: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.usefixtures("clone")
-def test_a_git_that_does_not_know_who_publishes_is_told_before_the_gate_is_asked(
+def test_an_unknown_author_is_an_error_before_the_gate_is_asked(
     registry: Path, ada: Path, git_config: Path
 ) -> None:
     git_config.write_text("", encoding="utf-8")
@@ -157,7 +155,7 @@ def test_a_git_that_does_not_know_who_publishes_is_told_before_the_gate_is_asked
     assert refs(registry) == {}
 
 
-def test_the_clones_own_name_and_way_in_are_used(
+def test_the_clones_name_and_address_rewriting_are_used(
     registry: Path, clone: Path, ada: Path, git_config: Path
 ) -> None:
     git_config.write_text("", encoding="utf-8")
@@ -167,6 +165,39 @@ def test_the_clones_own_name_and_way_in_are_used(
     git(clone, "remote", "set-url", "origin", "short:registry.git")
     publish(ada, gate=RecordingGate())
     assert git(registry, "log", "-1", "--format=%an", "models") == "Local"
+
+
+def test_conditional_includes_hold_as_in_the_clone(
+    registry: Path, clone: Path, ada: Path, git_config: Path
+) -> None:
+    work = git_config.with_name("work.inc")
+    work.write_text("[user]\nname = Work\nemail = work@example.org\n", encoding="utf-8")
+    condition = f"includeIf.gitdir:{clone.parent.as_posix()}/.path"
+    git(clone, "config", "--file", str(git_config), condition, str(work))
+    publish(ada, gate=RecordingGate())
+    assert git(registry, "log", "-1", "--format=%an", "models") == "Work"
+
+
+def test_a_repository_of_the_object_format_sha256_takes_releases(
+    tmp_path: Path, git_config: Path, ada: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert git_config.exists()
+    for name, kind in (("other.git", ["--bare"]), ("clone", [])):
+        (tmp_path / name).mkdir()
+        git(tmp_path / name, "init", "--quiet", "--object-format=sha256", *kind)
+    git(tmp_path / "clone", "remote", "add", "origin", "../other.git")
+    monkeypatch.chdir(tmp_path / "clone")
+    publish(ada, gate=RecordingGate())
+    assert published(tmp_path / "other.git") == ["ada"]
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away"
+)
+def test_a_clone_of_another_owner_is_named(clone: Path) -> None:
+    os.chown(clone, NOBODY, NOBODY)
+    os.chown(clone / ".git", NOBODY, NOBODY)
+    assert "detected dubious ownership" in _complaint()
 
 
 SSH = """
@@ -203,7 +234,7 @@ def test_outside_a_clone_a_remote_is_a_url_or_a_path(
 
 
 @pytest.mark.usefixtures("clone")
-def test_a_remote_of_another_name_is_not_there() -> None:
+def test_an_unknown_remote_is_an_error() -> None:
     assert _complaint(remote="upstream").startswith("there is no remote 'upstream' here")
 
 
@@ -215,7 +246,7 @@ def test_a_remote_is_neither_an_option_nor_a_command(clone: Path, remote: str) -
 
 
 @pytest.mark.usefixtures("clone")
-def test_a_password_in_a_url_is_not_repeated() -> None:
+def test_a_password_in_a_url_is_not_shown() -> None:
     line = _complaint(remote="http://user:secret@127.0.0.1:9/registry.git")
     assert "secret" not in line
 

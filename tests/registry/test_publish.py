@@ -12,6 +12,7 @@ from mnistnet.bundle.manifest import BESIDE
 from mnistnet.errors import BundleError, RegistryError
 from mnistnet.registry.publish import publish
 from mnistnet.registry.read import history, pull
+from mnistnet.registry.release import Accuracy, ReleasedBundle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,7 @@ def test_a_bundle_that_the_gate_refuses_is_not_published(three: Path, ada: Path)
     assert refs(three) == before
 
 
-def test_a_dry_run_says_what_would_happen_and_changes_nothing(registry: Path, ada: Path) -> None:
+def test_a_dry_run_changes_nothing(registry: Path, ada: Path) -> None:
     done = publish(ada, gate=RecordingGate(), dry_run=True)
     assert (done.outcome, done.version) == ("possible", 1)
     assert refs(registry) == {}
@@ -54,14 +55,14 @@ def test_publishing_the_champions_own_bytes_changes_nothing(three: Path, cleo: P
     assert refs(three) == before
 
 
-def test_a_damaged_bundle_is_refused_before_the_remote_is_asked(registry: Path, ada: Path) -> None:
+def test_a_damaged_bundle_is_refused(registry: Path, ada: Path) -> None:
     (ada / "digit.onnx").write_bytes(b"no graph")
-    registry.rename(registry.with_name("gone"))
+    registry.rename(registry.with_name("gone"))  # it is not even asked
     with pytest.raises(BundleError, match=r"digit\.onnx"):
         publish(ada, gate=RecordingGate())
 
 
-def test_what_lies_beside_a_bundle_is_published_and_pulled_with_it(
+def test_files_next_to_a_bundle_are_published_and_pulled_with_it(
     registry: Path, ada: Path, tmp_path: Path
 ) -> None:
     for name in BESIDE:
@@ -78,9 +79,7 @@ def test_what_lies_beside_a_bundle_is_published_and_pulled_with_it(
     assert publish(ada, gate=RecordingGate()).outcome == "unchanged"
 
 
-def test_a_release_is_no_larger_than_a_megabyte_with_all_that_lies_beside_it(
-    registry: Path, ada: Path
-) -> None:
+def test_a_release_of_more_than_a_megabyte_is_refused(registry: Path, ada: Path) -> None:
     room = 1_000_000 - sum(file.stat().st_size for file in ada.iterdir())
     (ada / "report.html").write_bytes(b" " * (room - 10))
     publish(ada, gate=RecordingGate(), dry_run=True)
@@ -90,7 +89,9 @@ def test_a_release_is_no_larger_than_a_megabyte_with_all_that_lies_beside_it(
     assert refs(registry) == {}
 
 
-def test_a_commit_says_what_it_replaced_and_how_it_was_judged(three: Path, bob: Path) -> None:
+def test_a_commit_records_the_replaced_release_and_the_gates_verdict(
+    three: Path, bob: Path
+) -> None:
     first, second, _ = git(three, "rev-list", "--reverse", "models").split()
     message = git(three, "log", "-1", "--format=%B", second)
     assert message.splitlines()[:3] == [
@@ -108,7 +109,77 @@ def test_a_commit_says_what_it_replaced_and_how_it_was_judged(three: Path, bob: 
     assert f"Bundle-SHA256: {sha256_of(bob)}" in trailers
 
 
-def test_a_manifest_cannot_smuggle_a_line_into_the_commit(registry: Path, ada: Path) -> None:
+OLD_MESSAGE = """model v3: back to v1
+
+rollback to v1
+
+Version: v3
+Replaces: v2 {head}
+Rollback-To: v1
+Verdict: rollback to v1
+Accuracy: 9947 of 10000 test images
+Source-Commit: 876429e21c0b1fb2f7f8a9e4e5b4a3c2d1e0f9a8 with changes
+Bundle-SHA256: {ones}
+Model-SHA256: {twos}
+Withdraws: v2 {threes}
+Withdraws: v2 {fours}
+"""
+
+
+def _commit(registry: Path, message: str) -> str:
+    tree, head = (git(registry, "rev-parse", f"models{what}") for what in ("^{tree}", ""))
+    commit = git(registry, "commit-tree", tree, "-p", head, given=message)
+    git(registry, "update-ref", "refs/heads/models", commit)
+    return commit
+
+
+def test_a_release_is_read_as_earlier_versions_of_the_program_wrote_it(registry: Path) -> None:
+    publish(make_bundle(registry.parent, "ada"), gate=RecordingGate())
+    publish(make_bundle(registry.parent, "bob"), gate=RecordingGate())
+    head = git(registry, "rev-parse", "models")
+    digests = {name: str(i) * 64 for i, name in enumerate(("ones", "twos", "threes", "fours"), 1)}
+    commit = _commit(registry, OLD_MESSAGE.format(head=head, **digests))
+    release = history().champion
+    assert release is not None
+    assert (release.version, release.commit, release.author) == (3, commit, "Owner")
+    assert (release.replaces, release.rollback_to) == ((2, head), 1)
+    assert release.verdict == "rollback to v1"
+    source = "876429e21c0b1fb2f7f8a9e4e5b4a3c2d1e0f9a8 with changes"
+    accuracy = Accuracy(9947, 10_000, "test")
+    assert release.bundle == ReleasedBundle("1" * 64, "2" * 64, accuracy, source)
+    assert release.withdraws == ((2, "3" * 64), (2, "4" * 64))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Version: v3", "Version: v03"),
+        ("Version: v3", "Version: v3\nVersion: v4"),
+        ("Version: v3\n", ""),
+        ("Replaces: v2 {head}\n", ""),
+        ("Replaces: v2 {head}", "Replaces: v2 " + "0" * 40),
+        ("Verdict: rollback to v1", "Verdict: " + "x" * 201),
+        ("Bundle-SHA256: {ones}", "Bundle-SHA256: {ones}0"),
+        ("Withdraws: v2 {fours}", "Withdraws: everything"),
+        ("Withdraws: v2 {fours}", "Signed-off-by: \x1b[31mEve"),
+    ],
+)
+def test_a_commit_with_a_malformed_line_is_no_release(
+    three: Path, ada: Path, old: str, new: str
+) -> None:
+    git(three, "update-ref", "refs/heads/models", "refs/heads/models~1")
+    git(three, "tag", "--delete", "model/v3")
+    digests = {name: str(i) * 64 for i, name in enumerate(("ones", "twos", "threes", "fours"), 1)}
+    message = OLD_MESSAGE.replace(old, new)
+    _commit(three, message.format(head=git(three, "rev-parse", "models"), **digests))
+    before = refs(three)
+    with pytest.raises(RegistryError, match="is no release") as caught:
+        publish(ada, gate=RecordingGate())
+    assert str(caught.value).isprintable()
+    assert refs(three) == before
+
+
+def test_a_manifest_cannot_add_a_line_to_the_commit(registry: Path, ada: Path) -> None:
     seal(
         ada,
         source={"commit": "abc\nVersion: v9", "dirty": False},
@@ -123,7 +194,7 @@ def test_a_manifest_cannot_smuggle_a_line_into_the_commit(registry: Path, ada: P
     assert (champion.bundle.source, champion.bundle.accuracy) == (None, None)
 
 
-def test_the_clone_is_left_as_it_is_dirty_detached_or_shallow(
+def test_no_file_of_a_dirty_detached_shallow_clone_is_touched(
     registry: Path, clone: Path, ada: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for i in range(2):
@@ -151,7 +222,7 @@ def _everything_in(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_no_clone_is_needed_where_the_remote_is_named_by_its_path(
+def test_no_clone_is_needed_for_a_remote_given_by_its_path(
     registry: Path, ada: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -160,7 +231,7 @@ def test_no_clone_is_needed_where_the_remote_is_named_by_its_path(
 
 
 @pytest.mark.slow
-def test_a_remotes_path_counts_from_the_clone_wherever_in_it_the_command_is_run(
+def test_a_remotes_path_is_relative_to_the_top_of_the_clone(
     registry: Path, clone: Path, ada: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     git(clone, "remote", "set-url", "origin", "../served/registry.git")
@@ -171,7 +242,7 @@ def test_a_remotes_path_counts_from_the_clone_wherever_in_it_the_command_is_run(
 
 
 @pytest.mark.slow
-def test_it_works_inside_a_hook_where_git_points_everything_to_another_repository(
+def test_it_works_inside_a_hook_whose_variables_name_another_repository(
     registry: Path, clone: Path, ada: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = _everything_in(clone)
@@ -186,7 +257,7 @@ def test_it_works_inside_a_hook_where_git_points_everything_to_another_repositor
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="the hook is a shell script")
-def test_hooks_and_signing_of_the_users_own_are_not_asked(
+def test_the_users_hooks_and_tag_signing_are_not_run(
     registry: Path, clone: Path, ada: Path, git_config: Path, tmp_path: Path
 ) -> None:
     hooks = tmp_path / "hooks"
@@ -201,7 +272,7 @@ def test_hooks_and_signing_of_the_users_own_are_not_asked(
     assert published(registry) == ["ada"]
 
 
-def test_a_number_that_was_given_once_is_not_given_again(three: Path, tmp_path: Path) -> None:
+def test_a_version_is_given_once(three: Path, tmp_path: Path) -> None:
     git(three, "update-ref", "refs/heads/models", "refs/heads/models~2")  # somebody took it back
     git(three, "update-ref", "refs/tags/model/latest", "refs/heads/models")
     gate = RecordingGate()
@@ -209,16 +280,7 @@ def test_a_number_that_was_given_once_is_not_given_again(three: Path, tmp_path: 
     assert gate.champions == ["ada"]
 
 
-def test_a_branch_that_is_no_registry_is_left_alone(registry: Path, clone: Path, ada: Path) -> None:
-    git(clone, "commit", "--quiet", "--allow-empty", "-m", "Version: v1")
-    git(clone, "push", "--quiet", "origin", "main:models")
-    before = refs(registry)
-    with pytest.raises(RegistryError, match="is no release"):
-        publish(ada, gate=RecordingGate())
-    assert refs(registry) == before
-
-
-def test_an_answer_that_got_lost_is_no_second_release(
+def test_a_lost_answer_makes_no_second_release(
     three: Path, server: GitServer, tmp_path: Path
 ) -> None:
     server.loses_answers = 1
@@ -230,7 +292,7 @@ def test_an_answer_that_got_lost_is_no_second_release(
     assert published(three) == ["ada", "bob", "cleo", "dora"]
 
 
-def test_the_bundles_are_not_fetched_for_the_history_where_the_remote_can_leave_them_out(
+def test_the_history_is_read_without_fetching_bundles(
     three: Path, server: GitServer, tmp_path: Path
 ) -> None:
     git(three, "config", "uploadpack.allowFilter", "true")

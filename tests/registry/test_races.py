@@ -1,4 +1,4 @@
-"""Several publishers at once, and publishers that are killed: real processes, a real server."""
+"""Races of publishers, and publishers that are killed: real processes, a real server."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def _start(*words: str | Path, **environment: str) -> subprocess.Popen[str]:
 
 
 def _race(registry: Path, url: str, folder: Path, names: list[str]) -> list[str]:
-    """Publish bundles at once, all gated beside the same champion at first.
+    """Publish bundles at once, at first all against the same champion.
 
     Returns:
-        What each publisher says.
+        What each publisher prints.
     """
     meeting = folder / "meeting"
     meeting.mkdir()
@@ -66,7 +66,7 @@ def _race(registry: Path, url: str, folder: Path, names: list[str]) -> list[str]
 
 
 @pytest.mark.slow
-def test_of_four_publishers_at_once_each_gets_a_version_and_replaces_what_it_was_judged_beside(
+def test_four_publishers_at_once_get_four_versions_each_compared_with_the_one_before(
     registry: Path, server: GitServer, tmp_path: Path
 ) -> None:
     names = ["ada", "bob", "cleo", "dora"]
@@ -76,7 +76,7 @@ def test_of_four_publishers_at_once_each_gets_a_version_and_replaces_what_it_was
 
 
 @pytest.mark.slow
-def test_of_two_first_publishers_one_is_judged_again_beside_the_other(
+def test_of_two_first_publishers_one_is_compared_with_the_other(
     registry: Path, tmp_path: Path
 ) -> None:
     said = _race(registry, str(registry), tmp_path, ["ada", "bob"])
@@ -84,11 +84,11 @@ def test_of_two_first_publishers_one_is_judged_again_beside_the_other(
 
 
 @pytest.mark.usefixtures("clone")
-def test_the_loser_of_a_race_may_be_refused_beside_the_new_champion(
+def test_the_loser_of_a_race_may_be_refused_against_the_new_champion(
     registry: Path, ada: Path, bob: Path
 ) -> None:
     class OvertakenGate(RecordingGate):
-        """While it judges for the first time, somebody else publishes."""
+        """While it decides for the first time, somebody else publishes."""
 
         def __call__(self, candidate: Path, champion: Path | None, *, best: Path | None) -> Verdict:
             if champion is None:
@@ -104,7 +104,7 @@ def test_the_loser_of_a_race_may_be_refused_beside_the_new_champion(
 
 
 @pytest.mark.usefixtures("clone")
-def test_a_rollback_that_somebody_overtakes_stops_and_says_so(three: Path, tmp_path: Path) -> None:
+def test_an_overtaken_rollback_is_an_error(three: Path, tmp_path: Path) -> None:
     dora = make_bundle(tmp_path, "dora")
 
     def overtaken(line: str) -> None:
@@ -170,7 +170,7 @@ def test_a_publisher_killed_at_the_push_has_published_or_has_not(
 def test_a_publisher_killed_while_the_remote_is_at_work_leaves_all_or_nothing(
     three: Path, tmp_path: Path, hook: str
 ) -> None:
-    """The remote kills the publisher itself, in the midst of the push; the push goes on, or not."""
+    """The remote kills the publisher itself, during the push, which goes on or not."""
     dora, pid = make_bundle(tmp_path, "dora"), tmp_path / "pid"
     script = three / "hooks" / hook
     script.parent.mkdir(exist_ok=True)
@@ -189,9 +189,9 @@ def test_a_publisher_killed_while_the_remote_is_at_work_leaves_all_or_nothing(
 
 
 @pytest.mark.usefixtures("clone")
-def test_a_branch_that_is_taken_back_meanwhile_is_a_race_too(three: Path, tmp_path: Path) -> None:
+def test_a_branch_that_is_reset_meanwhile_is_a_race_too(three: Path, tmp_path: Path) -> None:
     class UndoneGate(RecordingGate):
-        """While it judges for the first time, somebody takes the champion back."""
+        """While it decides for the first time, somebody resets the branch."""
 
         def __call__(self, candidate: Path, champion: Path | None, *, best: Path | None) -> Verdict:
             if not self.champions:

@@ -33,13 +33,13 @@ def test_rolling_back_to_what_is_champion_changes_nothing(three: Path) -> None:
     assert refs(three) == before
 
 
-def test_a_dry_rollback_changes_nothing(three: Path) -> None:
+def test_a_dry_run_of_a_rollback_changes_nothing(three: Path) -> None:
     before = refs(three)
     assert rollback(1, dry_run=True).outcome == "possible"
     assert refs(three) == before
 
 
-def test_what_a_rollback_withdrew_is_not_published_again_unless_it_is_asked_for(
+def test_a_withdrawn_bundle_is_published_again_only_with_reinstate(
     three: Path, bob: Path, cleo: Path
 ) -> None:
     rollback(1)
@@ -63,7 +63,7 @@ def test_a_withdrawn_model_with_another_card_is_still_withdrawn(three: Path, bob
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("three")
-def test_a_withdrawn_bundle_is_no_more_the_best(tmp_path: Path) -> None:
+def test_a_withdrawn_bundle_is_not_the_best(tmp_path: Path) -> None:
     rollback(1)
     gate = RecordingGate()
     publish(make_bundle(tmp_path, "dora", correct=9800), gate=gate)
@@ -71,7 +71,7 @@ def test_a_withdrawn_bundle_is_no_more_the_best(tmp_path: Path) -> None:
     assert gate.bests == [None, "ada"]  # bob read more
 
 
-def test_history_tells_what_was_champion_and_what_was_withdrawn(three: Path) -> None:
+def test_the_history_has_the_champion_and_what_was_withdrawn(three: Path) -> None:
     rollback(2)
     state = history()
     assert [str(release) for release in state.releases] == ["v1", "v2", "v3", "v4"]
@@ -86,9 +86,7 @@ def test_history_tells_what_was_champion_and_what_was_withdrawn(three: Path) -> 
 
 
 @pytest.mark.usefixtures("three")
-def test_pull_gives_the_champion_or_the_version_that_is_asked_for(
-    bob: Path, tmp_path: Path
-) -> None:
+def test_pull_writes_the_champion_or_a_version(bob: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert str(pull(None, out)) == "v3"
     assert str(pull(2, out)) == "v2"  # in the place of v3
@@ -101,7 +99,7 @@ def test_pull_gives_the_champion_or_the_version_that_is_asked_for(
 
 
 @pytest.mark.usefixtures("three")
-def test_pull_keeps_its_hands_off_a_folder_that_holds_something_else(tmp_path: Path) -> None:
+def test_pull_does_not_replace_a_folder_with_other_files(tmp_path: Path) -> None:
     folder = tmp_path / "precious"
     folder.mkdir()
     (folder / "thesis.txt").write_text("years of work", encoding="utf-8")
@@ -110,7 +108,7 @@ def test_pull_keeps_its_hands_off_a_folder_that_holds_something_else(tmp_path: P
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
 
 
-def test_there_is_nothing_to_pull_or_to_roll_back_to_before_the_first_release(
+def test_pull_and_rollback_before_the_first_release_are_errors(
     registry: Path, tmp_path: Path
 ) -> None:
     assert history().releases == ()
@@ -147,7 +145,7 @@ def _replant(registry: Path, *, add: str = "", drop: str = "") -> None:
         ("SHA-256", "digit.onnx", "100644 blob {other}\tdigit.onnx"),
     ],
 )
-def test_a_release_that_is_not_exactly_one_bundle_is_not_written_out(
+def test_a_release_that_is_not_exactly_one_bundle_is_not_pulled(
     three: Path, tmp_path: Path, problem: str, drop: str, add: str
 ) -> None:
     size = int(git(three, "cat-file", "-s", "models:digit.onnx"))
@@ -164,13 +162,13 @@ def test_a_release_that_is_not_exactly_one_bundle_is_not_written_out(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_tag_that_somebody_moved_is_found(three: Path) -> None:
+def test_a_moved_tag_is_an_error(three: Path) -> None:
     git(three, "tag", "--force", "model/v1", "model/v2^{commit}")
     with pytest.raises(RegistryError, match="tag model/v1 is not at"):
         history()
 
 
-def test_a_tag_that_somebody_deleted_is_not_missed(three: Path, tmp_path: Path) -> None:
+def test_a_deleted_tag_is_not_needed(three: Path, tmp_path: Path) -> None:
     git(three, "tag", "--delete", "model/v2")
     assert str(pull(2, tmp_path / "out")) == "v2"
 
