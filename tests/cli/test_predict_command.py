@@ -1,4 +1,4 @@
-"""`mnistnet predict` as a user meets it: real processes, their lines and exit codes."""
+"""`mnistnet predict`: its lines, its JSON and its exit codes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
@@ -16,92 +18,102 @@ from drawing import Scene, draw_picture
 from PIL import Image
 
 from mnistnet import Predictor
+from mnistnet.cli import main
+from mnistnet.inference.predictor import DEFAULT_BUNDLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LINE = r"\d  \d{2,3}\.\d%(  not sure)?( \(or \d, \d\d\.\d%\))?"
 MAY_BE_IMPORTED = {"mnistnet", "click", "numpy", "onnxruntime", "PIL"}
 
 
-def _predict(
-    *arguments: str | Path, cwd: Path, given: bytes = b""
-) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "mnistnet", "predict", *map(str, arguments)],
-        cwd=cwd,
-        input=given,
-        capture_output=True,
-        check=False,
-        env=os.environ | {"PYTHONUTF8": "1"},
-    )
-    out, err = done.stdout.decode(), done.stderr.decode()
-    assert "Traceback" not in err
-    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def predict(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """Calls the command in this process, in the folder of pictures unless another is named."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # the command would set it for good
+
+    def predict(*arguments: object, cwd: Path = folder, stdin: bytes = b"") -> Done:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as end:
+            main(["predict", *map(str, arguments)])
+        return Done(end.value.code, *capsys.readouterr())
+
+    return predict
 
 
 def _digit(digit: int) -> Image.Image:
     return Image.fromarray(draw_picture(digit, Scene(), np.random.default_rng(1)))
 
 
-def _doubtful() -> bytes:
-    """A 3 that is fading into an 8: one of the blends in which the second guess is close."""
-    three, eight = (np.asarray(_digit(digit), float) for digit in (3, 8))
-    predictor = Predictor()
-    for share in np.linspace(0, 1, 101):
-        blend = (share * eight + (1 - share) * three).astype(np.uint8)
-        if predictor.predict(blend).second_guess()[1] > 0.15:
-            file = io.BytesIO()
-            Image.fromarray(blend).save(file, "PNG")
-            return file.getvalue()
-    raise AssertionError("no blend is doubtful")
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures at two depths, one of them damaged, one blank, and a file that is none."""
+    """Pictures at two depths, one of them damaged, one blank, and files that are none."""
     folder = tmp_path_factory.mktemp("pictures")
     (folder / "b" / "deep").mkdir(parents=True)
     (folder / "a").mkdir()
-    (folder / "c").mkdir()
-    _digit(1).save(folder / "c" / "last.bmp")
+    (folder / ".thumbnails").mkdir()
     _digit(1).save(folder / "one.PNG")
     _digit(4).save(folder / "four.jpg")
     _digit(2).save(folder / "b" / "deep" / "two.webp")
     (folder / "a" / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     Image.new("L", (90, 90), 255).save(folder / "b" / "blank.gif")
     (folder / "a" / "notes.txt").write_text("no picture")
+    (folder / "._one.PNG").write_bytes(b"left by macOS")
+    (folder / ".thumbnails" / "one.png").write_bytes(b"no picture")
     return folder
 
 
-def test_a_picture_gives_a_line_with_its_file_its_digit_and_how_sure(folder: Path) -> None:
-    done = _predict("one.PNG", "four.jpg", cwd=folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    one, four = done.stdout.splitlines()
+def test_each_picture_is_a_line_with_its_file_its_digit_and_its_confidence(predict) -> None:
+    done = predict("one.PNG", "four.jpg", "b/blank.gif")
+    one, four, blank = done.out.splitlines()
     assert re.fullmatch(r"one\.PNG: " + LINE, one)
     assert one.startswith("one.PNG: 1  ")
     assert four.startswith("four.jpg: 4  ")
+    assert blank == "b/blank.gif: no digit (there is no ink in the picture)"
+    assert (done.code, done.err) == (0, "")
 
 
-def test_a_close_second_guess_is_named(tmp_path: Path) -> None:
-    (tmp_path / "it.png").write_bytes(_doubtful())
-    line = _predict("it.png", cwd=tmp_path).stdout
+def test_a_close_second_guess_is_named(predict, tmp_path: Path) -> None:
+    three, eight = (np.asarray(_digit(digit), float) for digit in (3, 8))
+    blends = (
+        Image.fromarray((w * eight + (1 - w) * three).astype(np.uint8))
+        for w in np.linspace(0, 1, 101)
+    )
+    predictor = Predictor()
+    doubtful = next(b for b in blends if predictor.predict(b).second_guess()[1] > 0.15)
+    doubtful.save(tmp_path / "it.png")
+    line = predict("it.png", cwd=tmp_path).out
     assert re.fullmatch(r"it\.png: \d  \d\d\.\d%(  not sure)? \(or \d, \d\d\.\d%\)\n", line)
 
 
-def test_a_folder_is_read_in_order_and_one_bad_file_stops_nothing(folder: Path) -> None:
-    done = _predict(".", cwd=folder)
-    names = [line.split(":")[0] for line in done.stdout.splitlines()]
-    blank = str(Path("b", "blank.gif"))
-    below = [blank, str(Path("b", "deep", "two.webp")), str(Path("c", "last.bmp"))]
-    assert names == ["four.jpg", "one.PNG", *below]
-    assert f"{blank}: no digit (there is no ink in the picture)" in done.stdout.splitlines()
-    damaged = str(Path("a", "damaged.png"))
-    assert done.stderr.startswith(f"mnistnet: {damaged}: is damaged")
-    assert done.stderr.count("\n") == 1
-    assert done.returncode == 1
+def test_a_folder_is_read_in_order_without_hidden_files_and_one_bad_file_stops_nothing(
+    predict,
+) -> None:
+    done = predict(".")
+    names = [line.split(":")[0] for line in done.out.splitlines()]
+    assert names == [
+        "four.jpg",
+        "one.PNG",
+        *map(str, (Path("b/blank.gif"), Path("b/deep/two.webp"))),
+    ]
+    assert done.err.startswith(f"mnistnet: {Path('a/damaged.png')}: is damaged")
+    assert done.err.count("\n") == 1
+    assert done.code == 1
 
 
-def test_json_prints_one_object_a_picture(folder: Path) -> None:
-    done = _predict("--json", "one.PNG", "a/damaged.png", "b/blank.gif", "none.png", cwd=folder)
-    one, damaged, blank, none = map(json.loads, done.stdout.splitlines())
+def test_json_is_one_object_a_picture(predict) -> None:
+    done = predict("--json", "one.PNG", "a/damaged.png", "b/blank.gif", "none.png")
+    one, damaged, blank, none = map(json.loads, done.out.splitlines())
     assert set(one) == {"path", "digit", "confidence", "sure", "probabilities"}
     assert (one["path"], one["digit"]) == ("one.PNG", 1)
     assert one["confidence"] == max(one["probabilities"]) == one["probabilities"][1]
@@ -111,28 +123,39 @@ def test_json_prints_one_object_a_picture(folder: Path) -> None:
     assert damaged["path"] == "a/damaged.png"
     assert none["error"] == "none.png: there is no such file"
     assert set(blank) == {"path", "digit", "confidence", "sure", "probabilities", "reason"}
-    assert blank["digit"] is None
+    assert (blank["digit"], blank["sure"]) == (None, False)
     assert blank["reason"] == "there is no ink in the picture"
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.code, done.err) == (1, "")
 
 
-def test_a_dash_is_standard_input(folder: Path) -> None:
-    done = _predict("-", cwd=folder, given=(folder / "four.jpg").read_bytes())
-    assert done.returncode == 0
-    assert done.stdout.startswith("-: 4  ")
-    empty = _predict("-", "one.PNG", cwd=folder)
-    assert (empty.returncode, empty.stderr) == (1, "mnistnet: standard input: is empty\n")
-    assert empty.stdout.startswith("one.PNG: 1  ")
+def test_a_dash_is_standard_input(predict, folder: Path) -> None:
+    done = predict("-", stdin=(folder / "four.jpg").read_bytes())
+    assert done.code == 0
+    assert done.out.startswith("-: 4  ")
+    empty = predict("-", "one.PNG")
+    assert (empty.code, empty.err) == (1, "mnistnet: standard input: is empty\n")
+    assert empty.out.startswith("one.PNG: 1  ")
 
 
-def test_show_draws_what_the_network_was_shown(folder: Path) -> None:
-    lines = _predict("--show", "one.PNG", cwd=folder).stdout.splitlines()
+def test_show_draws_what_the_network_was_shown(predict) -> None:
+    lines = predict("--show", "one.PNG").out.splitlines()
     assert len(lines) == 1 + 14
     assert any("█" in line for line in lines[5:10])
     assert not any("█" in line for line in lines[1:2])
-    apart = _predict("--show", "--json", "one.PNG", cwd=folder)
-    assert json.loads(apart.stdout)["digit"] == 1  # the drawing is elsewhere
-    assert len(apart.stderr.splitlines()) == 14
+    done = predict("--show", "--json", "one.PNG")
+    assert json.loads(done.out)["digit"] == 1
+    assert len(done.err.splitlines()) == 14  # not among the JSON
+
+
+def test_below_the_threshold_it_is_not_sure(predict, tmp_path: Path) -> None:
+    assert "not sure" in predict("--threshold", "1", "four.jpg").out
+    assert json.loads(predict("--threshold", "1", "--json", "four.jpg").out)["sure"] is False
+    shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle")
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_bytes())
+    (tmp_path / "bundle" / "manifest.json").write_text(json.dumps(manifest | {"threshold": 1}))
+    with_bundle = ("--bundle", tmp_path / "bundle", "four.jpg")
+    assert "not sure" in predict(*with_bundle).out
+    assert "not sure" not in predict("--threshold", "0.3", *with_bundle).out
 
 
 @pytest.mark.parametrize(
@@ -141,62 +164,65 @@ def test_show_draws_what_the_network_was_shown(folder: Path) -> None:
         ([], "Missing argument"),
         (["--fast", "one.PNG"], "No such option"),
         (["--bundle", "nowhere", "one.PNG"], "mnistnet: nowhere: is not a bundle"),
+        (
+            ["--threshold", "1.5", "one.PNG"],
+            "mnistnet: the threshold is 1.5; it lies between 0 and",
+        ),
     ],
 )
-def test_wrong_words_exit_with_2(folder: Path, arguments: list[str], message: str) -> None:
-    done = _predict(*arguments, cwd=folder)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr
+def test_wrong_options_exit_with_2(predict, arguments: list[str], message: str) -> None:
+    done = predict(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
 
 
-def test_a_folder_without_pictures_is_reported(tmp_path: Path) -> None:
+def test_a_folder_without_pictures_is_reported(predict, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    done = _predict("empty", cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.startswith("mnistnet: empty: holds no pictures")
+    done = predict("empty", cwd=tmp_path)
+    assert done.code == 1
+    assert done.err.startswith("mnistnet: empty: holds no pictures")
 
 
-def test_a_folder_that_cannot_be_read_is_reported(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "in" / "closed").mkdir(parents=True)
-    (tmp_path / "in" / "one.png").write_bytes((folder / "one.PNG").read_bytes())
-    (tmp_path / "in" / "closed").chmod(0)
+def test_a_folder_that_cannot_be_read_is_reported(predict, tmp_path: Path) -> None:
+    closed = tmp_path / "in" / "closed"
+    closed.mkdir(parents=True)
+    _digit(1).save(tmp_path / "in" / "one.png")
+    closed.chmod(0)
     try:
-        if os.access(tmp_path / "in" / "closed", os.R_OK):
+        if os.access(closed, os.R_OK):
             pytest.skip("this user may read every folder")
-        done = _predict("in", cwd=tmp_path)
+        done = predict("in", cwd=tmp_path)
     finally:
-        (tmp_path / "in" / "closed").chmod(0o700)
-    assert "closed: is a folder that cannot be read" in done.stderr
-    assert ": 1  " in done.stdout
-    assert done.returncode == 1
+        closed.chmod(0o700)
+    assert "closed: is a folder that cannot be read" in done.err
+    assert ": 1  " in done.out
+    assert done.code == 1
 
 
-def test_links_in_a_circle_end(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "one.png").write_bytes((folder / "one.PNG").read_bytes())
+def test_links_in_a_circle_end(predict, tmp_path: Path) -> None:
+    _digit(1).save(tmp_path / "one.png")
     try:
         (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)
         (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
     except OSError:
         pytest.skip("this user may not make links")
-    done = _predict(".", cwd=tmp_path)
-    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["one.png"]
-    assert done.stderr.startswith("mnistnet: loop.png: ")
-    assert done.returncode == 1
+    done = predict(".", cwd=tmp_path)
+    assert [line.split(":")[0] for line in done.out.splitlines()] == ["one.png"]
+    assert done.err.startswith("mnistnet: loop.png: ")
+    assert done.code == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows allows no such names")
-def test_a_files_name_cannot_break_the_line_or_steer_the_terminal(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_files_name_cannot_break_the_line_or_steer_the_terminal(predict, tmp_path: Path) -> None:
     name = "a\nb\x1b[31m.png"
-    (tmp_path / name).write_bytes((folder / "one.PNG").read_bytes())
-    done = _predict(name, "none\n.png", cwd=tmp_path)
-    assert done.stdout.startswith("a?b?[31m.png: 1  ")
-    assert done.stderr == "mnistnet: none?.png: there is no such file\n"
-    assert json.loads(_predict("--json", name, cwd=tmp_path).stdout)["path"] == name
+    _digit(1).save(tmp_path / name)
+    done = predict(name, "none\n.png", cwd=tmp_path)
+    assert done.out.startswith("a?b?[31m.png: 1  ")
+    assert done.err == "mnistnet: none?.png: there is no such file\n"
+    assert json.loads(predict("--json", name, cwd=tmp_path).out)["path"] == name
 
 
-def test_a_warning_of_the_decoder_is_not_shown(tmp_path: Path) -> None:
+def test_a_warning_of_the_decoder_is_not_shown(predict, tmp_path: Path) -> None:
     file = io.BytesIO()
     _digit(1).save(file, "TIFF", description="x" * 100)
     content = file.getvalue().replace(b"\x0e\x01\x02\x00\x65", b"\x0e\x01\x02\x00\xff")
@@ -204,8 +230,8 @@ def test_a_warning_of_the_decoder_is_not_shown(tmp_path: Path) -> None:
     (tmp_path / "odd.tif").write_bytes(content)  # a tag that is longer than the file
     with pytest.warns(UserWarning, match="larger than file"):
         Image.open(io.BytesIO(content))
-    done = _predict("odd.tif", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = predict("odd.tif", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
 
 
 def test_it_imports_nothing_that_it_does_not_use(folder: Path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 from drawing import Scene, draw_picture
+from picture_files import KINDS, encoded
 from PIL import Image
 
 from mnistnet import Predictor
@@ -24,15 +23,7 @@ def four() -> Image.Image:
     return Image.fromarray(draw_picture(4, scene, np.random.default_rng(1)))
 
 
-def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
-    """Give the bytes of a file that holds a picture."""
-    file = io.BytesIO()
-    picture.save(file, kind, **options)
-    return file.getvalue()
-
-
 @pytest.fixture(scope="session")
 def files(four: Image.Image) -> dict[str, bytes]:
     """The 4 in every format: its name → the file's bytes."""
-    kinds = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
-    return {kind: encoded(four, kind) for kind in kinds}
+    return {kind: encoded(four, kind) for kind in KINDS}

@@ -24,7 +24,7 @@ from mnistnet.evaluation.measures import (
 )
 from mnistnet.evaluation.subject import open_subject
 from mnistnet.files import replace_folder, write_bytes
-from mnistnet.inference.folders import find_labelled, is_labelled, predict_labelled
+from mnistnet.inference.folders import is_labelled, predict_labelled
 from mnistnet.report.build import (
     Predictions,
     build,
@@ -135,12 +135,10 @@ def _on_images(dataset: DataSet, subjects: Sequence[Subject], on_progress: OnPro
 
 def _on_pictures(folder: Path, subjects: Sequence[Subject], on_progress: OnProgress) -> Evaluated:
     """Predict people's own pictures, which are as cameras and programs make them."""
-    pictures = find_labelled(folder)
-    n = len(pictures.names)
     answers = predict_labelled(
-        pictures,
+        folder,
         [subject.predictor() for subject in subjects],
-        on_progress=lambda done: on_progress(Progress(f"predicting {n:,} pictures", done, n)),
+        lambda done, n: on_progress(Progress(f"predicting {n:,} pictures", done, n)),
     )
     probabilities, *others = answers.probabilities
     predictions = Predictions(

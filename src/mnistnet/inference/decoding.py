@@ -1,6 +1,6 @@
 """Any picture file → grey levels, uint8 (H, W), within bounds of size, memory and time.
 
-    grey = decode(read_file(Path("digit.jpg")), "digit.jpg")
+    grey = to_grey("digit.jpg")           # or bytes, a PIL image, an array
 
 Whatever the bytes are, the result is an array, or a PictureError of one line.
 """
@@ -10,19 +10,23 @@ from __future__ import annotations
 import io
 import math
 import re
+from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mnistnet.errors import PictureError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
+
+    Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.generic]
 
 FORMATS = {  # how a file starts → its format, and Pillow's module for it
     rb"\x89PNG": ("PNG", "PIL.PngImagePlugin"),
@@ -44,35 +48,45 @@ MIN_SIDE = 3  # pixels
 MAX_ASPECT_RATIO = 50  # longer over shorter side
 ORIENTATION, TILE_WIDTH, TILE_LENGTH = 274, 322, 323  # tags of EXIF and TIFF
 START_OF_SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e]")
-UPRIGHT = {  # EXIF's orientation → what makes the picture upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-WHITE = {  # mode → the levels that may be white: the least that no pixel exceeds is taken
-    "I": (255.0, 1023.0, 4095.0, 16_383.0, 65_535.0),
-    "F": (1.0, 255.0, 65_535.0),
-}
+# Mode → the levels that may be white: the least that no pixel exceeds is taken.
+WHITE = {"I": (255.0, 1023.0, 4095.0, 16_383.0, 65_535.0), "F": (1.0, 255.0, 65_535.0)}
+TOO_LARGE = f"is over {MAX_PIXELS // 10**6} megapixels; make it smaller"
+DAMAGED = "is damaged, or not a picture that can be read; send PNG, JPEG, WebP, BMP, TIFF or GIF"
 
 
-def read_file(path: Path, name: str | None = None) -> bytes:
-    """Return the bytes of a file; of one over MAX_FILE_BYTES, one byte more than these.
+def to_grey(picture: Picture) -> NDArray[np.uint8]:
+    """Convert a picture of any kind to grey levels, uint8 (H, W), of at most 12 megapixels.
+
+    EXIF orientation is applied, transparency is laid on white, colour becomes grey by the luma
+    of Rec. 601, and of several frames the first is taken.
 
     Args:
-        path: the file.
-        name: what to call it in messages; by default its path.
+        picture: a path; the bytes of a PNG, JPEG, WebP, BMP, TIFF or GIF, or HEIC where
+            pillow-heif is installed; a PIL image; or an array, uint8 or bool, (H, W) of grey
+            levels or (H, W, 3 or 4) of RGB or RGBA.
 
     Raises:
-        PictureError: there is no such file, it is not a plain one, or it cannot be read.
+        PictureError: it is none of these, damaged, or of an impossible size.
     """
-    name = str(path) if name is None else name
+    if isinstance(picture, bytes):
+        return decode(picture, "the picture")
+    if isinstance(picture, Image.Image):
+        with _errors_of("the picture"):
+            return _convert(picture)
+    if isinstance(picture, np.ndarray):
+        with _errors_of("the array"):
+            return _convert(_to_image(picture))
+    return decode(read_file(Path(picture), str(picture)), str(picture))
+
+
+def read_file(path: Path, name: str) -> bytes:
+    """Return a file's bytes, at most MAX_FILE_BYTES + 1, or raise PictureError with its `name`."""
     try:
+        if path.is_dir():
+            raise PictureError(f"{name}: is a folder; give a picture in it")
         if not path.is_file():  # reading a pipe would wait for ever
-            raise PictureError(f"{name}: {_why_no_file(path)}")
+            problem = "is not a plain file" if path.exists() else "there is no such file"
+            raise PictureError(f"{name}: {problem}")
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
@@ -82,127 +96,82 @@ def read_file(path: Path, name: str | None = None) -> bytes:
 
 
 def decode(content: bytes, name: str) -> NDArray[np.uint8]:
-    """Decode a picture file.
-
-    EXIF orientation is applied, transparency is laid on white, colour becomes grey by the luma
-    of Rec. 601, and of several frames the first is taken.
-
-    Args:
-        content: of a PNG, JPEG, WebP, BMP, TIFF or GIF, or HEIC where pillow-heif is installed.
-        name: what to call it in messages.
-
-    Returns:
-        uint8 (H, W), 0 black to 255 white, of at most 12 megapixels.
-
-    Raises:
-        PictureError: it is none of these, damaged, or of an impossible size.
-    """
-    kind, module = _check_format(content, name)
-    try:
+    """Convert the bytes of a picture file, called `name` in messages, as `to_grey` does."""
+    with _errors_of(name):
+        kind, module = _check_format(content)
         decoder = import_module(module)
         if kind == "HEIF":
             decoder.register_heif_opener()
         with Image.open(io.BytesIO(content), formats=(kind,)) as picture:
-            _check_size(*picture.size, name)
-            _draft(picture)
-            return from_image(picture, name)
-    except PictureError:
-        raise
+            _check_size(*picture.size)
+            scale = math.sqrt(WORKING_PIXELS / (picture.width * picture.height))
+            if scale < 1:  # have a JPEG decoded at a half, a quarter or an eighth of its size
+                picture.draft("L", (int(picture.width * scale), int(picture.height * scale)))
+            return _convert(picture)
+
+
+@contextmanager
+def _errors_of(name: str) -> Iterator[None]:
+    """Turn whatever the block raises into a PictureError that starts with a name."""
+    try:
+        yield
+    except PictureError as error:
+        raise PictureError(f"{name}: {error}") from error
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"{name}: {TOO_LARGE}") from error
     except ModuleNotFoundError as error:
         raise PictureError(f"{name}: needs pillow-heif to be read; install it") from error
-    except Image.DecompressionBombError as error:
-        raise _too_large(name) from error
     except Exception as error:  # a hostile file makes decoders raise anything
-        raise _damaged(name) from error
+        raise PictureError(f"{name}: {DAMAGED}") from error
 
 
-def from_image(picture: Image.Image, name: str = "the picture") -> NDArray[np.uint8]:
-    """Convert a Pillow picture of any mode to grey levels, uint8 (H, W), at most 12 megapixels.
-
-    Raises:
-        PictureError: it cannot be loaded, or is of an impossible size.
-    """
-    _check_size(*picture.size, name)
-    tags = getattr(picture, "tag_v2", {})
-    if tags.get(TILE_WIDTH, 0) * tags.get(TILE_LENGTH, 0) > MAX_TILE_PIXELS:
-        raise PictureError(f"{name}: is a TIFF of too large tiles; save it again")
-    try:
-        picture.load()
-        transpose = UPRIGHT.get(picture.getexif().get(ORIENTATION, 1))  # a loaded TIFF is upright
-        grey = _grey(picture)
-    except Exception as error:  # as above
-        raise _damaged(name) from error
-    factor = math.ceil(math.sqrt(grey.width * grey.height / WORKING_PIXELS))
-    small = grey.reduce(factor) if factor > 1 else grey
-    return np.asarray(small if transpose is None else small.transpose(transpose), dtype=np.uint8)
-
-
-def from_array(array: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Convert an array to grey levels, uint8 (H, W), at most 12 megapixels.
-
-    Args:
-        array: uint8 or bool, (H, W), or (H, W, 3 or 4) in RGB or RGBA.
-
-    Raises:
-        PictureError: it is of another type or shape, or of an impossible size.
-    """
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8) * 255
-    if array.dtype != np.uint8:
-        raise PictureError(f"the array is of type {array.dtype}; give grey levels 0–255 as uint8")
-    if array.ndim != 2 and (array.ndim != 3 or array.shape[2] not in (3, 4)):
-        raise PictureError(f"the array is of shape {array.shape}; give (H, W) or (H, W, 3)")
-    _check_size(array.shape[1], array.shape[0], "the array")
-    return from_image(Image.fromarray(np.ascontiguousarray(array)), "the array")
-
-
-def _why_no_file(path: Path) -> str:
-    if path.is_dir():
-        return "is a folder; give a picture in it"
-    return "is not a plain file" if path.exists() else "there is no such file"
-
-
-def _check_format(content: bytes, name: str) -> tuple[str, str]:
+def _check_format(content: bytes) -> tuple[str, str]:
     """Find a file's format by how it starts, so that no other decoder ever sees the file."""
-    if len(content) > MAX_FILE_BYTES:
-        raise PictureError(f"{name}: is larger than {MAX_FILE_BYTES >> 20} MB; send a smaller one")
     if not content:
-        raise PictureError(f"{name}: is empty")
+        raise PictureError("is empty")
+    if len(content) > MAX_FILE_BYTES:
+        raise PictureError(f"is larger than {MAX_FILE_BYTES >> 20} MB; send a smaller one")
     for start, (kind, module) in FORMATS.items():
         if re.match(start, content, re.DOTALL):
             if kind == "JPEG" and len(START_OF_SCAN.findall(content)) > MAX_SCANS:
-                raise PictureError(f"{name}: is a JPEG of over {MAX_SCANS} scans; save it again")
+                raise PictureError(f"is a JPEG of over {MAX_SCANS} scans; save it again")
             return kind, module
     for start, what in DOCUMENTS.items():
         if re.match(rb"(\xef\xbb\xbf)?\s{0,99}(" + start + rb")", content[:256], re.IGNORECASE):
-            raise PictureError(f"{name}: is {what}, not a picture of pixels; save it as PNG")
-    raise _damaged(name)
+            raise PictureError(f"is {what}, not a picture of pixels; save it as PNG")
+    raise PictureError(DAMAGED)
 
 
-def _check_size(width: int, height: int, name: str) -> None:
+def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        raise _too_large(name)
+        raise PictureError(TOO_LARGE)
     short, long = sorted((width, height))
     if short < MIN_SIDE or long > MAX_ASPECT_RATIO * short:
-        raise PictureError(f"{name}: is {width}×{height} pixels; no digit fits that, crop it again")
+        raise PictureError(f"is {width}×{height} pixels; no digit fits that, crop it again")
 
 
-def _too_large(name: str) -> PictureError:
-    return PictureError(f"{name}: is over {MAX_PIXELS // 10**6} megapixels; make it smaller")
+def _to_image(array: NDArray[np.generic]) -> Image.Image:
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    if array.dtype != np.uint8:
+        raise PictureError(f"is of type {array.dtype}; give grey levels 0–255 as uint8")
+    if array.ndim != 2 and (array.ndim != 3 or array.shape[2] not in (3, 4)):
+        raise PictureError(f"is of shape {array.shape}; give (H, W) or (H, W, 3)")
+    _check_size(array.shape[1], array.shape[0])
+    return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _damaged(name: str) -> PictureError:
-    return PictureError(
-        f"{name}: is damaged, or not a picture that can be read;"
-        " send PNG, JPEG, WebP, BMP, TIFF or GIF"
-    )
-
-
-def _draft(picture: Image.Image) -> None:
-    """Have a large JPEG decoded at a half, a quarter or an eighth of its size."""
-    scale = math.sqrt(WORKING_PIXELS / (picture.width * picture.height))
-    if scale < 1:
-        picture.draft("L", (int(picture.width * scale), int(picture.height * scale)))
+def _convert(picture: Image.Image) -> NDArray[np.uint8]:
+    """Convert a picture of any mode to upright grey levels (H, W)."""
+    _check_size(*picture.size)
+    tags = getattr(picture, "tag_v2", {})
+    if tags.get(TILE_WIDTH, 0) * tags.get(TILE_LENGTH, 0) > MAX_TILE_PIXELS:
+        raise PictureError("is a TIFF of too large tiles; save it again")
+    picture.load()
+    grey = _grey(picture)
+    grey = grey.reduce(math.ceil(math.sqrt(grey.width * grey.height / WORKING_PIXELS)))
+    grey.getexif()[ORIENTATION] = picture.getexif().get(ORIENTATION, 1)  # 1: upright
+    return np.asarray(ImageOps.exif_transpose(grey), dtype=np.uint8)
 
 
 def _grey(picture: Image.Image) -> Image.Image:

@@ -1,10 +1,9 @@
 """Folders of pictures; labelled ones have a sub-folder for each digit, 0 to 9.
 
     paths, unreadable = find_pictures(Path("mine"))
-    pictures = find_labelled(Path("mine"))               # mine/0/…, mine/1/…, …
-    predictions = predict_labelled(pictures, [Predictor()])
+    predictions = predict_labelled(Path("mine"), [Predictor()])      # mine/0/…, mine/1/…, …
 
-Every labelled picture is accounted for: it has a prediction, or is left out with the reason.
+Every picture is accounted for: it has a prediction, or is left out with the reason.
 """
 
 from __future__ import annotations
@@ -30,45 +29,18 @@ if TYPE_CHECKING:
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif"}
 DIGITS = [str(digit) for digit in range(10)]
-NO_LABEL = "lies in no folder named 0 to 9, so it has no label"
-
-
-@dataclass(frozen=True)
-class LabelledPictures:
-    """What a folder of labelled pictures holds.
-
-    Attributes:
-        folder: the folder.
-        names: of the pictures with a label, below the folder, `/` between the parts.
-        labels: uint8 (N,), of each of them.
-        unlabelled: the names of pictures that lie in no digit's folder.
-    """
-
-    folder: Path
-    names: list[str]
-    labels: NDArray[np.uint8]
-    unlabelled: list[str]
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledPredictions:
-    """What one predictor or more made of labelled pictures.
+    """What one predictor or more made of labelled pictures, N of which could be decoded."""
 
-    Attributes:
-        names: of the N pictures that could be decoded.
-        labels: uint8 (N,).
-        seen: uint8 (N, 28, 28), what the first predictor's network was shown.
-        probabilities: float32 (N, 10) for each predictor; a row of zeros where it found no ink.
-        left_out: the name of each file that is not among the N → why.
-        sha256: over the labels, names and bytes of all files.
-    """
-
-    names: list[str]
-    labels: NDArray[np.uint8]
-    seen: NDArray[np.uint8]
-    probabilities: list[NDArray[np.float32]]
-    left_out: dict[str, str]
-    sha256: str
+    names: list[str]  # (N), below the folder, `/` between the parts
+    labels: NDArray[np.uint8]  # (N,)
+    seen: NDArray[np.uint8]  # (N, 28, 28), what the first predictor's network was shown
+    probabilities: list[NDArray[np.float32]]  # of each predictor (N, 10), zeros where it saw no ink
+    left_out: dict[str, str]  # the name of each file that is not among the N → why
+    sha256: str  # over the labels, names and bytes of all files
 
 
 def find_pictures(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -94,60 +66,37 @@ def is_labelled(folder: Path) -> bool:
     return any((folder / digit).is_dir() for digit in DIGITS)
 
 
-def find_labelled(folder: Path) -> LabelledPictures:
-    """Find the pictures below a folder, and their labels by the sub-folders that they lie in.
-
-    Raises:
-        DataError: a folder cannot be read, or there is no picture with a label.
-    """
-    pictures, unreadable = find_pictures(folder)
-    if unreadable:
-        raise DataError(f"{unreadable[0]}: is a folder that cannot be read; check who may")
-    names = [path.relative_to(folder).as_posix() for path in pictures]
-    labelled = [name for name in names if "/" in name and name.split("/")[0] in DIGITS]
-    if not labelled:
-        raise DataError(
-            f"{folder}: holds no pictures in its folders 0 to 9; names end in .png, .jpg and so on"
-        )
-    labels = np.array([int(name[0]) for name in labelled], np.uint8)
-    known = set(labelled)
-    return LabelledPictures(folder, labelled, labels, [name for name in names if name not in known])
-
-
 def predict_labelled(
-    pictures: LabelledPictures,
-    predictors: Sequence[Predictor],
-    *,
-    on_progress: Callable[[int], None] = lambda _: None,
+    folder: Path, predictors: Sequence[Predictor], on_progress: Callable[[int, int], None]
 ) -> LabelledPredictions:
-    """Decode each picture once, and predict its digit with every predictor.
+    """Decode each labelled picture below a folder once, and predict it with every predictor.
 
     Args:
-        pictures: what to predict.
+        folder: has sub-folders named after digits.
         predictors: one or more.
-        on_progress: called with the number of pictures done.
+        on_progress: called with the number of pictures done, and of all.
 
     Raises:
-        DataError: not one of the pictures can be decoded.
+        DataError: a folder cannot be read, or no picture with a label can be decoded.
     """
+    names, left_out = _find_labelled(folder)
     decoded, rows, digests = [], [], []
-    left_out = dict.fromkeys(pictures.unlabelled, NO_LABEL)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda name: _predict(pictures.folder, name, predictors), pictures.names)
-        for i, (name, (digest, result)) in enumerate(zip(pictures.names, results, strict=True)):
+        results = pool.map(lambda name: _predict(folder, name, predictors), names)
+        for name, (digest, result) in zip(names, results, strict=True):
             digests.append(f"{name} {digest}\n")
             if isinstance(result, str):
                 left_out[name] = result
             else:
-                decoded.append(i)
+                decoded.append(name)
                 rows.append(result)
-            on_progress(i + 1)
+            on_progress(len(digests), len(names))
     if not rows:
         name, reason = next(iter(left_out.items()))
-        raise DataError(f"{pictures.folder}: no picture can be read; {name}: {reason}")
+        raise DataError(f"{folder}: no picture can be read; {name}: {reason}")
     return LabelledPredictions(
-        names=[pictures.names[i] for i in decoded],
-        labels=pictures.labels[decoded],
+        names=decoded,
+        labels=np.array([int(name[0]) for name in decoded], np.uint8),
         seen=np.stack([row[0].seen for row in rows]),
         probabilities=[np.stack(list(map(as_row, column))) for column in zip(*rows, strict=True)],
         left_out=left_out,
@@ -157,9 +106,20 @@ def predict_labelled(
 
 def as_row(prediction: Prediction) -> NDArray[np.float32]:
     """Return a prediction's probabilities (10,), zeros where there is no digit."""
-    if prediction.digit is None:
-        return np.zeros(10, np.float32)
-    return prediction.probabilities
+    return prediction.probabilities * np.float32(prediction.digit is not None)
+
+
+def _find_labelled(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the names of the pictures with a label, and those without → why they are left out."""
+    pictures, unreadable = find_pictures(folder)
+    if unreadable:
+        raise DataError(f"{unreadable[0]}: is a folder that cannot be read; check who may")
+    names = [path.relative_to(folder).as_posix() for path in pictures]
+    labelled = [name for name in names if "/" in name and name.split("/")[0] in DIGITS]
+    if not labelled:
+        raise DataError(f"{folder}: holds no pictures (.png, .jpg and so on) in folders 0 to 9")
+    reason = "lies in no folder named 0 to 9, so it has no label"
+    return labelled, dict.fromkeys(sorted({*names} - {*labelled}), reason)
 
 
 def _predict(

@@ -12,12 +12,11 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from mnistnet.bundle.manifest import read_manifest
 from mnistnet.bundle.runtime import Graph
 from mnistnet.errors import PictureError, UsageError
-from mnistnet.inference.decoding import decode, from_array, from_image, read_file
+from mnistnet.inference.decoding import to_grey
 
 if TYPE_CHECKING:
     import os
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.generic]
+    from mnistnet.inference.decoding import Picture
 
 DEFAULT_BUNDLE = Path(__file__).parent.parent / "models" / "default"
 BATCH_SIZE = 128  # images; the activations of more do not fit the processor's cache
@@ -34,23 +33,14 @@ NO_INK = "there is no ink in the picture"
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the network makes of a picture.
+    """What the network makes of a picture."""
 
-    Attributes:
-        digit: the most probable one; None where there is no ink.
-        confidence: the digit's probability; 0 where there is no ink.
-        sure: there is ink, and the confidence reaches the predictor's threshold.
-        probabilities: float32 (10,).
-        seen: uint8 (28, 28), what the network was shown.
-        reason: why there is no digit; None where there is one.
-    """
-
-    digit: int | None
-    confidence: float
-    sure: bool
-    probabilities: NDArray[np.float32]
-    seen: NDArray[np.uint8]
-    reason: str | None = None
+    digit: int | None  # the most probable one; None where there is no ink
+    confidence: float  # the digit's probability; 0 where there is no ink
+    sure: bool  # there is ink, and the confidence reaches the predictor's threshold
+    probabilities: NDArray[np.float32]  # (10,)
+    seen: NDArray[np.uint8]  # (28, 28), what the network was shown
+    reason: str | None = None  # why there is no digit
 
     def second_guess(self) -> tuple[int, float]:
         """Return the second most probable digit, and its probability."""
@@ -92,14 +82,14 @@ class Predictor:
         """Predict the digit in one picture.
 
         Args:
-            picture: a path; the bytes of a file; a PIL image; or an array, uint8 (H, W) of grey
-                levels or (H, W, 3) of colour. Ink may be dark or bright.
+            picture: a path, the bytes of a file, a PIL image, or an array, as
+                `decoding.to_grey` takes them. Ink may be dark or bright.
 
         Raises:
             PictureError: it is not a picture, or of an impossible size.
             BundleError: the bundle's picture.onnx is damaged.
         """
-        probabilities, seen, ink = self._graph("picture.onnx").run(_grey(picture))
+        probabilities, seen, ink = self._graph("picture.onnx").run(to_grey(picture))
         if not ink:
             return Prediction(None, 0.0, False, probabilities, seen, NO_INK)
         digit = int(probabilities.argmax())
@@ -107,22 +97,14 @@ class Predictor:
         return Prediction(digit, confidence, confidence >= self.threshold, probabilities, seen)
 
     def predict_many(self, pictures: Iterable[Picture]) -> list[Prediction]:
-        """Predict the digits in several pictures, of any sizes.
-
-        Raises:
-            PictureError: as soon as one is not a picture, or of an impossible size.
-            BundleError: the bundle's picture.onnx is damaged.
-        """
+        """Predict the digits in several pictures, of any sizes. Raises what `predict` raises."""
         return [self.predict(picture) for picture in pictures]
 
     def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the probabilities of images that are already as MNIST's are.
+        """Return the probabilities, float32 (N, 10), of images that are already as MNIST's are.
 
         Args:
             images: uint8 (N, 28, 28), ink bright on dark.
-
-        Returns:
-            float32 (N, 10).
 
         Raises:
             PictureError: the images are of another type or shape.
@@ -142,14 +124,3 @@ class Predictor:
             if name not in self._graphs:
                 self._graphs[name] = Graph(self.bundle, name, self.manifest, threads=self.threads)
             return self._graphs[name]
-
-
-def _grey(picture: Picture) -> NDArray[np.uint8]:
-    """Convert a picture of any kind to grey levels, uint8 (H, W)."""
-    if isinstance(picture, bytes):
-        return decode(picture, "the picture")
-    if isinstance(picture, np.ndarray):
-        return from_array(picture)
-    if isinstance(picture, Image.Image):
-        return from_image(picture)
-    return decode(read_file(Path(picture)), str(picture))

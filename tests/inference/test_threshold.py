@@ -1,0 +1,129 @@
+"""Pictures that likely show no digit, or are likely misread, are not sure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from drawing import Scene, draw_picture
+
+from mnistnet import Predictor
+from mnistnet import data as datasets
+from mnistnet.bundle.export_run import export_run
+from mnistnet.bundle.threshold import CHOSEN_BEFORE, choose_threshold
+from mnistnet.errors import UsageError
+from mnistnet.metrics.negatives import draw_negatives
+from mnistnet.metrics.scores import auroc
+from mnistnet.training.recipe import recipe_named
+from mnistnet.training.train import train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnistnet.data import DataSet
+    from mnistnet.inference import Prediction
+
+CHOSEN = CHOSEN_BEFORE["release"]  # the recipe of the bundle that the package ships
+PICTURES = 30  # of each kind
+
+
+@pytest.fixture(scope="module")
+def negatives() -> dict[str, list[Prediction]]:
+    """What the shipped bundle makes of pictures that show no digit."""
+    predictor = Predictor(threshold=CHOSEN)
+    pictures = draw_negatives(PICTURES, seed=1)
+    return {kind: predictor.predict_many(drawn) for kind, drawn in pictures.items()}
+
+
+@pytest.fixture(scope="module")
+def digits() -> list[NDArray[np.uint8]]:
+    rng = np.random.default_rng(2)
+    return [draw_picture(digit, Scene(), rng) for digit in range(10) for _ in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "floor"),
+    [("letters", 0.8), ("scribbles", 0.85), ("blank paper", 1.0), ("ruled paper", 0.8)],
+)
+def test_confidence_separates_digits_from_negatives(
+    kind: str, floor: float, negatives: dict[str, list[Prediction]], mnist: DataSet
+) -> None:
+    """A network that is untrained, or always equally confident, has an AUROC of 0.5."""
+    confidences = Predictor().classify(mnist.test.images[:2000]).max(axis=1)
+    assert auroc(confidences, [p.confidence for p in negatives[kind]]) >= floor
+
+
+def test_most_negatives_are_not_sure(negatives: dict[str, list[Prediction]]) -> None:
+    assert np.mean([p.sure for predictions in negatives.values() for p in predictions]) < 0.5
+    assert not any(p.sure for p in negatives["blank paper"])
+
+
+def test_clear_digits_are_sure(digits: list[NDArray[np.uint8]], mnist: DataSet) -> None:
+    predictor = Predictor(threshold=CHOSEN)
+    assert np.mean([p.sure for p in predictor.predict_many(digits)]) > 0.9
+    assert (predictor.classify(mnist.test.images[:2000]).max(axis=1) >= CHOSEN).mean() > 0.96
+
+
+def test_the_threshold_changes_nothing_but_what_is_sure(digits: list[NDArray[np.uint8]]) -> None:
+    low, high = (Predictor(threshold=level).predict_many(digits[::6]) for level in (0, 1))
+    assert [p.digit for p in low] == [p.digit for p in high]
+    assert all(p.sure for p in low)
+    assert not any(p.sure for p in high)
+    assert not Predictor(threshold=0).predict(np.full((90, 90), 255, np.uint8)).sure  # no ink
+
+
+def test_a_confidence_that_just_reaches_the_threshold_is_sure(
+    digits: list[NDArray[np.uint8]],
+) -> None:
+    confidence = Predictor().predict(digits[0]).confidence
+    assert Predictor(threshold=confidence).predict(digits[0]).sure
+    assert not Predictor(threshold=np.nextafter(confidence, 1)).predict(digits[0]).sure
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan"), float("inf")])
+def test_a_threshold_that_is_no_probability_is_refused(threshold: float) -> None:
+    with pytest.raises(UsageError, match=f"^the threshold is {threshold}; it lies between 0 and 1"):
+        Predictor(threshold=threshold)
+
+
+def test_the_chosen_threshold_keeps_98_in_100_validation_digits_sure() -> None:
+    rng = np.random.default_rng(0)
+    confidences = rng.uniform(0.2, 1, 1000)
+    probabilities = np.full((1000, 10), ((1 - confidences) / 9)[:, None])
+    probabilities[:, 3] = confidences
+    recipe = recipe_named("release").replacing(validation=1000)
+    threshold = choose_threshold(recipe, probabilities, np.full(1000, 3, np.uint8))
+    assert (confidences >= threshold).sum() == 980
+    assert threshold == pytest.approx(np.sort(confidences)[20], abs=1e-4)
+
+
+def test_without_validation_digits_no_threshold_is_chosen() -> None:
+    probabilities, labels = np.eye(10), np.arange(10, dtype=np.uint8)
+    recipe = recipe_named("release")
+    assert choose_threshold(recipe, probabilities, labels) == CHOSEN
+    assert choose_threshold(recipe.replacing(name="my"), probabilities, labels) == 0.5
+
+
+@pytest.mark.slow
+def test_a_run_with_a_validation_split_is_exported_with_the_threshold_chosen_on_it(
+    few_digits: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_named("fast").replacing(validation=1000)
+    run = train(recipe, data=few_digits, runs=tmp_path / "runs").run
+    export_run(run.folder, tmp_path / "bundle", data=few_digits)
+    predictor = Predictor(tmp_path / "bundle")
+    held_out = datasets.load(few_digits).hold_out(1000).test.images
+    sure = (predictor.classify(held_out).max(axis=1) >= predictor.threshold).sum()
+    assert sure == pytest.approx(980, abs=2)  # the graph rounds otherwise than the network
+
+
+def test_the_same_seed_draws_the_same_negatives() -> None:
+    first, same, other = (draw_negatives(3, seed) for seed in (0, 0, 1))
+    assert list(first) == ["letters", "scribbles", "blank paper", "ruled paper"]
+    for kind, pictures in first.items():
+        assert all(map(np.array_equal, pictures, same[kind]))
+        assert not any(map(np.array_equal, pictures, other[kind]))
+        assert all(p.dtype == np.uint8 and p.ndim == 2 for p in pictures)
