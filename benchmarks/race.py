@@ -1,11 +1,11 @@
-"""Ours against the conventional way, as whole processes in turn.
+"""Compare our training with a conventional script, as alternating processes.
 
     python benchmarks/race.py [--pairs 3]           # or: make race
 
-Runs `benchmarks/reference.py` and `train.py` one after the other, A B A B …, each a fresh process
-with everything it does: imports, data, training, evaluation, files, and on our side pictures. The
-machine's mood changes from minute to minute but hardly within a pair, so the figure to quote is
-the median of the pairs' ratios.
+Runs `benchmarks/reference.py` and `train.py` alternately, A B A B …, each as a new process with
+everything it does: imports, data, training, evaluation, files, and for ours pictures. A machine's
+speed varies from minute to minute but hardly within a pair, so the figure to quote is the median
+of the pairs' ratios.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    """Race, a line a pair, and print the median ratio and both accuracies."""
+    """Print a line for each pair, then the median ratio and both mean accuracies."""
     pairs: int = _options().pairs
     ratios, ours, theirs = [], [], []
     with tempfile.TemporaryDirectory() as scratch:
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _run(script: str, seed: int, *arguments: str) -> tuple[float, float]:
-    """Run a script to its end; give the process's wall time in s and its test accuracy in %."""
+    """Run a script; return the process's wall time in s and its test accuracy in %."""
     command = [sys.executable, str(ROOT / script), "--seed", str(seed), *arguments]
     started = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""The race's other runner: the same network, trained as a course would.
+"""Train the same network conventionally, as in a course; `race.py` compares with it.
 
     python benchmarks/reference.py [--data data/mnist] [--out reference.safetensors]
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Digits(Dataset[tuple[torch.Tensor, int]]):
-    """One picture at a time: Pillow, augmented if asked, then a normalised tensor."""
+    """A dataset of single pictures: Pillow, optional augmentation, normalised tensors."""
 
     def __init__(self, split: Split, *, augment: bool) -> None:
         self.split, self.augment = split, augment
@@ -39,7 +39,7 @@ class Digits(Dataset[tuple[torch.Tensor, int]]):
         return len(self.split)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        """Give picture and label number `index`: float32 (1, 28, 28), and 0–9."""
+        """Return picture and label number `index`: float32 (1, 28, 28), and 0–9."""
         picture = Image.fromarray(self.split.images[index])
         if self.augment:
             picture = _rotated_and_scaled(picture)
@@ -48,7 +48,7 @@ class Digits(Dataset[tuple[torch.Tensor, int]]):
 
 
 def _rotated_and_scaled(picture: Image.Image) -> Image.Image:
-    """Turn by up to 7° and scale by up to 5 % about the centre, as torchvision's RandomAffine."""
+    """Rotate by up to 7° and scale by up to 5 % about the centre, as torchvision's RandomAffine."""
     picture = picture.rotate(random.uniform(-7, 7), Image.Resampling.BILINEAR)  # noqa: S311
     s = 1 / random.uniform(0.95, 1.05)  # noqa: S311
     shift = 14 * (1 - s)

@@ -77,12 +77,14 @@ def test_replicas_add_up_to_the_gradient_of_the_batchs_mean(
     labels = labels.long()
     torch.manual_seed(0)
     net = MnistNet()
-    alone = copy.deepcopy(net).train()
+    alone, threads_before = copy.deepcopy(net).train(), torch.get_num_threads()
     with replicating(net, _hardware(engine, threads)) as replicas:
+        assert torch.get_num_threads() == 1
         result = replicas.gradients(
             share.repeat(threads, 1, 1), smooth_labels(labels.repeat(threads), 0.1)
         )
         replicas.average_statistics()
+    assert torch.get_num_threads() == threads_before
     log_probabilities = alone(normalise(share))
     loss = F.cross_entropy(log_probabilities, smooth_labels(labels, 0.1))
     torch.autograd.backward(loss)
@@ -165,14 +167,6 @@ def test_statistics_are_the_mean_of_the_replicas(mnist: DataSet, engine: str) ->
         assert not ours.ndim or not torch.equal(*theirs)
         mean = torch.stack(theirs).double().mean(0)
         torch.testing.assert_close(ours.double(), mean, atol=1e-6, rtol=1e-4)
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_the_thread_count_is_restored(engine: str) -> None:
-    before = torch.get_num_threads()
-    with replicating(MnistNet(), _hardware(engine, 1)):
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == before
 
 
 def test_auto_takes_the_compiled_step_only_where_it_supports_the_recipe() -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mnistnet.cli import main
 from mnistnet.errors import Interrupted, MissingError, TrackingError, UsageError
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.tracking import Trackers, open_trackers
@@ -172,19 +171,6 @@ def test_ctrl_c_while_a_result_is_tracked_keeps_the_run(tiny: Path, tmp_path: Pa
 def test_a_place_that_cannot_be_tracked_in_is_refused(place: str) -> None:
     with pytest.raises(UsageError, match=r"no tracker is called|is no place to track in"):
         open_trackers([place], warn=_fail)
-
-
-def test_bad_places_end_in_one_line_without_the_password_and_code_2_before_anything_is_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for verb in ("train", "trials"):
-        with pytest.raises(SystemExit) as ended:
-            main([verb, "--tracker", "mlflow=ftp://me:secret@there/x"])
-        assert ended.value.code == 2
-        line = "mnistnet: mlflow: 'ftp://there/x' is no place to track in; give sqlite:///FILE"
-        assert capsys.readouterr().err == f"{line} or http://SERVER\n"
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("mlflow_settings")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import http.server
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from contextlib import closing
 from functools import partial
@@ -17,11 +14,10 @@ import pytest
 
 from mnistnet.bundle.export_run import export_run
 from mnistnet.bundle.verify import verify
-from mnistnet.errors import TrackingError
+from mnistnet.errors import Interrupted, TrackingError
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.tracking import open_trackers
 from mnistnet.training.train import train
-from mnistnet.training.trials import trials
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,17 +69,6 @@ def test_mlflow_holds_parameters_curves_result_pictures_and_the_bundle(
     assert pictures == {"batch.png", "mistakes.png"}
     assert verify(artifacts / "bundle").origin.recipe == TWO_EPOCHS.as_dict()
     assert "tracking" in result.phases_s
-
-
-def test_each_seed_of_a_series_is_a_run_in_mlflow(tiny: Path, tmp_path: Path) -> None:
-    recipe = Recipe(batch_size=50, threads=1, validation=100)
-    trackers = open_trackers([f"mlflow={_uri(tmp_path / 'my.db')}"], warn=_fail)
-    done = list(trials(recipe, 2, data=tiny, runs=tmp_path, trackers=trackers))
-    _, runs = _runs_in(tmp_path / "my.db")
-    assert [run.data.params["seed"] for run in runs] == ["0", "1"]
-    accuracies = [run.data.metrics["validation/accuracy"] for run in runs]
-    assert accuracies == [trial.accuracy for trial in done]
-    assert runs[1].info.run_name.endswith("/seed-1")
 
 
 def test_a_store_that_breaks_midway_is_a_warning_and_the_run_is_complete(
@@ -149,29 +134,17 @@ def test_a_deleted_experiment_is_named(tmp_path: Path) -> None:
         open_trackers([place], warn=_fail)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_marks_the_run_as_killed_and_prints_no_more_than_without_mlflow(
-    tiny: Path, tmp_path: Path
+def test_ctrl_c_marks_the_run_as_killed_and_prints_nothing(
+    tiny: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--data", str(tiny), "--epochs", "2000", "--batch-size", "50", "--name", "cut"]
-    settings = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mnistnet", "train", *options, "--tracker", "mlflow"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=settings | {"PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout
-    for line in process.stdout:
-        if line.startswith("Epoch: 3"):
-            process.send_signal(signal.SIGINT)
-            break
-    _, errors = process.communicate()
-    assert process.returncode == 130
-    assert errors.startswith("mnistnet: interrupted in epoch ")
-    assert len(errors.splitlines()) == 1
-    _, (run,) = _runs_in(tmp_path / "mlflow.db")
-    assert (run.info.run_name, run.info.status) == ("cut", "KILLED")
+    def press_ctrl_c(progress: Progress) -> None:
+        if progress.epoch == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    trackers = open_trackers([f"mlflow={_uri(tmp_path / 'my.db')}"], warn=_fail)
+    with pytest.raises(Interrupted):
+        train(TWO_EPOCHS, data=tiny, runs=tmp_path, on_progress=press_ctrl_c, trackers=trackers)
+    assert capfd.readouterr().err == ""
+    _, (run,) = _runs_in(tmp_path / "my.db")
+    assert (run.info.run_name, run.info.status) == ("fast-1", "KILLED")
     assert run.data.metrics["train/loss"] > 0

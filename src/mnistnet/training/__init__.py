@@ -1,1 +1,1 @@
-"""Training: a recipe says what to do, the loop does it, trials do it n times."""
+"""Training: recipes, the training loop, runs and series of runs, trackers."""

@@ -186,9 +186,7 @@ def compiled_step(precision: str) -> CompiledStep | None:
         try:
             if not library.is_file():
                 folder.mkdir(parents=True, exist_ok=True)
-                LOG.warning(
-                    "compiling the training step in %s, once for this processor …", precision
-                )
+                LOG.warning("compiling the training step in %s, once: a few seconds …", precision)
                 if not _compile(path, flags, library):
                     return None
             return CompiledStep(library, version)

@@ -48,7 +48,7 @@ class Run:
 
     @property
     def metrics_file(self) -> Path:
-        """What was measured, a JSON object a line."""
+        """The metrics, a JSON object a line."""
         return self.folder / "metrics.jsonl"
 
     @property
@@ -112,14 +112,14 @@ def new_run(root: Path, name: str | None, recipe: Recipe, *, overwrite: bool) ->
         write_json(run.recipe_file, recipe.as_dict())
         yield run
     except Interrupted:
-        _forget(aside)  # what was measured so far is a result, and is kept
+        _delete(aside)  # what was measured so far is a result, and is kept
         raise
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         if aside:
             aside.rename(folder)
         raise
-    _forget(aside)
+    _delete(aside)
 
 
 def unfinished_run(root: Path, name: str) -> Run:
@@ -153,9 +153,9 @@ def _claim(
     try:
         root.mkdir(parents=True, exist_ok=True)
         if name is None:
-            return _fresh_folder(root, check_name(recipe.name)), None
+            return _numbered_folder(root, check_name(recipe.name)), None
         folder = root / check_name(name)
-        aside = _put_aside(folder) if overwrite and folder.exists() else None
+        aside = _move_aside(folder) if overwrite and folder.exists() else None
         folder.mkdir()
     except FileExistsError:
         hint = "choose another --name, or --overwrite, or --resume if it was interrupted"
@@ -165,7 +165,7 @@ def _claim(
     return folder, aside
 
 
-def _fresh_folder(root: Path, stem: str) -> Path:
+def _numbered_folder(root: Path, stem: str) -> Path:
     for number in count(1):
         folder = root / f"{stem}-{number}"
         try:
@@ -176,7 +176,7 @@ def _fresh_folder(root: Path, stem: str) -> Path:
     raise AssertionError("count() never ends")
 
 
-def _put_aside(folder: Path) -> Path:
+def _move_aside(folder: Path) -> Path:
     if not (folder / "recipe.json").is_file():
         raise RunError(f"{folder}: is not a run; --overwrite only replaces runs")
     aside = folder.with_name(f".{folder.name}.replaced")
@@ -184,6 +184,6 @@ def _put_aside(folder: Path) -> Path:
     return folder.rename(aside)
 
 
-def _forget(aside: Path | None) -> None:
+def _delete(aside: Path | None) -> None:
     if aside:
         shutil.rmtree(aside, ignore_errors=True)
