@@ -208,8 +208,8 @@ def test_tensorboard_holds_curves_result_pictures_and_parameters(
     assert [p.step for p in events.Scalars("train/images_per_s")] == [600, 1200]
     (final,) = events.Scalars("test/accuracy")
     assert (final.step, final.value) == (1200, pytest.approx(result.accuracy))
-    assert set(events.Tags()["images"]) == {"batch", "curves", "confusion", "mistakes"}
-    assert events.Images("curves")[0].encoded_image_string.startswith(b"\x89PNG")
+    assert set(events.Tags()["images"]) == {"batch", "mistakes"}
+    assert events.Images("batch")[0].encoded_image_string.startswith(b"\x89PNG")
     for field, value in TWO_EPOCHS.as_dict().items():
         assert f"| {field} | {value} |" in _text(events, "parameters")
     assert _hyperparameters(events) == TWO_EPOCHS.as_dict()
