@@ -52,28 +52,13 @@ def test_a_seed_gives_these_bytes_on_every_machine(name, images):
 
 
 @every_corruption
-def test_every_image_is_changed(name, images):
-    corrupted = corrupt(images, name)
-    assert (corrupted != images).any(axis=(1, 2)).mean() > 0.98  # mud may miss one, a line hide
-
-
-@every_corruption
-def test_another_seed_gives_other_images_where_chance_plays_a_part(name, images):
-    differs = (corrupt(images, name, seed=0) != corrupt(images, name, seed=1)).any()
-    assert differs == (name not in FIXED)
-
-
-@every_corruption
-def test_what_happens_to_an_image_does_not_depend_on_those_after_it(name, images):
-    assert np.array_equal(corrupt(images, name)[:7], corrupt(images[:7], name))
-
-
-@every_corruption
-def test_images_are_not_written_to_and_none_give_none(name, images):
-    before = images.copy()
-    corrupt(images, name)
-    assert np.array_equal(images, before)
-    assert corrupt(images[:0], name).shape == (0, 28, 28)
+def test_images_are_not_written_to_and_do_not_depend_on_those_after_them(name, images):
+    before = images[:9].copy()
+    corrupted = corrupt(before, name)
+    assert np.array_equal(before, images[:9])
+    assert np.array_equal(corrupt(before[:7], name), corrupted[:7])
+    assert corrupt(before[:0], name).shape == (0, 28, 28)
+    assert (corrupt(before, name, seed=1) != corrupted).any() == (name not in FIXED)
 
 
 def test_shot_noise_counts_photons_as_often_as_poisson_says():
@@ -91,15 +76,6 @@ def test_impulse_noise_makes_17_percent_of_the_pixels_black_or_white_alike():
     assert (corrupted == 0).mean() == pytest.approx(0.085, abs=0.003)
     assert (corrupted == 255).mean() == pytest.approx(0.085, abs=0.003)
     assert (corrupted == 100).mean() == pytest.approx(0.83, abs=0.005)
-
-
-@pytest.mark.parametrize("name", ["glass_blur", "motion_blur"])
-def test_blurs_keep_the_ink_and_spread_it(name, images):
-    corrupted = corrupt(images, name)
-    inner = images[:, 8:-8, 8:-8].sum()
-    assert corrupted.sum() == pytest.approx(images.sum(), rel=0.03)
-    assert corrupted[:, 8:-8, 8:-8].sum() < inner
-    assert corrupted.max() <= 255
 
 
 def test_position_changes_are_the_affine_maps_of_mnist_c(images):
@@ -138,33 +114,6 @@ def test_brightness_adds_half_the_range_and_stripe_inverts_seven_columns_a_side(
         assert np.array_equal(striped[:, :, side], 255 - images[:, :, side])
 
 
-def test_fog_lightens_the_ground_and_takes_three_quarters_of_the_contrast():
-    half = np.zeros((300, 28, 28), np.uint8)
-    half[:, :, 14:] = 255
-    foggy = corrupt(half, "fog").astype(int)
-    step = foggy[:, :, 14] - foggy[:, :, 13]
-    assert step.mean() == pytest.approx(255 / 4, rel=0.05)
-    assert foggy[:, :, :14].mean() > 60
-
-
-def test_mud_only_darkens_ink_and_stays_darker_than_grey(images):
-    corrupted = corrupt(images, "spatter")
-    assert (corrupted <= np.maximum(images, 64)).all()
-    blank = corrupt(images * 0, "spatter")
-    assert 0.1 < (blank > 0).mean() < 0.4
-
-
-def test_lines_only_add_ink_in_the_columns_they_should(images):
-    for name, columns in (
-        ("dotted_line", [c for c in range(28) if c % 4 >= 2]),
-        ("zigzag", range(2, 25)),
-    ):
-        assert (corrupt(images, name) >= images).all()
-        line = corrupt(images * 0, name)
-        assert set(np.flatnonzero(line.max(axis=(0, 1)))) == set(columns)
-        assert line.max() == 255
-
-
 def test_canny_draws_the_outline_of_a_square_once_all_round():
     square = np.zeros((1, 28, 28), np.uint8)
     square[:, 8:20, 8:20] = 255
@@ -183,27 +132,6 @@ def test_gaussian_blur_equals_scipys(sigma, images):
     pixels = images[:20].astype(np.float32)
     expected = ndimage.gaussian_filter(pixels, sigma, mode="nearest", axes=(1, 2))
     assert filters.gaussian_blur(pixels, sigma) == pytest.approx(expected, abs=0.02)
-
-
-def test_clouds_fill_the_range_wrap_around_and_are_smoother_with_more_decay():
-    noise = filters.RandomStreams(0, "fog").uniform("clouds", 4, 64, 64)
-    rough, smooth = filters.plasma(noise, 1.4), filters.plasma(noise, 2.0)
-    for clouds in (rough, smooth):
-        assert (clouds.min(), clouds.max()) == (0, 1)
-    step_inside = abs(np.diff(smooth, axis=1)).mean()
-    step_around = abs(smooth[:, 0] - smooth[:, -1]).mean()
-    assert step_around < 2 * step_inside
-    assert abs(np.diff(rough, axis=1)).mean() > 1.5 * step_inside
-
-
-def test_uniform_numbers_are_uniform_and_a_stream_for_each_name():
-    streams = filters.RandomStreams(0, "fog")
-    numbers = streams.uniform("a", 100_000)
-    assert numbers.min() >= 0
-    assert numbers.max() < 1
-    histogram = np.histogram(numbers, bins=10, range=(0, 1))[0]
-    assert abs(histogram - 10_000).max() < 500
-    assert not np.array_equal(numbers, streams.uniform("b", 100_000))
 
 
 @pytest.mark.parametrize(

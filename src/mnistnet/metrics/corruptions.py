@@ -27,19 +27,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mnistnet.metrics.filters import Images
+    from mnistnet.metrics.filters import Images, Matrix
 
 
 def corrupt(images: NDArray[np.uint8], name: str, *, seed: int = 0) -> NDArray[np.uint8]:
-    """Return images corrupted in one of the fifteen ways.
-
-    Args:
-        images: uint8 (N, 28, 28), ink bright on dark.
-        name: a key of `CORRUPTIONS`.
-        seed: another seed gives other noise, lines and directions.
-
-    Returns:
-        uint8 (N, 28, 28).
+    """Return images, uint8 (N, 28, 28) with bright ink, corrupted in one of the fifteen ways.
 
     Raises:
         DataError: the images have another shape or type, or the name is unknown.
@@ -113,7 +105,7 @@ def motion_blur(images: Images, random: RandomStreams) -> Images:
     total = math.fsum(half)
     # Half degrees, so that no step lies halfway between two pixels.
     angles = np.floor(random.uniform("angle", len(images)) * 90).astype(int)
-    radians = [math.radians(degrees - 44.5) for degrees in range(90)]
+    radians = [math.radians(i - 44.5) for i in range(90)]
     blurred = np.zeros_like(images)
     for step, weight in enumerate(half):
         down = np.array([round(step * math.sin(r)) for r in radians])[angles]
@@ -129,9 +121,7 @@ def motion_blur(images: Images, random: RandomStreams) -> Images:
 def shear(images: Images, random: RandomStreams) -> Images:
     """Slant the digit to the left or to the right."""
     sin, cos = math.sin(0.4), math.cos(0.4)
-    to_left = filters.warp(images, (1, -sin, 0, cos))
-    to_right = filters.warp(images, (1, sin, 0, cos))
-    return _either(to_left, to_right, random)
+    return _warp_either_way(images, (1, -sin, 0, cos), (1, sin, 0, cos), random)
 
 
 def scale(images: Images, _: RandomStreams) -> Images:
@@ -142,9 +132,7 @@ def scale(images: Images, _: RandomStreams) -> Images:
 def rotate(images: Images, random: RandomStreams) -> Images:
     """Rotate the digit by 0.4 radians to the left or to the right."""
     sin, cos = math.sin(0.4), math.cos(0.4)
-    to_left = filters.warp(images, (cos, -sin, sin, cos))
-    to_right = filters.warp(images, (cos, sin, -sin, cos))
-    return _either(to_left, to_right, random)
+    return _warp_either_way(images, (cos, -sin, sin, cos), (cos, sin, -sin, cos), random)
 
 
 def translate(images: Images, random: RandomStreams) -> Images:
@@ -153,9 +141,10 @@ def translate(images: Images, random: RandomStreams) -> Images:
     return filters.shift(images, rows, columns)
 
 
-def _either(one: Images, other: Images, random: RandomStreams) -> Images:
-    """Choose one or the other for each image with equal probability."""
-    return np.where(random.uniform("direction", len(one))[:, None, None] < 0.5, one, other)
+def _warp_either_way(images: Images, one: Matrix, other: Matrix, random: RandomStreams) -> Images:
+    """Warp each image by one of two matrices, with equal probability."""
+    is_first = random.uniform("direction", len(images))[:, None, None] < 0.5
+    return np.where(is_first, filters.warp(images, one), filters.warp(images, other))
 
 
 # ---- light and weather
@@ -242,24 +231,9 @@ def canny_edges(images: Images, _: RandomStreams) -> Images:
     return 255 * filters.canny(images, sigma=1.0).astype(np.float32)
 
 
-# In the order of MNIST-C.
-CORRUPTIONS: dict[str, Callable[[Images, RandomStreams], Images]] = {
-    function.__name__: function
-    for function in (
-        shot_noise,
-        impulse_noise,
-        glass_blur,
-        motion_blur,
-        shear,
-        scale,
-        rotate,
-        brightness,
-        translate,
-        stripe,
-        fog,
-        spatter,
-        dotted_line,
-        zigzag,
-        canny_edges,
+CORRUPTIONS: dict[str, Callable[[Images, RandomStreams], Images]] = {  # in MNIST-C's order
+    function.__name__: function for function in (
+        shot_noise, impulse_noise, glass_blur, motion_blur, shear, scale, rotate, brightness,
+        translate, stripe, fog, spatter, dotted_line, zigzag, canny_edges,
     )
-}
+}  # fmt: skip

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Images = NDArray[np.float32]  # (N, 28, 28), 0–255
+    Matrix = tuple[float, float, float, float]  # row by row
 
 SIDE = 28
 CENTRE = 13.5  # of the pixel grid
@@ -85,13 +86,10 @@ def shift(images: Images, rows: NDArray[np.int64], columns: NDArray[np.int64]) -
     return moved
 
 
-def warp(images: Images, matrix: tuple[float, float, float, float]) -> Images:
+def warp(images: Images, matrix: Matrix) -> Images:
     """Map images linearly about their centre, with bilinear interpolation and zero padding.
 
-    Args:
-        images: (N, 28, 28).
-        matrix: a, b, c, d: the output pixel at (x, y) from the centre is the input at
-            (a·x + b·y, c·x + d·y).
+    With a matrix a, b, c, d, the output at (x, y) is the input at (a·x + b·y, c·x + d·y).
     """
     a, b, c, d = (exact(entry) for entry in matrix)
     y, x = np.mgrid[:SIDE, :SIDE] - CENTRE
@@ -110,12 +108,8 @@ def plasma(noise: NDArray[np.float64], decay: float) -> NDArray[np.float64]:
     """Return plasma clouds in [0, 1] that wrap around, by the diamond-square algorithm.
 
     Fournier, Fussell & Carpenter 1982 (Communications of the ACM 25:371–384): midpoints are the
-    mean of their four neighbours plus noise, whose amplitude falls by `decay`² while the distance
-    halves.
-
-    Args:
-        noise: (M, S, S) from [0, 1); S a power of two.
-        decay: how smooth; 1 is the roughest.
+    mean of their four neighbours plus noise, uniform (M, S, S) with S a power of two, whose
+    amplitude falls by `decay`² while the distance halves.
     """
     clouds = np.zeros_like(noise)
     step, strength = noise.shape[1], 1.0
@@ -150,14 +144,9 @@ def canny(images: Images, sigma: float) -> NDArray[np.bool_]:
     edges = _is_ridge(gradient, across, down)
     weak = edges & (gradient >= np.float32(0.1 * 255))
     kept = edges & (gradient >= np.float32(0.2 * 255))
-    while True:
-        grown = kept.copy()
-        for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
-            grown |= _neighbour(kept, dy, dx) | _neighbour(kept, -dy, -dx)
-        grown &= weak
-        if (grown == kept).all():
-            return kept
+    while not np.array_equal(kept, grown := _dilated(kept) & weak):
         kept = grown
+    return kept
 
 
 def _is_ridge(gradient: Images, across: Images, down: Images) -> NDArray[np.bool_]:
@@ -168,15 +157,18 @@ def _is_ridge(gradient: Images, across: Images, down: Images) -> NDArray[np.bool
     is_falling = ~is_level & ~is_upright & (across * down > 0)
     is_rising = ~(is_level | is_upright | is_falling)
     ridge = np.zeros(gradient.shape, dtype=bool)
-    for is_along, (dy, dx) in (
-        (is_level, (0, 1)),
-        (is_upright, (1, 0)),
-        (is_falling, (1, 1)),
-        (is_rising, (1, -1)),
-    ):
+    directions = {(0, 1): is_level, (1, 0): is_upright, (1, 1): is_falling, (1, -1): is_rising}
+    for (dy, dx), is_along in directions.items():
         after, before = _neighbour(gradient, dy, dx), _neighbour(gradient, -dy, -dx)
         ridge |= is_along & (gradient > before) & (gradient >= after)
     return ridge
+
+
+def _dilated(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the mask and all its eight neighbours."""
+    for dy, dx in ((0, 1), (1, 0)):
+        mask = mask | _neighbour(mask, dy, dx) | _neighbour(mask, -dy, -dx)
+    return mask
 
 
 def _neighbour(images: NDArray[Any], dy: int, dx: int) -> NDArray[Any]:

@@ -29,19 +29,12 @@ MAX_IMAGES = 2000
 
 @dataclass(frozen=True, eq=False)
 class CorruptionSuite:
-    """The same images, clean and corrupted.
-
-    Attributes:
-        seed: of the corruptions.
-        labels: integers (N,).
-        clean: uint8 (N, 28, 28).
-        corrupted: for each corruption its images, uint8 (N, 28, 28).
-    """
+    """The same images, clean and under each corruption."""
 
     seed: int
-    labels: NDArray[np.uint8]
-    clean: NDArray[np.uint8]
-    corrupted: Mapping[str, NDArray[np.uint8]]
+    labels: NDArray[np.uint8]  # (N,)
+    clean: NDArray[np.uint8]  # (N, 28, 28)
+    corrupted: Mapping[str, NDArray[np.uint8]]  # (N, 28, 28) each
 
 
 @dataclass(frozen=True)
@@ -77,12 +70,7 @@ def evenly_spaced(n: int, at_most: int = MAX_IMAGES) -> NDArray[np.intp]:
 def corrupt_all(
     images: NDArray[np.uint8], labels: NDArray[np.uint8], *, seed: int = 0
 ) -> CorruptionSuite:
-    """Corrupt up to 2,000 evenly spaced images in each of the fifteen ways.
-
-    Args:
-        images: uint8 (N, 28, 28).
-        labels: integers (N,).
-        seed: of the corruptions.
+    """Corrupt up to 2,000 evenly spaced images, uint8 (N, 28, 28), in each of the fifteen ways.
 
     Raises:
         DataError: the images have another shape or type.
@@ -98,10 +86,8 @@ def measure_robustness(
 ) -> Robustness:
     """Return a network's error rate on clean images and under each corruption.
 
-    Args:
-        predict: returns probabilities (N, 10) for uint8 (N, 28, 28); a row of zeros means no
-            answer, which counts as wrong.
-        suite: the images.
+    `predict` returns probabilities (N, 10) for uint8 (N, 28, 28); a row of zeros means no
+    prediction, which counts as wrong.
 
     Raises:
         DataError: there are no images, or the predictions have another shape.

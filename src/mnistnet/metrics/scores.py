@@ -1,11 +1,11 @@
-"""What predictions score: accuracy, per class, calibration, and where they fail. NumPy only.
+"""Scores of predictions: accuracy, per class, calibration, selective accuracy. NumPy only.
 
     >>> negative_log_likelihood(probabilities, labels)      # float (N, 10), integers (N,)
     0.0123
 
-Probabilities are (N, 10), one row an image, each row summing to 1; labels are digits (N,).
-A prediction is the likeliest digit, and its confidence is that digit's probability. How sure
-a figure is, and whether two models differ, is in `certainty`.
+Probabilities are (N, 10), one row an image, each row summing to 1; labels are digits (N,). A
+prediction is the most probable digit, and its confidence is that digit's probability. Intervals
+and paired tests are in `intervals`.
 
 Every function raises DataError where there are no images, where the counts do not match, or
 where a value is not a digit or not a probability.
@@ -25,14 +25,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 DIGITS = 10
-
-# What a probability of 0 counts as in a logarithm: float32's resolution at 1, so that one
-# impossible answer costs 16 and not infinity.
+# A probability of 0 counts as this in a logarithm, so that one impossible answer costs 16 and not
+# infinity: float32's resolution at 1.
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 
 
 class ClassScores(NamedTuple):
-    """How one digit fares; None where the figure is not defined (nothing to divide by)."""
+    """The scores of one digit; None where the figure is not defined (nothing to divide by)."""
 
     digit: int
     n: int
@@ -52,9 +51,9 @@ class ReliabilityBin(NamedTuple):
 
 
 class SelectivePoint(NamedTuple):
-    """What is left if only images with a confidence of at least `threshold` are answered.
+    """The figures if only images with a confidence of at least `threshold` are answered.
 
-    The coverage is the share of images that are; their accuracy is None where there are none.
+    `coverage` is their share of all images; `accuracy` is None where there are none.
     """
 
     coverage: float
@@ -64,56 +63,46 @@ class SelectivePoint(NamedTuple):
     accuracy: float | None
 
 
-def accuracy(labels: ArrayLike, predictions: ArrayLike) -> float:
-    """Give the share of correct answers."""
-    truth, answers = _digits(labels, predictions)
-    return float((truth == answers).mean())
-
-
-def confusion_matrix(labels: ArrayLike, predictions: ArrayLike) -> NDArray[np.int64]:
-    """Count answers: int64 (10, 10), a row for the true digit, a column for the answer."""
-    truth, answers = _digits(labels, predictions)
-    counts = np.bincount(truth * DIGITS + answers, minlength=DIGITS**2)
+def confusion_matrix(probabilities: ArrayLike, labels: ArrayLike) -> NDArray[np.int64]:
+    """Count predictions: int64 (10, 10), a row for each label, a column for each prediction."""
+    rows, truth = _checked(probabilities, labels)
+    counts = np.bincount(truth * DIGITS + rows.argmax(axis=1), minlength=DIGITS**2)
     return counts.reshape(DIGITS, DIGITS).astype(np.int64)
 
 
 def class_scores(
-    labels: ArrayLike, predictions: ArrayLike, missed: ArrayLike = ()
+    probabilities: ArrayLike, labels: ArrayLike, missed: ArrayLike = ()
 ) -> list[ClassScores]:
-    """Give precision, recall and F1 of each digit (van Rijsbergen 1979).
+    """Return precision, recall and F1 of each digit (van Rijsbergen 1979).
 
-    Precision: of the images called this digit, the share that are. Recall: of the images of
-    this digit, the share that were found. F1: their harmonic mean.
-
-    Args:
-        labels: integers (N,).
-        predictions: integers (N,).
-        missed: the labels (M,) of images that got no answer at all; they count as not found.
+    Precision is the share of correct ones among the predictions of this digit, recall the share
+    of this digit's images that are predicted as it, F1 their harmonic mean. `missed` are the
+    labels (M,) of images without a prediction, which lower the recall.
     """
-    matrix = confusion_matrix(labels, predictions)
+    matrix = confusion_matrix(probabilities, labels)
     unanswered = np.bincount(np.asarray(missed, dtype=np.int64), minlength=DIGITS)
-    hits, actual, called = matrix.diagonal(), matrix.sum(axis=1) + unanswered, matrix.sum(axis=0)
+    hits, predicted, n = matrix.diagonal(), matrix.sum(axis=0), matrix.sum(axis=1) + unanswered
     return [
         ClassScores(
             digit,
-            n=int(actual[digit]),
-            precision=_share(hits[digit], called[digit]),
-            recall=_share(hits[digit], actual[digit]),
-            f1=_share(2 * hits[digit], actual[digit] + called[digit]),
+            n=int(n[digit]),
+            precision=_share(hits[digit], predicted[digit]),
+            recall=_share(hits[digit], n[digit]),
+            f1=_share(2 * hits[digit], n[digit] + predicted[digit]),
         )
         for digit in range(DIGITS)
     ]
 
 
 def negative_log_likelihood(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """Give the mean of −ln(probability of the true digit): 0 is perfect, lower is better."""
+    """Return the mean of −ln(probability of the label): 0 is perfect, lower is better."""
     rows, truth = _checked(probabilities, labels)
     of_label = rows[np.arange(len(truth)), truth]
     return float(np.log(1 / np.maximum(of_label, SMALLEST_PROBABILITY)).mean())
 
 
 def brier_score(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """Give the mean squared distance to the truth, summed over the digits, from 0 to 2.
+    """Return the mean squared distance to the one-hot label, from 0 to 2.
 
     Brier 1950 (Monthly Weather Review 78:1–3), in its original form for several classes.
     """
@@ -124,9 +113,9 @@ def brier_score(probabilities: ArrayLike, labels: ArrayLike) -> float:
 def expected_calibration_error(
     probabilities: ArrayLike, labels: ArrayLike, bins: int = 15
 ) -> float:
-    """Give the mean gap between confidence and accuracy over bins of confidence.
+    """Return the mean gap between confidence and accuracy over bins of confidence.
 
-    Guo et al. 2017 (ICML, arXiv:1706.04599), eq. 3: each bin weighs as many images as it holds.
+    Guo et al. 2017 (ICML, arXiv:1706.04599), eq. 3: bins are weighted by their images.
     """
     filled = [b for b in reliability_bins(probabilities, labels, bins) if b.n]
     gaps = sum(b.n * abs((b.accuracy or 0.0) - (b.confidence or 0.0)) for b in filled)
@@ -136,23 +125,18 @@ def expected_calibration_error(
 def reliability_bins(
     probabilities: ArrayLike, labels: ArrayLike, bins: int = 15
 ) -> list[ReliabilityBin]:
-    """Sort images into bins of equal width by confidence, and give each bin's accuracy."""
+    """Group images into bins of equal width by confidence, and return each bin's accuracy."""
     rows, truth = _checked(probabilities, labels)
     confidence, correct = rows.max(axis=1), rows.argmax(axis=1) == truth
     edges = np.linspace(0.0, 1.0, bins + 1)
     bin_of = np.searchsorted(edges[1:-1], confidence)
     n = np.bincount(bin_of, minlength=bins)
-    total_confidence = np.bincount(bin_of, weights=confidence, minlength=bins)
-    total_correct = np.bincount(bin_of, weights=correct, minlength=bins)
+    sums = [np.bincount(bin_of, values, minlength=bins) for values in (confidence, correct)]
     return [
-        ReliabilityBin(
-            float(edges[i]),
-            float(edges[i + 1]),
-            int(n[i]),
-            confidence=_share(total_confidence[i], n[i]),
-            accuracy=_share(total_correct[i], n[i]),
+        ReliabilityBin(low, high, int(count), _share(confident, count), _share(right, count))
+        for low, high, count, confident, right in zip(
+            edges[:-1].tolist(), edges[1:].tolist(), n, *sums, strict=True
         )
-        for i in range(bins)
     ]
 
 
@@ -161,42 +145,34 @@ def selective_accuracy(
     labels: ArrayLike,
     coverages: Sequence[float] = (1.0, 0.995, 0.99, 0.98, 0.95, 0.9),
 ) -> list[SelectivePoint]:
-    """Give the accuracy on the most confident images, for several shares of them.
+    """Return the accuracy on the most confident images, for several shares of them.
 
-    This is the risk–coverage trade-off of a classifier that may say "not sure" (El-Yaniv &
-    Wiener 2010, JMLR 11:1605–1641). Images that tie with the last one are answered as well, so
-    the coverage given back may lie above the one asked for.
-
-    Args:
-        probabilities: float (N, 10).
-        labels: integers (N,).
-        coverages: shares of images to answer, each above 0 and at most 1.
+    This is the risk–coverage trade-off of a classifier with a reject option (El-Yaniv & Wiener
+    2010, JMLR 11:1605–1641). Images that tie with the last one are answered as well, so the
+    coverage returned may be higher than the one asked for, which is above 0 and at most 1.
     """
-    rows, truth = _checked(probabilities, labels)
-    confidence, wrong = rows.max(axis=1), rows.argmax(axis=1) != truth
-    descending = np.argsort(-confidence)
-    wrong_so_far = np.cumsum(wrong[descending])
+    rows, _ = _checked(probabilities, labels)
+    descending = np.sort(rows.max(axis=1))[::-1]
     points = []
     for coverage in coverages:
         if not 0 < coverage <= 1:
             raise DataError(f"coverage {coverage}: must be above 0 and at most 1")
-        threshold = confidence[descending[int(np.ceil(coverage * len(rows))) - 1]]
-        n = int(np.searchsorted(-confidence[descending], -threshold, side="right"))
-        points.append(_selective_point(float(threshold), n, int(wrong_so_far[n - 1]), len(rows)))
+        threshold = descending[int(np.ceil(coverage * len(rows))) - 1]
+        points.append(accuracy_above(float(threshold), probabilities, labels))
     return points
 
 
 def accuracy_above(threshold: float, probabilities: ArrayLike, labels: ArrayLike) -> SelectivePoint:
-    """Give the accuracy on the images whose confidence is at least `threshold`."""
+    """Return the accuracy on the images whose confidence is at least `threshold`."""
     rows, truth = _checked(probabilities, labels)
     answered = rows.max(axis=1) >= threshold
     n = int(answered.sum())
     wrong = int((rows.argmax(axis=1) != truth)[answered].sum())
-    return _selective_point(threshold, n, wrong, len(truth))
+    return SelectivePoint(n / len(truth), threshold, n, wrong, _share(n - wrong, n))
 
 
 def worst_mistakes(probabilities: ArrayLike, labels: ArrayLike, k: int) -> NDArray[np.int64]:
-    """Give the places of up to k wrong answers, the least probable label first."""
+    """Return the indices of up to k wrong predictions, the least probable label first."""
     rows, truth = _checked(probabilities, labels)
     wrong = np.flatnonzero(rows.argmax(axis=1) != truth)
     order = np.argsort(rows[wrong, truth[wrong]], kind="stable")
@@ -204,10 +180,10 @@ def worst_mistakes(probabilities: ArrayLike, labels: ArrayLike, k: int) -> NDArr
 
 
 def auroc(positive_scores: ArrayLike, negative_scores: ArrayLike) -> float:
-    """Give the probability that a positive scores above a negative; a tie counts as half.
+    """Return the probability that a positive scores above a negative; a tie counts as half.
 
-    This is the area under the ROC curve (Hanley & McNeil 1982, Radiology 143:29–36): 1 tells
-    the two apart perfectly, 0.5 is guessing.
+    This is the area under the ROC curve (Hanley & McNeil 1982, Radiology 143:29–36): 1 is
+    perfect separation, 0.5 is chance.
     """
     positives = np.asarray(positive_scores, dtype=np.float64).ravel()
     negatives = np.sort(np.asarray(negative_scores, dtype=np.float64).ravel())
@@ -220,38 +196,24 @@ def auroc(positive_scores: ArrayLike, negative_scores: ArrayLike) -> float:
     return float((below + not_above).mean() / (2 * len(negatives)))
 
 
-def _selective_point(threshold: float, n: int, wrong: int, of: int) -> SelectivePoint:
-    return SelectivePoint(n / of, threshold, n, wrong, _share(n - wrong, n))
-
-
 def _share(part: float, whole: float) -> float | None:
     return float(part / whole) if whole else None
-
-
-def _digits(
-    labels: ArrayLike, predictions: ArrayLike
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Take labels and predictions, both digits (N,), or say what is wrong with them."""
-    truth, answers = np.asarray(labels), np.asarray(predictions)
-    if truth.ndim != 1 or truth.shape != answers.shape:
-        raise DataError(f"labels {truth.shape} and predictions {answers.shape} do not match")
-    if not len(truth):
-        raise DataError("there are no images to evaluate")
-    for name, digits in (("labels", truth), ("predictions", answers)):
-        if digits.dtype.kind not in "iu" or digits.min() < 0 or digits.max() >= DIGITS:
-            raise DataError(f"{name} must be whole numbers from 0 to 9")
-    return truth.astype(np.int64), answers.astype(np.int64)
 
 
 def _checked(
     probabilities: ArrayLike, labels: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Take probabilities (N, 10) and labels (N,), or say what is wrong with them."""
-    rows = np.asarray(probabilities, dtype=np.float64)
+    """Return probabilities (N, 10) and labels (N,) as float64 and int64, after checking them."""
+    rows, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if rows.ndim != 2 or rows.shape[1] != DIGITS:
         raise DataError(f"probabilities have shape {rows.shape}; expected (N, {DIGITS})")
+    if truth.shape != rows.shape[:1]:
+        raise DataError(f"labels {truth.shape} and probabilities {rows.shape} do not match")
+    if not len(rows):
+        raise DataError("there are no images to evaluate")
     # Half precision rounds a row's sum by up to a few thousandths. NaN fails both comparisons.
     if not ((rows >= 0).all() and (abs(rows.sum(axis=1) - 1) < 0.01).all()):
         raise DataError("probabilities must be at least 0 and sum to 1 for each image")
-    truth, _ = _digits(labels, rows.argmax(axis=1))
-    return rows, truth
+    if truth.dtype.kind not in "iu" or truth.min() < 0 or truth.max() >= DIGITS:
+        raise DataError("labels must be whole numbers from 0 to 9")
+    return rows, truth.astype(np.int64)

@@ -171,7 +171,7 @@ def build(predictions: Predictions, model: Model, *, threshold: float | None = N
     """
     made = predictions.made
     labels, rows = predictions.labels[made], predictions.probabilities[made]
-    matrix = scores.confusion_matrix(labels, rows.argmax(axis=1))
+    matrix = scores.confusion_matrix(rows, labels)
     worst = np.flatnonzero(made)[scores.worst_mistakes(rows, labels, SHOWN_MISTAKES)]
     missed = predictions.labels[~made]
     return Report(
@@ -180,7 +180,7 @@ def build(predictions: Predictions, model: Model, *, threshold: float | None = N
         accuracy=_accuracy(predictions.correct),
         negative_log_likelihood=scores.negative_log_likelihood(rows, labels),
         brier_score=scores.brier_score(rows, labels),
-        classes=tuple(scores.class_scores(labels, rows.argmax(axis=1), missed)),
+        classes=tuple(scores.class_scores(rows, labels, missed)),
         confusion_matrix=tuple(map(tuple, matrix.tolist())),
         calibration=_calibration(rows, labels),
         selective=_selective(rows, labels, threshold),
