@@ -16,13 +16,14 @@ from mnistnet.bundle.digit import (
     IMAGES,
     PROBABILITIES,
     Affine,
-    batch_norm,
-    convolution,
+    batch_norms,
+    convolutions,
     digit_graph,
     merged_head,
 )
-from mnistnet.bundle.graph import OPSET, Graph
-from mnistnet.model.network import MEAN, STD, MnistNet, normalise
+from mnistnet.bundle.graph import OPSET, GraphBuilder
+from mnistnet.model.architecture import MEAN, STD
+from mnistnet.model.network import MnistNet, normalise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ CEILING = "ceiling: convolutions alone"
 def graphs(net: MnistNet, calibration: Images) -> Iterator[tuple[str, ModelProto]]:
     """Give every graph by its name: each rewriting on top of the one before, then variants."""
     weights = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
-    ours = digit_graph(weights, mean=MEAN, std=STD)
+    ours = digit_graph(weights)
     yield PLAIN, _plain(net)
     yield "BatchNorm folded forward", _rewritten(weights)
     yield "+ pooled before BatchNorm", _rewritten(weights, pool_first=True)
@@ -82,28 +83,29 @@ def _rewritten(
     weights: dict[str, NDArray[Any]], *, pool_first: bool = False, merge: bool = False
 ) -> ModelProto:
     """Write the graph that `digit_graph` writes, but with some of its rewritings left out."""
-    conv1, conv2, conv3, conv4, conv5 = (convolution(weights, i) for i in (0, 3, 9, 15, 18))
-    norms = (batch_norm(weights, i) for i in (2, 5, 8, 11, 14, 17))
-    norm1, norm2, norm3, norm4, norm5, norm6 = norms
+    conv1, conv2, conv3, conv4, conv5 = convolutions(weights)
+    norm1, norm2, norm3, norm4, norm5, norm6 = batch_norms(weights)
     pixels = Affine(np.array([1 / (255 * STD)]), np.array([-MEAN / STD]))
-    g = Graph()
+    g = GraphBuilder()
 
     def pool(x: str, norm: Affine) -> str:
         if pool_first and norm.keeps_order:
             return g.affine(g.max_pool(x, 2, 2), *norm)
         return g.max_pool(g.affine(x, *norm), 2, 2)
 
-    x = g.add("Cast", g.reshape(IMAGES.name, -1, 1, 28, 28), to=TensorProto.FLOAT)
-    x = g.add("Gelu", g.conv(x, *conv1.after(pixels)))
-    x = pool(g.add("Gelu", g.conv(x, *conv2.after(norm1))), norm2)
-    x = g.add("Gelu", g.conv(g.add("Gelu", x), *conv3.after(norm3)))
+    x = g.add("Reshape", IMAGES.name, [-1, 1, 28, 28])
+    x = g.add("Cast", x, to=TensorProto.FLOAT)
+    x = g.add("Gelu", g.add("Conv", x, *conv1.after(pixels)))
+    x = pool(g.add("Gelu", g.add("Conv", x, *conv2.after(norm1))), norm2)
+    x = g.add("Gelu", g.add("Conv", g.add("Gelu", x), *conv3.after(norm3)))
     x = g.add("Gelu", pool(x, norm4))
-    x = g.add("Gelu", g.conv(x, *conv4.after(norm5)))
+    x = g.add("Gelu", g.add("Conv", x, *conv4.after(norm5)))
     if merge:
-        x = g.linear(g.reshape(x, -1, 288), *merged_head(conv5.after(norm6), weights))
+        weight, bias = merged_head(conv5.after(norm6), weights)
     else:
-        x = g.reshape(g.conv(x, *conv5.after(norm6)), -1, 128)
-        x = g.linear(x, weights["classifier.0.weight"].T, weights["classifier.0.bias"])
+        x = g.add("Conv", x, *conv5.after(norm6))
+        weight, bias = weights["classifier.0.weight"].T, weights["classifier.0.bias"]
+    x = g.add("Gemm", g.add("Reshape", x, [-1, len(weight)]), weight, bias)
     g.add("Softmax", x, axis=1, output=PROBABILITIES.name)
     return g.model("digit", [IMAGES], [PROBABILITIES])
 

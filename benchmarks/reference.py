@@ -23,7 +23,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from mnistnet import data as datasets
-from mnistnet.model.network import MEAN, STD, MnistNet
+from mnistnet.model.architecture import MEAN, STD
+from mnistnet.model.network import MnistNet
 
 if TYPE_CHECKING:
     from mnistnet.data import Split

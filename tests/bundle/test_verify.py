@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import onnx
 import pytest
 
-from mnistnet.bundle.manifest import BESIDE, FILES, Fingerprint, check_files
+from mnistnet.bundle.manifest import BESIDE, FILES, Fingerprint, check_files, read_manifest
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError
+from mnistnet.inference.predictor import DEFAULT_BUNDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +34,8 @@ def rewrite_manifest(bundle: Path, change: Callable[[dict[str, Any]], None]) -> 
     (bundle / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
 
 
-def replace_signed(bundle: Path, name: str, content: bytes) -> None:
-    """Put other content in a file's place, and its fingerprint into the manifest."""
+def replace_file(bundle: Path, name: str, content: bytes) -> None:
+    """Replace a file, and its fingerprint in the manifest."""
     (bundle / name).write_bytes(content)
     found = Fingerprint.of(content)
 
@@ -44,52 +45,32 @@ def replace_signed(bundle: Path, name: str, content: bytes) -> None:
     rewrite_manifest(bundle, change)
 
 
-def test_a_bundle_as_it_was_exported_passes(pristine: Path) -> None:
-    manifest = verify(pristine)
-    assert manifest.metrics == {"accuracy": 0.9934, "images": 10_000}
-    assert manifest.threshold == 0.5
-    assert manifest.origin.recipe["name"] == "fast"
-
-
-def test_signature_report_and_bill_of_materials_may_lie_beside(bundle: Path) -> None:
+def test_the_shipped_bundle_passes_with_other_files_of_the_format_next_to_it(bundle: Path) -> None:
     for name in BESIDE:
         (bundle / name).write_bytes(b"anything")
-    verify(bundle)
+    assert verify(bundle) == read_manifest(DEFAULT_BUNDLE)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_one_flipped_bit_in_any_file_is_found(bundle: Path, name: str) -> None:
-    content = bytearray((bundle / name).read_bytes())
-    content[len(content) // 2] ^= 1
-    (bundle / name).write_bytes(content)
-    refuses(bundle, f"{name}: .*SHA-256")
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_truncated_file_is_found(bundle: Path, name: str) -> None:
+def test_a_changed_shortened_lengthened_or_missing_file_is_found(bundle: Path, name: str) -> None:
     content = (bundle / name).read_bytes()
-    (bundle / name).write_bytes(content[:-1])
-    refuses(bundle, f"{name}: has fewer than its {len(content):,} bytes")
-
-
-def test_a_file_that_has_grown_is_found(bundle: Path) -> None:
-    with (bundle / "report.json").open("ab") as file:
-        file.write(b" ")
-    refuses(bundle, "report.json: has more than its")
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_a_missing_file_is_found(bundle: Path, name: str) -> None:
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    for damaged, words in (
+        (flipped, "has another SHA-256"),
+        (content[:-1], f"is smaller than {len(content):,} bytes"),
+        (content + b" ", f"is larger than {len(content):,} bytes"),
+    ):
+        (bundle / name).write_bytes(damaged)
+        refuses(bundle, f"{name}: {words}")
     (bundle / name).unlink()
     refuses(bundle, f"{name}: is missing")
 
 
-def test_a_file_that_nobody_listed_is_found(bundle: Path) -> None:
+def test_a_file_or_folder_that_is_not_of_the_format_is_found(bundle: Path) -> None:
     (bundle / "extra.onnx").write_bytes(b"")
     refuses(bundle, "extra.onnx: does not belong")
-
-
-def test_a_folder_inside_is_found(bundle: Path) -> None:
+    (bundle / "extra.onnx").unlink()
     (bundle / "sub").mkdir()
     refuses(bundle, "sub: does not belong")
 
@@ -103,7 +84,7 @@ def test_a_link_is_not_followed(bundle: Path, tmp_path: Path, name: str) -> None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes in folders there")
-def test_a_pipe_does_not_make_it_wait(bundle: Path) -> None:
+def test_a_pipe_is_not_read(bundle: Path) -> None:
     (bundle / "digit.onnx").unlink()
     os.mkfifo(bundle / "digit.onnx")
     refuses(bundle, "digit.onnx: is not a plain file")
@@ -122,7 +103,7 @@ def test_another_version_of_the_format_is_named(bundle: Path) -> None:
 def swap_digit_for(change: Callable[[onnx.ModelProto], None], bundle: Path) -> None:
     model = onnx.load(bundle / "digit.onnx")
     change(model)
-    replace_signed(bundle, "digit.onnx", model.SerializeToString())
+    replace_file(bundle, "digit.onnx", model.SerializeToString())
 
 
 def test_a_graph_that_computes_slightly_wrong_is_found_by_the_stored_vectors(bundle: Path) -> None:
@@ -132,25 +113,25 @@ def test_a_graph_that_computes_slightly_wrong_is_found_by_the_stored_vectors(bun
                 node.attribute.append(onnx.helper.make_attribute("approximate", "tanh"))
 
     swap_digit_for(approximate, bundle)
-    refuses(bundle, "digit.onnx: gives other probabilities than PyTorch did")
+    refuses(bundle, "digit.onnx: computes other probabilities than PyTorch")
 
 
-def test_a_graph_with_weights_that_are_no_numbers_is_found(bundle: Path) -> None:
-    def spoil(model: onnx.ModelProto) -> None:
+def test_a_graph_with_weights_that_are_not_finite_is_found(bundle: Path) -> None:
+    def corrupt(model: onnx.ModelProto) -> None:
         bias = next(t for t in model.graph.initializer if list(t.dims) == [10])
         bias.raw_data = b"\xff" * 40
 
-    swap_digit_for(spoil, bundle)
-    refuses(bundle, "digit.onnx: gives other probabilities than PyTorch did")
+    swap_digit_for(corrupt, bundle)
+    refuses(bundle, "digit.onnx: computes other probabilities than PyTorch")
 
 
-def test_graphs_that_were_exchanged_are_found(bundle: Path) -> None:
-    replace_signed(bundle, "digit.onnx", (bundle / "picture.onnx").read_bytes())
-    refuses(bundle, "digit.onnx: does not take and give what its format says")
+def test_exchanged_graphs_are_found(bundle: Path) -> None:
+    replace_file(bundle, "digit.onnx", (bundle / "picture.onnx").read_bytes())
+    refuses(bundle, "digit.onnx: has other inputs or outputs than its format")
 
 
-def test_a_graph_that_is_none_is_found(bundle: Path) -> None:
-    replace_signed(bundle, "picture.onnx", b"not a graph")
+def test_a_file_that_is_no_graph_is_found(bundle: Path) -> None:
+    replace_file(bundle, "picture.onnx", b"not a graph")
     refuses(bundle, "picture.onnx: cannot be loaded with ONNX Runtime")
 
 
@@ -166,14 +147,14 @@ def test_a_graph_that_cannot_be_run_is_found(bundle: Path) -> None:
 def test_another_preparation_than_was_exported_is_found(bundle: Path) -> None:
     document = json.loads((bundle / "vectors.json").read_bytes())
     document["pictures"][0]["seen"] = document["images"][9]["image"]
-    replace_signed(bundle, "vectors.json", json.dumps(document).encode())
-    refuses(bundle, "picture.onnx: sees stored picture 0 otherwise")
+    replace_file(bundle, "vectors.json", json.dumps(document).encode())
+    refuses(bundle, "picture.onnx: prepares stored picture 0 otherwise")
 
 
-def test_another_opinion_on_ink_is_found(bundle: Path) -> None:
+def test_another_result_on_ink_is_found(bundle: Path) -> None:
     document = json.loads((bundle / "vectors.json").read_bytes())
     document["pictures"][-1]["ink"] = True
-    replace_signed(bundle, "vectors.json", json.dumps(document).encode())
+    replace_file(bundle, "vectors.json", json.dumps(document).encode())
     refuses(bundle, "picture.onnx: .*ink")
 
 
@@ -181,12 +162,12 @@ def test_graphs_that_disagree_with_each_other_are_found(bundle: Path) -> None:
     model = onnx.load(bundle / "picture.onnx")
     bias = next(t for t in model.graph.initializer if list(t.dims) == [10])
     bias.raw_data = bias.raw_data[20:] + bias.raw_data[:20]
-    replace_signed(bundle, "picture.onnx", model.SerializeToString())
-    refuses(bundle, "picture.onnx: reads stored picture 0 otherwise than digit.onnx")
+    replace_file(bundle, "picture.onnx", model.SerializeToString())
+    refuses(bundle, "picture.onnx: computes other probabilities than digit.onnx for picture 0")
 
 
 def test_a_bundle_without_vectors_is_refused(bundle: Path) -> None:
-    replace_signed(bundle, "vectors.json", b'{"images": [], "pictures": []}')
+    replace_file(bundle, "vectors.json", b'{"images": [], "pictures": []}')
     refuses(bundle, "vectors.json: holds no vectors")
 
 
@@ -199,14 +180,14 @@ verify(Path(sys.argv[1]))
 """
 
 
-def test_verifying_needs_neither_torch_nor_onnx(pristine: Path) -> None:
-    subprocess.run([sys.executable, "-c", NO_TORCH, str(pristine)], check=True)
+def test_verifying_needs_neither_torch_nor_onnx() -> None:
+    subprocess.run([sys.executable, "-c", NO_TORCH, str(DEFAULT_BUNDLE)], check=True)
 
 
-def test_reading_a_manifest_does_not_even_import_numpy(pristine: Path) -> None:
+def test_reading_a_manifest_does_not_even_import_numpy() -> None:
     code = (
         "import sys; from pathlib import Path; from mnistnet.bundle.manifest import check_files;"
         "check_files(Path(sys.argv[1])); assert not {'numpy', 'onnxruntime'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code, str(pristine)], check=True)
-    assert check_files(pristine).files
+    subprocess.run([sys.executable, "-c", code, str(DEFAULT_BUNDLE)], check=True)
+    assert check_files(DEFAULT_BUNDLE).files

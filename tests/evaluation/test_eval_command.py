@@ -384,7 +384,7 @@ def broken(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["bundle"], "has not the SHA-256"),
+        (["bundle"], "has another SHA-256"),
         (["."], "is neither a run"),
         (["nowhere"], "is neither a run"),
         (["unfinished"], "is not a finished run"),

@@ -10,8 +10,7 @@ from drawing import Scene, draw_picture
 
 from mnistnet import Predictor
 from mnistnet import data as datasets
-from mnistnet.bundle.export_run import export_run
-from mnistnet.bundle.threshold import CHOSEN_BEFORE, choose_threshold
+from mnistnet.bundle.export_run import CHOSEN_BEFORE, choose_threshold, export_run
 from mnistnet.errors import UsageError
 from mnistnet.metrics.negatives import draw_negatives
 from mnistnet.metrics.scores import auroc

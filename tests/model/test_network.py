@@ -14,8 +14,8 @@ from torchinfo import summary
 
 from mnistnet.errors import WeightsError
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
-from mnistnet.model.architecture import layer_table, layers
-from mnistnet.model.network import MEAN, STD, MnistNet, normalise, summary_table
+from mnistnet.model.architecture import MEAN, STD, layer_table, layers
+from mnistnet.model.network import MnistNet, normalise, summary_table
 
 if TYPE_CHECKING:
     from pathlib import Path

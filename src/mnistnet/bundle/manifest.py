@@ -1,10 +1,10 @@
-"""`manifest.json`: what a bundle consists of, to the byte, and where it came from.
+"""`manifest.json`: which files a bundle consists of, to the byte, and where it came from.
 
     manifest = check_files(directory)                          # every size and SHA-256
     model = read_file(directory, "digit.onnx", manifest)       # the bytes that were checked
 
-Nothing here runs a graph, or needs torch or onnx. A bundle may come from anywhere: sizes are
-bounded before anything is read, names are compared with the format's and never followed, and
+Nothing here runs a graph, or needs torch, onnx or NumPy. A bundle may come from anywhere: sizes
+are limited before anything is read, names are compared with the format's and never followed, and
 links are refused.
 """
 
@@ -14,25 +14,23 @@ import json
 import math
 import re
 import stat
-from dataclasses import asdict, dataclass
-from types import NoneType
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from mnistnet.errors import BundleError
-from mnistnet.files import json_bytes, sha256
+from mnistnet.files import json_bytes, replace_folder, sha256
 from mnistnet.provenance import INPUTS, Origin
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 FILES = (
-    "README.md",
-    "digit.onnx",
-    "picture.onnx",
-    "report.json",
-    "vectors.json",
+    *("README.md", "digit.onnx", "picture.onnx", "report.json", "vectors.json"),
     "weights.safetensors",
 )
 # May lie in the folder and are no part of the bundle; a signature, say, covers the manifest.
@@ -40,39 +38,41 @@ BESIDE = ("model.sig", "report.html", "sbom.cdx.json")
 MAX_MANIFEST_BYTES = 65_536
 MAX_BUNDLE_BYTES = 1_000_000  # all of FILES together
 MAX_BESIDE_BYTES = 10_000_000  # each of BESIDE
+MAX_DIGITS = 18  # of a whole number
+SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells one file's content from every other's."""
+    """The size and the hash of a file's content."""
 
     size_bytes: int
     sha256: str
 
     @classmethod
     def of(cls, content: bytes) -> Fingerprint:
-        """Take it of a content."""
+        """Compute the fingerprint of a content."""
         return cls(len(content), sha256(content))
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a `manifest.json` says.
+    """The content of a `manifest.json`.
 
     Attributes:
-        files: the fingerprint of every other file of the bundle, by name.
-        metrics: what the network reached, for machines to compare.
-        threshold: the confidence (0–1) below which an answer counts as unsure.
         origin: where the weights came from.
+        metrics: what was measured of the network; which figures, is the maker's choice.
+        threshold: the confidence (0–1) below which a prediction counts as unsure.
+        files: the fingerprint of every other file of the bundle, by name.
     """
 
-    files: dict[str, Fingerprint]
-    metrics: dict[str, Any]
-    threshold: float
     origin: Origin
+    metrics: dict[str, Any] = field(default_factory=dict)
+    threshold: float = 0.0
+    files: dict[str, Fingerprint] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """Give the content of the file; the same fields give the same bytes."""
+        """Return the content of the file; the same fields give the same bytes."""
         document = {
             "format_version": FORMAT_VERSION,
             "threshold": self.threshold,
@@ -81,6 +81,20 @@ class Manifest:
             "files": {name: asdict(self.files[name]) for name in FILES},
         }
         return json_bytes(document)
+
+
+@contextmanager
+def replace_bundle(directory: Path) -> Iterator[Path]:
+    """Yield a new folder that takes a bundle's place when the block succeeds.
+
+    Raises:
+        BundleError: a manifest that lies in the directory is not a bundle's.
+        FileError: something else lies in it, it is a file, or cannot be written.
+    """
+    with replace_folder(directory, {MANIFEST, *FILES, *BESIDE}) as temporary:
+        if directory.exists() and any(directory.iterdir()):
+            read_manifest(directory)
+        yield temporary
 
 
 def check_files(directory: Path) -> Manifest:
@@ -92,17 +106,16 @@ def check_files(directory: Path) -> Manifest:
     manifest = read_manifest(directory)
     for entry in sorted(directory.iterdir()):
         if entry.name not in (MANIFEST, *FILES, *BESIDE):
-            raise BundleError(f"{entry}: does not belong to the bundle; take it away")
-        # Whoever opens one of those shall neither wait for ever nor be led astray.
-        if entry.name in BESIDE and len(_read_bounded(entry, MAX_BESIDE_BYTES)) > MAX_BESIDE_BYTES:
-            raise _damaged(entry, f"is larger than {MAX_BESIDE_BYTES:,} bytes")
+            raise BundleError(f"{entry}: does not belong to the bundle; move it elsewhere")
+        if entry.name in BESIDE:  # whoever opens it must not wait for ever, or follow a link
+            _read_at_most(MAX_BESIDE_BYTES, entry)
     for name in FILES:
         read_file(directory, name, manifest)
     return manifest
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """Read a bundle's manifest, and look at no other file.
+    """Read a bundle's manifest, and no other file.
 
     Raises:
         BundleError: there is none, it is damaged, or it is of another version of the format.
@@ -112,152 +125,137 @@ def read_manifest(directory: Path) -> Manifest:
         raise BundleError(
             f"{directory}: is not a bundle (no {MANIFEST}); mnistnet export makes one"
         )
-    content = _read_bounded(path, MAX_MANIFEST_BYTES)
-    if len(content) > MAX_MANIFEST_BYTES:
-        raise _damaged(path, f"is larger than {MAX_MANIFEST_BYTES:,} bytes")
-    return parse_manifest(content, path)
+    return parse_manifest(_read_at_most(MAX_MANIFEST_BYTES, path), path)
 
 
 def read_file(directory: Path, name: str, manifest: Manifest) -> bytes:
-    """Read one of a bundle's files, and check that it is the one that the manifest means.
+    """Read one of a bundle's files, and check that it is the one that the manifest names.
 
     Raises:
         BundleError: it is missing, a link, or not of that size and SHA-256.
     """
     path, expected = directory / name, manifest.files[name]
-    content = _read_bounded(path, expected.size_bytes)
-    if len(content) != expected.size_bytes:
-        more_or_fewer = "more" if len(content) > expected.size_bytes else "fewer"
-        raise _damaged(path, f"has {more_or_fewer} than its {expected.size_bytes:,} bytes")
+    content = _read_at_most(expected.size_bytes, path)
+    if len(content) < expected.size_bytes:
+        raise _damaged(path, f"is smaller than {expected.size_bytes:,} bytes")
     if sha256(content) != expected.sha256:
-        raise _damaged(path, f"has not the SHA-256 that {MANIFEST} names")
+        raise _damaged(path, f"has another SHA-256 than {MANIFEST} names")
     return content
 
 
 def parse_manifest(content: bytes, where: object) -> Manifest:
-    """Make sense of a manifest's content; `where` it lies is for the messages.
+    """Check and convert a manifest's content; fields of unknown names are ignored.
 
-    Fields of other names than the format's are ignored.
+    Args:
+        content: of the file.
+        where: the file lies, for the messages.
 
     Raises:
         BundleError: a field is missing, or is not what the format says.
     """
     document = parse_json(content, where)
-    version = field(document, "format_version", where, int)
+    version = decode(int, document, where, "format_version")
     if version != FORMAT_VERSION:
         raise BundleError(
             f"{where}: is of format version {version!s:.20}, and this program reads"
             f" {FORMAT_VERSION}; use the version of mnistnet that it was made with"
         )
-    threshold = field(document, "threshold", where, int, float)
-    if not 0 <= threshold <= 1:
-        raise _damaged(where, "threshold is not between 0 and 1")
-    return Manifest(
-        files=_files(document, where),
-        metrics=field(document, "metrics", where, dict),
-        threshold=float(threshold),
-        origin=_origin(document, where),
+    manifest = Manifest(
+        decode(Origin, document, where),
+        decode(dict[str, Any], document, where, "metrics"),
+        decode(float, document, where, "threshold"),
+        decode(dict[str, Fingerprint], document, where, "files"),
     )
+    _check(manifest, where)
+    return manifest
 
 
 def parse_json(content: bytes, where: object) -> Any:
-    """Read JSON, but none of the numbers that are not finite (NaN, Infinity, 1e999).
+    """Parse JSON, without numbers that are not finite (NaN, Infinity, 1e999) or too large.
 
     Raises:
         BundleError: it is not JSON.
     """
     try:
-        return json.loads(content, parse_constant=_finite, parse_float=_finite)
+        return json.loads(content, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise _damaged(where, f"is not valid JSON ({error})") from None
 
 
-def field(document: object, name: str, where: object, *types: type) -> Any:
-    """Take a field of a JSON object, of one of some types and no subclass: true is no int.
+def decode(kind: Any, value: Any, where: object, name: str = "") -> Any:
+    """Return a JSON value, or its field of a name, as a type says.
+
+    The type is a dataclass, `dict[str, T]`, `tuple[T, ...]`, `A | B`, or a plain one, which no
+    subclass satisfies: true is no int. Fields that a dataclass does not have are ignored.
 
     Raises:
-        BundleError: it is missing or of another type.
+        BundleError: it is missing, or of another type.
     """
-    value = document.get(name, field) if isinstance(document, dict) else field
-    if type(value) not in types:
-        raise _damaged(where, f"has no {name!r:.40} of the right type")
-    return value
+    if name:
+        value = value.get(name, MISSING) if isinstance(value, dict) else MISSING
+    if isinstance(kind, UnionType):
+        matching = (k for k in get_args(kind) if type(value) is (get_origin(k) or k))
+        kind = next(matching, kind)
+    if is_dataclass(kind) and isinstance(value, dict):
+        optional = {f.name for f in fields(kind) if f.default is not MISSING}
+        types = {k: t for k, t in get_type_hints(kind).items() if k in value or k not in optional}
+        values = {key: decode(type_, value, where, key) for key, type_ in types.items()}
+        return kind(**values)  # type: ignore[operator]
+    if get_origin(kind) is dict and isinstance(value, dict):
+        return {key: decode(get_args(kind)[1], value, where, key) for key in value}
+    if get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(decode(get_args(kind)[0], item, where) for item in value)
+    if kind is Any or type(value) is kind or (kind is float and type(value) is int):
+        return value
+    raise _damaged(where, f"has no {name!r:.40} of the right type")
 
 
-def _origin(document: object, where: object) -> Origin:
-    origin = Origin(
-        recipe=field(document, "recipe", where, dict),
-        data=_table(document, "data", where, str),
-        source=_table(document, "source", where, str, bool, NoneType),
-        environment=_table(document, "environment", where, str, int),
-        versions=_table(document, "versions", where, str),
-        inputs=_inputs(document, where),
-    )
-    field(origin.source, "commit", where, str, NoneType)
-    field(origin.source, "dirty", where, bool)
-    for digest in origin.data.values():
-        _check_sha256(digest, where)
-    return origin
-
-
-def _inputs(document: object, where: object) -> dict[str, str] | None:
-    if isinstance(document, dict) and "inputs" not in document:
-        return None
-    table = _table(document, "inputs", where, str)
-    return {name: _check_sha256(field(table, name, where, str), where) for name in INPUTS}
-
-
-def _files(document: object, where: object) -> dict[str, Fingerprint]:
-    table = _table(document, "files", where, dict)
-    if set(table) != set(FILES):
+def _check(manifest: Manifest, where: object) -> None:
+    """Check what the types do not say."""
+    if set(manifest.files) != set(FILES):
         raise _damaged(where, f"files does not name exactly {', '.join(FILES)}")
-    files = {
-        name: Fingerprint(
-            size_bytes=field(table[name], "size_bytes", where, int),
-            sha256=_check_sha256(field(table[name], "sha256", where, str), where),
-        )
-        for name in FILES
-    }
-    sizes = [file.size_bytes for file in files.values()]
+    sizes = [file.size_bytes for file in manifest.files.values()]
     if min(sizes) < 0 or sum(sizes) > MAX_BUNDLE_BYTES:
         raise _damaged(where, f"files are not between 0 and {MAX_BUNDLE_BYTES:,} bytes together")
-    return files
-
-
-def _table(document: object, name: str, where: object, *types: type) -> dict[str, Any]:
-    """Take a field that is an object, and whose values are all of some types."""
-    table: dict[str, Any] = field(document, name, where, dict)
-    for key in table:
-        field(table, key, where, *types)
-    return table
-
-
-def _check_sha256(digest: str, where: object) -> str:
-    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+    if not 0 <= manifest.threshold <= 1:
+        raise _damaged(where, "threshold is not between 0 and 1")
+    origin, inputs = manifest.origin, manifest.origin.inputs or {}
+    decode(str | None, origin.source, where, "commit")
+    decode(bool, origin.source, where, "dirty")
+    for name in INPUTS if origin.inputs is not None else ():
+        decode(str, inputs, where, name)
+    digests = [file.sha256 for file in manifest.files.values()]
+    if not all(map(SHA256.fullmatch, [*digests, *origin.data.values(), *inputs.values()])):
         raise _damaged(where, "holds something else where a SHA-256 should be")
-    return digest
 
 
 def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
+    if not math.isfinite(number := float(text)):
         raise ValueError(f"{text:.20} is not a finite number")
     return number
 
 
-def _read_bounded(path: Path, limit_bytes: int) -> bytes:
-    """Read a file's content, and of one that is larger than the limit one byte more than that."""
+def _whole(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"{text:.20}… is too large a number")
+    return int(text)
+
+
+def _read_at_most(limit_bytes: int, path: Path) -> bytes:
     try:
         # A link could lead anywhere, and a pipe would wait for ever.
         if not stat.S_ISREG(path.lstat().st_mode):
             raise _damaged(path, "is not a plain file")
         with path.open("rb") as file:
-            return file.read(limit_bytes + 1)
+            content = file.read(limit_bytes + 1)
     except FileNotFoundError:
         raise _damaged(path, "is missing") from None
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror}); check who may") from error
+    if len(content) > limit_bytes:
+        raise _damaged(path, f"is larger than {limit_bytes:,} bytes")
+    return content
 
 
 def _damaged(where: object, problem: str) -> BundleError:
-    return BundleError(f"{where}: {problem}; get the bundle anew")
+    return BundleError(f"{where}: {problem}; get the bundle again")

@@ -19,10 +19,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
-    import onnxruntime
     from numpy.typing import NDArray
 
     from mnistnet.bundle.manifest import Manifest
+
+# Inputs and outputs: name, type and shape; a letter stands for any number.
+SIGNATURES: dict[str, list[tuple[str, str, list[int | str]]]] = {
+    "digit.onnx": [
+        ("images", "tensor(uint8)", ["N", 28, 28]),
+        ("probabilities", "tensor(float)", ["N", 10]),
+    ],
+    "picture.onnx": [
+        ("picture", "tensor(uint8)", ["H", "W"]),
+        ("probabilities", "tensor(float)", [10]),
+        ("seen", "tensor(uint8)", [28, 28]),
+        ("ink", "tensor(bool)", []),
+    ],
+}
 
 
 class Graph:
@@ -35,13 +48,15 @@ class Graph:
         threads: how many a call may use.
 
     Raises:
-        BundleError: the file is not the manifest's, or the runtime cannot load it.
+        BundleError: the file is not the manifest's, the runtime cannot load it, or its inputs and
+            outputs are not the format's.
     """
 
     def __init__(self, directory: Path, name: str, manifest: Manifest, *, threads: int = 1) -> None:
+        import onnxruntime as runtime
+
         self.path = directory / name
         content = read_file(directory, name, manifest)
-        runtime = _onnxruntime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4  # what fails is raised; the log would only repeat it
         options.intra_op_num_threads = threads
@@ -51,17 +66,14 @@ class Graph:
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.enable_cpu_mem_arena = False
         try:
-            self._session: onnxruntime.InferenceSession = runtime.InferenceSession(
+            self._session = runtime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's errors have no base class of their own
             raise self.broken("cannot be loaded", error) from error
-
-    @property
-    def signature(self) -> list[tuple[str, str, list[int | str]]]:
-        """The inputs and then the outputs: name, type and shape (a letter is any number)."""
         ends = [*self._session.get_inputs(), *self._session.get_outputs()]
-        return [(end.name, end.type, end.shape) for end in ends]
+        if [(end.name, end.type, end.shape) for end in ends] != SIGNATURES[name]:
+            raise self.broken("has other inputs or outputs than its format")
 
     def run(self, array: NDArray[np.uint8]) -> list[Any]:
         """Return the outputs for the one input, in the graph's order.
@@ -87,10 +99,6 @@ class Graph:
 
 def runtime_name() -> str:
     """Return the runtime's name and version, for messages and reports."""
-    return f"ONNX Runtime {_onnxruntime().__version__}"
-
-
-def _onnxruntime() -> Any:
     import onnxruntime
 
-    return onnxruntime
+    return f"ONNX Runtime {onnxruntime.__version__}"

@@ -1,20 +1,22 @@
-"""`vectors.json`: a few pictures and what the network makes of them, to catch a wrong runtime.
+"""`vectors.json`: a few pictures and the outputs for them, to find a runtime that errs.
 
     vectors = parse_vectors(read_file(directory, "vectors.json", manifest), where)
 
-PyTorch computes the answers when the bundle is made; `verify` compares them with what the graphs
-compute where they are to run. The pictures are drawn here, so that they are nobody's data.
+PyTorch computes the outputs when the bundle is made; `verify` compares them with those of the
+graphs, on the machine where these are to run. The pictures are drawn, so that they are nobody's
+data.
 """
 
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnistnet.bundle.manifest import field, parse_json
+from mnistnet.bundle.manifest import decode, parse_json
 from mnistnet.data.strokes import draw_lines
 from mnistnet.errors import BundleError
 from mnistnet.files import json_bytes
@@ -37,51 +39,70 @@ STROKES: tuple[tuple[tuple[float, float], ...], ...] = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
+class ImageVector:
+    """An image and its probabilities, by PyTorch, to six decimals."""
+
+    image: str  # uint8 (28, 28) in base64
+    probabilities: tuple[float, ...]  # (10,)
+
+
+@dataclass(frozen=True)
 class PictureVector:
-    """A picture, and what its preparation makes of it.
+    """A picture, and what the preparation by PyTorch returns for it."""
 
-    Attributes:
-        picture: uint8 (H, W).
-        seen: uint8 (28, 28), what the network is shown.
-        ink: whether there is any.
-    """
-
-    picture: NDArray[np.uint8]
-    seen: NDArray[np.uint8]
+    shape: tuple[int, ...]  # (H, W)
+    picture: str  # uint8 (H, W) in base64
+    seen: str  # uint8 (28, 28) in base64
     ink: bool
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Vectors:
-    """Questions and answers.
+    """Inputs of the graphs with the outputs that they must have; fields are as in the file."""
 
-    Attributes:
-        images: uint8 (N, 28, 28), ink bright on dark.
-        probabilities: float64 (N, 10), to six decimals.
-        pictures: some of other sizes, on several papers, one without ink.
-    """
-
-    images: NDArray[np.uint8]
-    probabilities: NDArray[np.float64]
+    images: tuple[ImageVector, ...]
     pictures: tuple[PictureVector, ...]
 
     def to_bytes(self) -> bytes:
-        """Give the content of the file; arrays are base64 of their bytes, row by row."""
-        pictures = [
-            {
-                "shape": list(vector.picture.shape),
-                "picture": _base64(vector.picture),
-                "seen": _base64(vector.seen),
-                "ink": vector.ink,
-            }
-            for vector in self.pictures
-        ]
-        images = [
-            {"image": _base64(image), "probabilities": [round(p, 6) for p in row.tolist()]}
-            for image, row in zip(self.images, self.probabilities, strict=True)
-        ]
-        return json_bytes({"images": images, "pictures": pictures})
+        """Return the content of the file."""
+        return json_bytes(asdict(self))
+
+
+def parse_vectors(content: bytes, where: object) -> Vectors:
+    """Check and convert the file's content; `where` it lies is for the messages.
+
+    Raises:
+        BundleError: it is not of this format.
+    """
+    vectors: Vectors = decode(Vectors, parse_json(content, where), where)
+    try:
+        if not vectors.images or not vectors.pictures:
+            raise ValueError("there are none")
+        for image in vectors.images:
+            from_base64(image.image)
+            if len(image.probabilities) != 10:
+                raise ValueError("probabilities are not ten")
+        for picture in vectors.pictures:
+            from_base64(picture.picture, picture.shape), from_base64(picture.seen)
+    except ValueError as error:
+        raise BundleError(
+            f"{where}: holds no vectors to check with ({error}); get the bundle again"
+        ) from None
+    return vectors
+
+
+def to_base64(pixels: NDArray[np.uint8]) -> str:
+    """Return pixels row by row as base64."""
+    return base64.b64encode(pixels.tobytes()).decode()
+
+
+def from_base64(text: str, shape: tuple[int, ...] = (28, 28)) -> NDArray[np.uint8]:
+    """Return pixels, uint8 of a shape (H, W). Raises ValueError where they are not."""
+    pixels = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    if len(shape) != 2 or min(shape) < 1 or math.prod(shape) != pixels.size:
+        raise ValueError(f"{pixels.size} pixels are not of the shape {shape!s:.80}")
+    return pixels.reshape(shape)
 
 
 def drawn_images() -> NDArray[np.uint8]:
@@ -104,56 +125,6 @@ def drawn_pictures() -> list[NDArray[np.uint8]]:
         _grey(_ink(7, (23, 19), height=20, pen=1.5)),
         _grey(paper[:24, :32]),
     ]
-
-
-def parse_vectors(content: bytes, where: object) -> Vectors:
-    """Make sense of the file's content; `where` it lies is for the messages.
-
-    Raises:
-        BundleError: it is not of this format.
-    """
-    document = parse_json(content, where)
-    images = field(document, "images", where, list)
-    pictures = field(document, "pictures", where, list)
-    if not images or not pictures:
-        raise BundleError(f"{where}: holds no vectors to check with; get the bundle anew")
-    return Vectors(
-        images=np.stack([_array(image, "image", where, (28, 28)) for image in images]),
-        probabilities=np.array([_probabilities(image, where) for image in images]),
-        pictures=tuple(_picture(picture, where) for picture in pictures),
-    )
-
-
-def _picture(document: object, where: object) -> PictureVector:
-    shape = field(document, "shape", where, list)
-    if [type(n) for n in shape] != [int, int] or min(shape) < 1:
-        raise BundleError(f"{where}: a picture's shape is not [height, width]; get the bundle anew")
-    return PictureVector(
-        picture=_array(document, "picture", where, tuple(shape)),
-        seen=_array(document, "seen", where, (28, 28)),
-        ink=field(document, "ink", where, bool),
-    )
-
-
-def _probabilities(document: object, where: object) -> list[float]:
-    row = field(document, "probabilities", where, list)
-    if len(row) != 10 or not all(type(p) in (int, float) for p in row):
-        raise BundleError(f"{where}: probabilities are not ten numbers; get the bundle anew")
-    return row  # type: ignore[no-any-return]
-
-
-def _array(document: object, name: str, where: object, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    try:
-        content = base64.b64decode(field(document, name, where, str), validate=True)
-        return np.frombuffer(content, np.uint8).reshape(shape)
-    except ValueError:
-        raise BundleError(
-            f"{where}: {name} does not hold {shape[0]} × {shape[1]} pixels; get the bundle anew"
-        ) from None
-
-
-def _base64(pixels: NDArray[np.uint8]) -> str:
-    return base64.b64encode(pixels.tobytes()).decode()
 
 
 def _ink(digit: int, shape: tuple[int, int], *, height: float, pen: float) -> NDArray[np.float64]:

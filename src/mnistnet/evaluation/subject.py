@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from mnistnet.bundle.manifest import FILES, MANIFEST, parse_json, read_file
+from mnistnet.bundle.manifest import FILES, MANIFEST, Manifest, parse_json, read_file
 from mnistnet.bundle.runtime import runtime_name
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import RunError
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnistnet.bundle.manifest import Manifest
     from mnistnet.model.network import MnistNet
     from mnistnet.provenance import Origin
 
@@ -132,7 +131,7 @@ def _exported(net: MnistNet, origin: Origin, scratch: Path) -> Predictor:
     """Export a network that is no bundle yet, for its picture graph."""
     from mnistnet.bundle.export import export
 
-    export(net, scratch, origin=origin, metrics={}, report=b"{}\n", card="")
+    export(net, scratch, Manifest(origin))
     return Predictor(scratch)
 
 

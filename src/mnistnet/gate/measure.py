@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from mnistnet.bundle.manifest import field, parse_json, read_file, read_manifest
+from mnistnet.bundle.manifest import decode, parse_json, read_file, read_manifest
 from mnistnet.errors import BundleError
 from mnistnet.gate.checks import Evidence, Measured, Parity, Served
 from mnistnet.inference import Predictor
@@ -100,7 +100,7 @@ def count_parameters(bundle: Path) -> int:
     if not isinstance(header, dict):
         raise BundleError(f"{where}: its header is no table of tensors; export it again")
     names = [n for n in header if n != "__metadata__" and not n.endswith(STATISTICS)]
-    shapes = [field(header[name], "shape", where, list) for name in names]
+    shapes = [decode(list, header[name], where, "shape") for name in names]
     if not all(type(side) is int for shape in shapes for side in shape):
         raise BundleError(f"{where}: a shape is not of whole numbers; export it again")
     return sum(math.prod(shape) for shape in shapes)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 SIDE = 28  # of the input image, in pixels
+MEAN = 0.1307  # of the 60,000 training images, ink scaled to 0–1: it is subtracted,
+STD = 0.3081  # and the difference divided by their deviation
 
 Kind = Literal["conv", "pool", "linear"]
 

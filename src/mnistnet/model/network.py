@@ -15,16 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnistnet.errors import WeightsError
-from mnistnet.model.architecture import SIDE, layers
+from mnistnet.model.architecture import MEAN, SIDE, STD, layers
+from mnistnet.text import first_line
 
 if TYPE_CHECKING:
     import os
     from typing import Self
 
     from mnistnet.model.architecture import Layer
-
-MEAN = 0.1307  # of the 60,000 training images, ink scaled to 0–1
-STD = 0.3081
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -96,8 +94,9 @@ class MnistNet(nn.Module):
         try:
             net.load_state_dict(load_file(file))
         except (SafetensorError, RuntimeError, OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise WeightsError(f"{file}: does not hold MnistNet's weights ({reason})") from error
+            raise WeightsError(
+                f"{file}: does not hold MnistNet's weights ({first_line(error)}); train again"
+            ) from error
         net.check_finite(file)
         return net.eval()
 

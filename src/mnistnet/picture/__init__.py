@@ -1,18 +1,19 @@
-"""Any picture of a digit → the 28×28 that the network reads, in torch operations alone.
+"""Any picture of a digit → the 28×28 image that the network reads, in torch operations alone.
 
-    seen, ink = prepare(picture, judge)     # uint8 (H, W), any size → uint8 (28, 28), bool ()
+    seen, ink = prepare(picture, network)     # uint8 (H, W), any size → uint8 (28, 28), bool ()
 
-No single rule finds the digit in every picture. So a picture is read in a few ways, each right
-for some kind of picture, and the network, which knows digits, is asked which makes sense:
+No single rule finds the digit in every picture. So there are eight hypotheses on what a picture
+shows, each right for some kind of picture, and the one that the network is most confident of is
+kept, given how probable each is from the start. They differ in what they assume:
 
-- what is paper? `light`: one brightness all over, or whatever the border continues inwards;
-- what is ink? `ink`: Otsu's threshold tells two classes apart, and paper is not like strokes;
-- where is the digit? `place`: in the box of what hangs together, looked at again, closer; or the
-  picture was framed like MNIST's, and nothing needs to be moved;
-- is something wrong with the strokes? `place`: specks, gaps or thin lines may be taken away.
+- What is paper? `canvas`: one brightness all over, or what the border continues inwards.
+- What is ink? `ink`: Otsu's threshold splits two classes, and paper is not shaped like strokes.
+- Where is the digit? `alignment`: in the box of the largest connected component, cropped and
+  analysed once more; or the picture is framed like MNIST's, and nothing has to be moved.
+- Are the strokes damaged? `alignment`: morphology removes specks, gaps or thin lines.
 
-Nothing depends on the data but the numbers: no branch, no loop of unknown length. So it exports
-to a graph (see `bundle`) that gives the same answer in every runtime.
+No operation depends on the data but through numbers: no branch, no loop of unknown length. So it
+exports to a graph (see `bundle`) that computes the same in every runtime.
 """
 
 from __future__ import annotations
@@ -22,80 +23,80 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from mnistnet.picture.alignment import as_framed, as_mnist, box_of, mended, widened
-from mnistnet.picture.canvas import light_against_paper, look, roughness, whole
-from mnistnet.picture.ink import find_ink, without_strays
+from mnistnet.picture.alignment import align, bounding_boxes, keep_framing, morphology, widen
+from mnistnet.picture.canvas import contrast_with_paper, crop_to_canvas, full_frame, roughness
+from mnistnet.picture.ink import find_ink, remove_specks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FAINTEST = 0.03  # least contrast of ink; a pencil's is 0.08
-SEPARATION = 0.74  # least share of variance between ink and paper; a shadow reaches 0.73
-ROUGHEST = 0.9  # most roughness of a picture; outlines reach 0.89, pure noise has 1
+MIN_CONTRAST = 0.03  # of ink; a pencil's is 0.08
+MIN_SEPARATION = 0.74  # share of variance between ink and paper; a shadow reaches 0.73
+MAX_ROUGHNESS = 0.9  # of a picture; outlines reach 0.89, pure noise has 1
 
-# Which of the four basic readings each reading comes from: found or framed, the paper of one
-# brightness or the border's. And what is held for or against each from the start, in log odds.
+# The basic hypothesis (aligned or as framed, on paper of one brightness or the border's) that each
+# hypothesis is derived from, and the log odds that each starts with.
 SOURCES = (0, 1, 2, 3, 0, 2, 2, 2)
-PRIORS = (0.0, 1.1, -1.0, 0.5, -0.4, -1.3, -1.9, -1.7)
-# What each piece of the evidence weighs, in log odds: how clearly ink and paper differ, how sure
-# it is which is which, and how far there is more ink than in a digit. With the priors, these are
-# the likeliest values for pictures that are no corruption of the evaluation's, and that no network
-# was trained on: `benchmarks/reading_weights.py` fits them.
-WEIGHTS = (4.3, 4.4, -2.1)
+LOG_PRIORS = (0.0, 1.1, -1.0, 0.5, -0.4, -1.3, -1.9, -1.7)
+# Log odds per unit of evidence: how clearly ink and paper are separated, how certain it is which is
+# which, and how far there is more ink than in a digit. These and the log priors are the maximum
+# likelihood estimate on pictures that are no corruption of the evaluation's, and that no network
+# was trained on: `benchmarks/hypotheses.py` fits them.
+EVIDENCE_WEIGHTS = (4.3, 4.4, -2.1)
 USUAL_MASS = 0.13  # mean ink of MNIST's pixels
-# Confidence beyond this is no more evidence: the network is very sure of much that is no digit.
-ENOUGH = 0.9
+# Confidence above this is no more evidence: the network is very confident of much that is no digit.
+CONFIDENCE_CAP = 0.9
 
 
-class Readings(NamedTuple):
-    """What a picture may show: N ways to read it, from which the network's confidence chooses."""
+class Hypotheses(NamedTuple):
+    """N hypotheses on what a picture shows; the network's confidence chooses one."""
 
     seen: Tensor  # uint8 (N, 28, 28), ink bright on dark
-    evidence: Tensor  # float32 (N, 3): separation, sureness and squared log excess of ink
+    evidence: Tensor  # float32 (N, 3): separation, polarity confidence, squared log excess of ink
     ink: Tensor  # bool (): whether there is any
 
     @property
-    def plausibility(self) -> Tensor:
-        """Log odds of each way, float32 (N,), before the network is asked."""
-        return self.evidence @ torch.tensor(WEIGHTS) + torch.tensor(PRIORS)
+    def log_prior(self) -> Tensor:
+        """Log odds of each hypothesis before the network evaluates it, float32 (N,)."""
+        return self.evidence @ torch.tensor(EVIDENCE_WEIGHTS) + torch.tensor(LOG_PRIORS)
 
 
-def prepare(picture: Tensor, judge: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+def prepare(picture: Tensor, network: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """Find the digit in a picture, and bring it into MNIST's form.
 
     Args:
-        picture: uint8 (H, W), from 3×3 up; ink dark on light, or light on dark.
-        judge: the network: uint8 (N, 28, 28) to probabilities (N, 10).
+        picture: uint8 (H, W), at least 3×3; ink dark on light, or light on dark.
+        network: uint8 (N, 28, 28) to probabilities (N, 10).
 
     Returns:
-        What the network shall see, uint8 (28, 28), ink bright on dark; and whether there is any
-        ink, bool (). Without ink the picture is black.
+        The image that the network reads, uint8 (28, 28), ink bright on dark; and whether there is
+        any ink, bool (). Without ink the image is black.
     """
-    readings = read(picture)
-    confidence = judge(readings.seen).amax(1).clamp(1e-6, ENOUGH)
-    best = (readings.plausibility + confidence.logit()).argmax()
-    return readings.seen[best], readings.ink
+    found = hypotheses(picture)
+    confidence = network(found.seen).amax(1).clamp(1e-6, CONFIDENCE_CAP)
+    best = (found.log_prior + confidence.logit()).argmax()
+    return found.seen[best], found.ink
 
 
-def read(picture: Tensor) -> Readings:
-    """Read a picture, uint8 (H, W), in every way there is."""
-    light = picture.float() / 255
-    frame = whole(light)
-    first = find_ink(light_against_paper(look(light, frame)))
-    box = box_of(without_strays(first.amount), frame)
-    near = widened(box, frame)
-    closer = find_ink(light_against_paper(look(light, near)))
-    found = as_mnist(without_strays(closer.amount), near)
-    basic = torch.cat([found, as_framed(first.amount, frame)])  # (4, 28, 28)
-    seen = torch.cat([basic, mended(basic)])  # (8, 28, 28)
+def hypotheses(picture: Tensor) -> Hypotheses:
+    """Return all hypotheses on what a picture, uint8 (H, W), shows."""
+    brightness = picture.float() / 255
+    frame = full_frame(brightness)
+    first = find_ink(contrast_with_paper(crop_to_canvas(brightness, frame)))
+    boxes = bounding_boxes(remove_specks(first.amount), frame)
+    near = widen(boxes, frame)
+    closer = find_ink(contrast_with_paper(crop_to_canvas(brightness, near)))
+    aligned = align(remove_specks(closer.amount), near)
+    basic = torch.cat([aligned, keep_framing(first.amount, frame)])  # (4, 28, 28)
+    seen = torch.cat([basic, morphology(basic)])  # (8, 28, 28)
 
     separation = torch.cat([closer.separation, first.separation])
-    sureness = torch.cat([closer.sureness, first.sureness])
+    polarity = torch.cat([closer.polarity_confidence, first.polarity_confidence])
     excess = (seen.mean((1, 2)) / USUAL_MASS).clamp_min(1).log()
     source = list(SOURCES)
-    evidence = torch.stack([separation[source], sureness[source], excess.square()], dim=1)
+    evidence = torch.stack([separation[source], polarity[source], excess.square()], dim=1)
 
-    is_clear = torch.maximum(first.separation, closer.separation).amax(0) > SEPARATION
-    is_dark = first.contrast[1] > FAINTEST  # against the border's light: no gradient counts
-    ink = is_clear & is_dark & (roughness(light) < ROUGHEST)
-    return Readings((seen * 255 * ink).round().to(torch.uint8), evidence, ink)
+    is_separated = torch.maximum(first.separation, closer.separation).amax(0) > MIN_SEPARATION
+    has_contrast = first.contrast[1] > MIN_CONTRAST  # with the border's paper: gradients have none
+    ink = is_separated & has_contrast & (roughness(brightness) < MAX_ROUGHNESS)
+    return Hypotheses((seen * 255 * ink).round().to(torch.uint8), evidence, ink)

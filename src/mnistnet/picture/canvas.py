@@ -1,9 +1,9 @@
-"""Look at a part of a picture, and tell how its light differs from the paper's.
+"""Crop a part of a picture to the canvas, and compare its brightness with the paper's.
 
-    levels = light_against_paper(look(light, frame))      # (2, CANVAS, CANVAS)
+    levels = contrast_with_paper(crop_to_canvas(brightness, frame))     # (2, CANVAS, CANVAS)
 
 Whatever a part's size and shape, it is stretched to one square canvas, so that all that follows
-works on arrays of one size.
+computes on arrays of one size.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-CANVAS = 96  # side of the square on which a picture is judged
+CANVAS = 96  # side of the square on which a picture is analysed
 RIM = 4  # width of the canvas's border
 
 
@@ -24,43 +24,43 @@ class Frames(NamedTuple):
     end: Tensor  # (N, 2): bottom and right
 
     def sides(self) -> Tensor:
-        """Give heights and widths (N, 2), at least a thousandth of a pixel."""
+        """Return heights and widths (N, 2), at least a thousandth of a pixel."""
         return (self.end - self.start).clamp_min(1e-3)
 
     def longer_side(self) -> Tensor:
-        """Give the longer of height and width (N, 1)."""
+        """Return the longer of height and width (N, 1)."""
         return self.sides().amax(1, keepdim=True)
 
 
-def whole(light: Tensor) -> Frames:
-    """Give a picture's frame; lengths stay tensors, so that any may be exported."""
-    lengths = torch.cat([torch.arange(side)[-1:] for side in light.shape]) + 1.0
+def full_frame(brightness: Tensor) -> Frames:
+    """Return the frame of a whole picture; lengths stay tensors, so that any can be exported."""
+    lengths = torch.cat([torch.arange(side)[-1:] for side in brightness.shape]) + 1.0
     return Frames(torch.zeros(1, 2), lengths.unsqueeze(0))
 
 
-def look(light: Tensor, frames: Frames) -> Tensor:
+def crop_to_canvas(brightness: Tensor, frames: Frames) -> Tensor:
     """Stretch parts of a picture to the canvas, averaging or interpolating.
 
     Args:
-        light: float32 (H, W), 0 black to 1 white.
+        brightness: float32 (H, W), 0 black to 1 white.
         frames: the parts.
 
     Returns:
         float32 (N, CANVAS, CANVAS).
     """
-    scale = frames.sides() / CANVAS  # source pixels a canvas pixel
+    scale = frames.sides() / CANVAS  # source pixels per canvas pixel
     steps = torch.arange(CANVAS) + 0.5
     centres = frames.start.unsqueeze(2) + scale.unsqueeze(2) * steps  # (N, 2, CANVAS)
-    rows = _sampling(light.shape[0], centres[:, 0], scale[:, :1])
-    columns = _sampling(light.shape[1], centres[:, 1], scale[:, 1:])
-    return rows @ light @ columns.mT
+    rows = _sampling_matrix(brightness.shape[0], centres[:, 0], scale[:, :1])
+    columns = _sampling_matrix(brightness.shape[1], centres[:, 1], scale[:, 1:])
+    return rows @ brightness @ columns.mT
 
 
-def _sampling(length: int, centres: Tensor, scale: Tensor) -> Tensor:
-    """Build the matrices that sample one axis: (N, CANVAS) and (N, 1) → (N, CANVAS, length).
+def _sampling_matrix(length: int, centres: Tensor, scale: Tensor) -> Tensor:
+    """Return the matrices that sample one axis: (N, CANVAS) and (N, 1) → (N, CANVAS, length).
 
-    A canvas pixel averages the source pixels that it covers; where it is smaller than they are,
-    it lies between two of them and takes from both.
+    A canvas pixel averages the source pixels that it covers; one that is smaller than they are
+    interpolates between the nearest two.
     """
     sources = torch.arange(length) + 0.5
     nearest = torch.minimum(centres.clamp_min(0.5), sources[-1])  # beyond the edge: the edge
@@ -69,14 +69,14 @@ def _sampling(length: int, centres: Tensor, scale: Tensor) -> Tensor:
 
 
 def overlap(centres: Tensor, sources: Tensor, scale: Tensor) -> Tensor:
-    """Give how much of each source pixel lies under each window, 0–1.
+    """Return the share of each source pixel that each window covers, 0–1.
 
-    Two intervals, of which the wider is at least a source pixel wide: a trapezoid.
+    The overlap of two intervals, the wider at least a source pixel wide, is a trapezoid.
 
     Args:
         centres: of the windows, in source pixels (…, M).
-        sources: where source pixels have their centres (L,).
-        scale: source pixels a window (…, 1).
+        sources: centres of the source pixels (L,).
+        scale: width of a window in source pixels (…, 1).
 
     Returns:
         (…, M, L).
@@ -86,38 +86,42 @@ def overlap(centres: Tensor, sources: Tensor, scale: Tensor) -> Tensor:
     return (reach.unsqueeze(-1) - distance).clamp(0, 1)
 
 
-def light_against_paper(canvas: Tensor) -> Tensor:
-    """Tell light from the paper's in two ways.
+def contrast_with_paper(canvas: Tensor) -> Tensor:
+    """Compare brightness with the paper's under two assumptions.
 
     Args:
-        canvas: (1, CANVAS, CANVAS); or (2, …), one for each way.
+        canvas: (1, CANVAS, CANVAS); or (2, …), one for each assumption.
 
     Returns:
-        (2, CANVAS, CANVAS): the light as it is, to be split in two classes either of which may be
-        paper; and how far it is, either way, from what the border lets expect.
+        (2, CANVAS, CANVAS): the brightness itself, for paper of one brightness, which may be the
+        darker or the brighter class; and its absolute difference from the paper's where the
+        border is paper that continues inwards.
     """
-    return torch.cat([canvas[:1], (canvas[-1:] - _from_border(canvas[-1:])).abs()])
+    return torch.cat([canvas[:1], (canvas[-1:] - _border_inwards(canvas[-1:])).abs()])
 
 
-def _from_border(canvas: Tensor) -> Tensor:
-    """Continue the border's light inwards: (1, CANVAS, CANVAS) → the same.
+def _border_inwards(canvas: Tensor) -> Tensor:
+    """Interpolate the border's brightness inwards: (1, CANVAS, CANVAS) → the same.
 
-    Coons 1967 (MIT MAC-TR-41): what the left and right edge make of it, plus what top and bottom
-    do, less what the corners do. Gradients, shadows and printed bands across the picture are
-    met exactly, if they are straight.
+    A bilinearly blended patch (Coons 1967, MIT MAC-TR-41): the interpolation between left and
+    right edge, plus that between top and bottom, minus that between the corners. It is exact for
+    gradients, and for shadows and printed bands across the picture, if they are straight.
     """
     middle = torch.arange(CANVAS) + 0.5
     along = ((middle - RIM / 2) / (CANVAS - RIM)).clamp(0, 1)
     near = torch.stack([1 - along, along], 1)  # (CANVAS, 2): the weight of either edge
-    pick = torch.zeros(2, CANVAS)  # averages an edge's width
+    pick = torch.zeros(2, CANVAS)  # averages over an edge's width
     pick[0, :RIM] = pick[1, -RIM:] = 1 / RIM
     rows, columns = near @ (pick @ canvas), (canvas @ pick.T) @ near.T
     return rows + columns - near @ (pick @ canvas @ pick.T) @ near.T
 
 
-def roughness(light: Tensor) -> Tensor:
-    """Compare how neighbouring pixels differ with how any two do: 0 if smooth, 1 if noise."""
-    down, across = light[1:] - light[:-1], light[:, 1:] - light[:, :-1]
+def roughness(brightness: Tensor) -> Tensor:
+    """Return the variance between neighbours relative to that between any pixels.
+
+    0 for a smooth picture, 1 for white noise.
+    """
+    down, across = brightness[1:] - brightness[:-1], brightness[:, 1:] - brightness[:, :-1]
     steps = (down.square().mean() + across.square().mean()) / 2
-    variance = (light - light.mean()).square().mean()
+    variance = (brightness - brightness.mean()).square().mean()
     return steps / (2 * variance + 1e-6)

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnistnet import data as datasets
-from mnistnet.bundle.folder import replace_bundle
-from mnistnet.bundle.manifest import read_manifest
+from mnistnet.bundle.manifest import read_manifest, replace_bundle
 from mnistnet.inference import Predictor
 from mnistnet.metrics.intervals import mcnemar_exact, paired_difference, wilson_interval
 from mnistnet.provenance import differences

@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mnistnet.files import sha256
-from mnistnet.model.architecture import layers
-from mnistnet.model.network import MEAN, STD
+from mnistnet.model.architecture import MEAN, STD, layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -1,21 +1,21 @@
-"""Fit the weights by which a picture's reading is chosen: WEIGHTS, PRIORS and ENOUGH of `picture`.
+"""Fit what chooses a hypothesis on a picture: `mnistnet.picture`'s weights, priors and cap.
 
     alone="--recipe release --teachers 0 --label-smoothing 0.05 --validation 10000"
     mnistnet train $alone --seed 0 --name first
     mnistnet train $alone --seed 1 --name second
-    python benchmarks/reading_weights.py runs/first runs/second
+    python benchmarks/hypotheses.py runs/first runs/second
 
-That is how the numbers that ship were fitted; networks that had teachers give no better ones.
+So the values that ship were fitted; networks trained by distillation give no better ones.
 
-A picture is read in eight ways, and the likeliest is kept. How likely each is, is a conditional
-logit (McFadden, 1974): log odds of the network's answer, plus weighted evidence, plus a prior.
-The fit makes the readings that show the right digit as likely as can be, in the eyes of several
-networks (each misreads others), on pictures that vary as real ones do: held-out images, varied
-and photographed; drawn digits; and other people's (`load_digits`). No corruption of the
-evaluation's suite is among them: that is for measuring.
+There are eight hypotheses on a picture, and the most probable is kept. Their probabilities are a
+conditional logit (McFadden, 1974): log odds of the network's confidence, plus weighted evidence,
+plus a prior. The fit maximises the likelihood of the hypotheses that show the right digit, with
+several networks (each misreads others), on pictures that vary as real ones do: held-out images,
+augmented and photographed; drawn digits; and other people's (`load_digits`). No corruption of the
+evaluation's suite is among them: these are for measuring.
 
 Printed are, for each cap on confidence, the errors by five-fold cross-validation and the weights
-that all pictures give.
+fitted on all pictures.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sklearn.datasets import load_digits
 
 from mnistnet import data as datasets
 from mnistnet.model.network import MnistNet, normalise
-from mnistnet.picture import ENOUGH, PRIORS, WEIGHTS, read
+from mnistnet.picture import CONFIDENCE_CAP, EVIDENCE_WEIGHTS, LOG_PRIORS, hypotheses
 from mnistnet.training.augmentation import augment
 from mnistnet.training.recipe import RELEASE
 from mnistnet.training.runs import Run
@@ -54,22 +54,22 @@ if TYPE_CHECKING:
 CAPS = (0.8, 0.9, 0.93, 0.95, 0.97)
 FOLDS = 5
 STEPS = 200
-SHRINKAGE = 1e-4  # keeps weights finite that the pictures say little of
-# How much a kind of picture counts; by its share of errors, the photographs rule.
-SHARES = {"plain": 2, "varied": 2, "drawn": 2, "other writers": 4, "photographed": 3}
+SHRINKAGE = 1e-4  # keeps weights finite on which the pictures have little influence
+# How much a kind of picture counts; by its share of errors, photographs would dominate.
+SHARES = {"plain": 2, "augmented": 2, "drawn": 2, "other writers": 4, "photographed": 3}
 
 
 class Choices(NamedTuple):
-    """The readings of pictures of one kind, and which of them show the right digit."""
+    """The hypotheses on pictures of one kind, and which of them show the right digit."""
 
-    picture: Tensor  # int64 (N,): its number; each network has its choice of the same pictures
-    confidence: Tensor  # float32 (N, 8), of the network's answer to each reading
+    picture: Tensor  # int64 (N,): its number; each network chooses for the same pictures
+    confidence: Tensor  # float32 (N, 8), of the network in each hypothesis
     evidence: Tensor  # float32 (N, 8, 3)
     right: Tensor  # bool (N, 8)
 
 
 def main() -> None:
-    """Read all pictures in every way, fit, and print."""
+    """Evaluate all hypotheses on all pictures, fit, and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path, help="with held-out images (--validation)")
     parser.add_argument("--data", type=Path, help="a data set; searched in the usual places")
@@ -84,31 +84,31 @@ def main() -> None:
     nets = [MnistNet.load(run) for run in options.runs]
     kinds = {kind: choices(nets, *some) for kind, some in pictures.items()}
     print("errors in %:   " + "  ".join(kinds))
-    present = torch.tensor([*WEIGHTS, *PRIORS])
-    print("as it is:      " + _row(errors(kinds, present, cap) for cap in [ENOUGH]))
+    present = torch.tensor([*EVIDENCE_WEIGHTS, *LOG_PRIORS])
+    print("as it is:      " + _row(errors(kinds, present, cap) for cap in [CONFIDENCE_CAP]))
     for cap in CAPS:
         folds = range(FOLDS)
         unseen = [
             errors(_fold(kinds, f), fit(_fold(kinds, f, others=True), cap), cap) for f in folds
         ]
         weights = fit(kinds, cap)
-        print(f"cap {cap:.2f}: {_row(unseen)}  weights {_words(weights)}")
+        print(f"cap {cap:.2f}: {_row(unseen)}  weights {_numbers(weights)}")
 
 
 def development_pictures(images: Split) -> dict[str, tuple[Sequence[Grey], NDArray[np.uint8]]]:
-    """Give the pictures of each kind with their labels."""
+    """Return the pictures of each kind with their labels."""
     rng = np.random.default_rng(0)
     x, y = images.images, images.labels
     strong = RELEASE.replacing(noise=1.0, contrast=0.8, blur=0.5, stroke_px=1.2)
-    varied = augment(torch.tensor(x[500:1500]), strong, torch.Generator().manual_seed(0)).numpy()
-    varied[::2] = 255 - varied[::2]
+    augmented = augment(torch.tensor(x[500:1500]), strong, torch.Generator().manual_seed(0)).numpy()
+    augmented[::2] = 255 - augmented[::2]
     photographed = [photograph(digit, rng) for digit in x[1500:3000]]
     drawn = [each for seed in range(20, 24) for each in draw_suite(seed)]
     others = load_digits()
     scans = (others.images * (255 / 16)).round().astype(np.uint8)
     return {
         "plain": (list(x[:500]), y[:500]),
-        "varied": (list(varied), y[500:1500]),
+        "augmented": (list(augmented), y[500:1500]),
         "photographed": (photographed, y[1500:3000]),
         "drawn": ([d[0] for d in drawn], np.array([d[1] for d in drawn])),
         "other writers": (list(scans), others.target),
@@ -116,7 +116,7 @@ def development_pictures(images: Split) -> dict[str, tuple[Sequence[Grey], NDArr
 
 
 def photograph(digit: Grey, rng: np.random.Generator) -> Grey:
-    """Show a digit as people's pictures do: at any size, on any paper, in any light."""
+    """Photograph a digit: at any size, on any paper, in any light."""
     if rng.random() < 0.5:  # framed otherwise than MNIST frames
         digit = _reframed(digit, rng)
     scale = float(np.exp(rng.uniform(np.log(0.7), np.log(8))))
@@ -188,34 +188,35 @@ def _as_jpeg(grey: Grey, quality: int) -> Grey:
 def choices(
     nets: Sequence[MnistNet], pictures: Sequence[Grey], labels: NDArray[np.uint8]
 ) -> Choices:
-    """Read pictures in every way, and have each network judge each reading."""
+    """Return all hypotheses on pictures, evaluated by each network."""
     with torch.inference_mode():
-        readings = [read(torch.tensor(picture)) for picture in pictures]
-        seen = torch.stack([r.seen for r in readings])  # (N, 8, 28, 28)
+        found = [hypotheses(torch.tensor(picture)) for picture in pictures]
+        seen = torch.stack([h.seen for h in found])  # (N, 8, 28, 28)
         answers = torch.cat(
             [net(normalise(seen.flatten(0, 1))).exp().view(*seen.shape[:2], 10) for net in nets]
         )
     picture = torch.arange(len(seen)).repeat(len(nets))
-    ink = torch.stack([r.ink for r in readings])
+    ink = torch.stack([h.ink for h in found])
     right = answers.argmax(2) == torch.tensor(labels)[picture].view(-1, 1)
-    evidence = torch.stack([r.evidence for r in readings])
+    evidence = torch.stack([h.evidence for h in found])
     return Choices(picture, answers.amax(2), evidence[picture], right & ink[picture].view(-1, 1))
 
 
 def fit(kinds: dict[str, Choices], cap: float) -> Tensor:
-    """Find the likeliest three weights and eight priors: float32 (11,), the first prior nought.
+    """Return the maximum likelihood estimate of weights and priors: float32 (11,).
 
-    A picture's readings are chosen with probability in proportion to exp(score); its likelihood
-    is the share of the right ones. Pictures that all readings get right, or none, say nothing.
+    Three weights, and eight priors of which the first is zero. A hypothesis is chosen with a
+    probability in proportion to exp(score); the likelihood of a picture is the share of the right
+    ones. Pictures that all hypotheses get right, or none, contribute nothing.
     """
-    telling = {k: Choices(*(part[_tells(c)] for part in c)) for k, c in kinds.items()}
+    decisive = {k: Choices(*(part[_differ(c)] for part in c)) for k, c in kinds.items()}
     weights = torch.cat([torch.ones(1), torch.zeros(11)]).requires_grad_()  # first, of the network
     optimiser = torch.optim.LBFGS([weights], max_iter=STEPS, line_search_fn="strong_wolfe")
 
-    def surprise() -> Tensor:
+    def negative_log_likelihood() -> Tensor:
         optimiser.zero_grad()
         loss = SHRINKAGE * weights[1:].square().sum()
-        for kind, c in telling.items():
+        for kind, c in decisive.items():
             score = weights[0] * _log_odds(c, cap) + c.evidence @ weights[1:4] + weights[4:]
             chances = score.masked_fill(~c.right, -torch.inf).logsumexp(1) - score.logsumexp(1)
             share = SHARES[kind] / sum(SHARES.values())
@@ -223,14 +224,14 @@ def fit(kinds: dict[str, Choices], cap: float) -> Tensor:
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    optimiser.step(surprise)  # type: ignore[no-untyped-call]
+    optimiser.step(negative_log_likelihood)  # type: ignore[no-untyped-call]
     found = weights.detach()
     found[4:] -= found[4].clone()
     return (found[1:] / found[0]).mul(10).round().div(10)
 
 
 def errors(kinds: dict[str, Choices], weights: Tensor, cap: float) -> list[float]:
-    """Give the share of pictures of each kind whose chosen reading is wrong."""
+    """Return the share of pictures of each kind whose chosen hypothesis is wrong."""
     chosen = {
         kind: (_log_odds(c, cap) + c.evidence @ weights[:3] + weights[3:]).argmax(1, keepdim=True)
         for kind, c in kinds.items()
@@ -242,7 +243,7 @@ def _log_odds(c: Choices, cap: float) -> Tensor:
     return c.confidence.clamp(1e-6, cap).logit()
 
 
-def _tells(c: Choices) -> Tensor:
+def _differ(c: Choices) -> Tensor:
     return c.right.any(1) & ~c.right.all(1)
 
 
@@ -258,7 +259,7 @@ def _row(of: object) -> str:
     return "  ".join(f"{error:6.2%}" for error in np.mean(list(of), axis=0))  # type: ignore[call-overload]
 
 
-def _words(weights: Tensor) -> str:
+def _numbers(weights: Tensor) -> str:
     return " ".join(f"{w:.1f}" for w in weights.tolist())
 
 
