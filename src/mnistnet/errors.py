@@ -1,82 +1,65 @@
-"""Everything that can go wrong through no fault of the program.
+"""The errors that a user can cause: each message is one line, what, where, and what to do.
 
-    MnistNetError
-    ├── UsageError      the words of a command do not fit together
-    ├── FileError       a file or folder cannot be read or written
-    ├── DataError       a data set is missing, damaged, or not of MNIST's shape
-    ├── RecipeError     a recipe has an unknown field or an impossible value
-    ├── RunError        a run exists already, is not there, or does not fit
-    ├── TrainingError   training diverged
-    ├── TrackingError   a run cannot be tracked where it should be
-    ├── Interrupted     Ctrl-C ended a run early
-    ├── WeightsError    a file does not hold this network's weights
-    ├── PictureError    a picture cannot be decoded, or is not one
-    ├── BundleError     a bundle fails verification
-    ├── RegistryError   the published models cannot be reached, read or written
-    ├── SigningError    a bundle cannot be signed, or a signature not be checked, here and now
-    └── MissingError    a part of the program is not installed
-
-Each message is one line: what is wrong, where, and what to do about it.
+MnistNetError
+├── UsageError      the options of a command do not fit together
+├── FileError       a file or folder cannot be read or written
+├── DataError       a data set is missing, damaged, or not of MNIST's shape
+├── RecipeError     a recipe has an unknown field or an impossible value
+├── RunError        a run exists already, is missing, or does not fit what is asked of it
+├── TrainingError   training diverged
+├── TrackingError   a run cannot be tracked where it should be
+├── Interrupted     Ctrl-C ended a run early; what was measured so far is kept
+├── WeightsError    a file does not hold this network's weights
+├── PictureError    a picture cannot be decoded, or is not one
+├── BundleError     a bundle fails verification
+├── RegistryError   the published models cannot be reached, read or written
+├── SigningError    a bundle cannot be signed, or a signature not be checked, here and now
+└── MissingError    a part of the program is not installed
 """
 
 from __future__ import annotations
 
 
-class MnistNetError(Exception):
-    """The root of every error that a user can cause."""
+class MnistNetError(Exception): ...
 
 
-class UsageError(MnistNetError):
-    """The words of a command do not fit together."""
+class UsageError(MnistNetError): ...
 
 
-class FileError(MnistNetError):
-    """A file or folder cannot be read or written."""
+class FileError(MnistNetError): ...
 
 
-class DataError(MnistNetError):
-    """A data set is missing, damaged, or not of MNIST's shape."""
+class DataError(MnistNetError): ...
 
 
-class RecipeError(MnistNetError):
-    """A recipe has an unknown field or an impossible value."""
+class RecipeError(MnistNetError): ...
 
 
-class RunError(MnistNetError):
-    """A run exists already, is not there, or does not fit what is asked of it."""
+class RunError(MnistNetError): ...
 
 
-class TrainingError(MnistNetError):
-    """Training diverged."""
+class TrainingError(MnistNetError): ...
 
 
-class TrackingError(MnistNetError):
-    """A run cannot be tracked where it should be."""
+class TrackingError(MnistNetError): ...
 
 
-class Interrupted(MnistNetError):  # noqa: N818 – it is nobody's error
-    """Ctrl-C ended a run early; what was measured so far is kept."""
+class Interrupted(MnistNetError): ...  # noqa: N818 – it is nobody's error
 
 
-class WeightsError(MnistNetError):
-    """A file does not hold this network's weights."""
+class WeightsError(MnistNetError): ...
 
 
-class PictureError(MnistNetError):
-    """A picture cannot be decoded, or is not one."""
+class PictureError(MnistNetError): ...
 
 
-class BundleError(MnistNetError):
-    """A bundle fails verification."""
+class BundleError(MnistNetError): ...
 
 
-class RegistryError(MnistNetError):
-    """The published models cannot be reached, read or written."""
+class RegistryError(MnistNetError): ...
 
 
-class SigningError(MnistNetError):
-    """A bundle cannot be signed, or a signature not be checked, here and now."""
+class SigningError(MnistNetError): ...
 
 
-class MissingError(MnistNetError):
-    """A part of the program is not installed."""
+class MissingError(MnistNetError): ...

@@ -1,4 +1,4 @@
-"""What is needed beyond the base install: imported when it is called for, or one clear line."""
+"""Packages that only an extra installs: imported when they are needed, or one clear line."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from mnistnet.errors import MissingError
 
 
 def import_extra(extra: str, *modules: str) -> None:
-    """Import modules of an extra, or say how to install it. Raises MissingError."""
-    gc.disable()  # the million objects that an import makes are not garbage: do not search them
+    """Import modules that an extra installs. Raises MissingError, which names the extra."""
+    gc.disable()  # nothing of the million objects that an import makes is garbage yet
     try:
         for module in modules:
             import_module(module)
     except ImportError as error:
         raise missing(error.name or module, extra) from None
     finally:
-        gc.freeze()  # nor later; at the end alone, that would take half a second
+        gc.freeze()  # nor at the end, where collecting them would take half a second
         gc.enable()
 
 
 def missing(module: str | None, extra: str) -> MissingError:
-    """Say which module is not there, and which extra brings it."""
+    """Make the error for a module that is not installed; it names the extra that brings it."""
     return MissingError(f"{module} is not installed; this needs: pip install 'mnistnet[{extra}]'")

@@ -10,13 +10,11 @@ Searched in this order: the path that is given, `$MNISTNET_DATA`, `./data/mnist`
 
 from __future__ import annotations
 
-from mnistnet.data.locations import Candidate, Pending, candidates, find, load, load_in_background
+from mnistnet.data.locations import Pending, candidates, find, load, load_in_background
 from mnistnet.data.sets import DataSet, Split
-from mnistnet.data.verify import Check, verify
+from mnistnet.data.verify import verify
 
 __all__ = [
-    "Candidate",
-    "Check",
     "DataSet",
     "Pending",
     "Split",

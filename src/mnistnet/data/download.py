@@ -38,10 +38,6 @@ MAX_BYTES = 47_040_016  # of the largest file, uncompressed
 MAX_DURATION_S = 600.0  # for one file: a mirror may be never silent, and still too slow
 
 
-class _MirrorError(Exception):
-    """A mirror does not serve what it should."""
-
-
 def download(
     folder: Path,
     *,
@@ -71,10 +67,10 @@ def download(
                 name = missing[0]
                 content = _fetch(f"{mirror.rstrip('/')}/{name}.gz", timeout_s)
                 if not _has_sha256(content, files[name]):
-                    raise _MirrorError("breaks off, or serves other bytes than MNIST's")
+                    raise ValueError("breaks off, or serves other bytes than MNIST's")
                 write_bytes(folder / f"{name}.gz", content)
                 missing.pop(0)
-        except (_MirrorError, OSError, HTTPException, ValueError) as error:
+        except (OSError, HTTPException, ValueError) as error:
             reasons.append(f"{without_password(mirror)}: {first_line(error)}")
     if missing:
         raise DataError(
@@ -85,9 +81,13 @@ def download(
 
 
 def _fetch(url: str, timeout_s: float) -> bytes:
-    """Return what an address serves, within bounds of size and time."""
+    """Return what an address serves, within bounds of size and time.
+
+    Raises:
+        OSError, HTTPException, ValueError: why it does not.
+    """
     if not url.startswith(("http://", "https://")):
-        raise _MirrorError("is no http:// or https:// address")
+        raise ValueError("is no http:// or https:// address")
     deadline_s = time.monotonic() + MAX_DURATION_S
     content = bytearray()
     request = Request(url, headers={"User-Agent": "mnistnet"})  # noqa: S310 – checked above
@@ -106,7 +106,7 @@ def _fetch(url: str, timeout_s: float) -> bytes:
             content += chunk
             bar.update(len(chunk))
             if time.monotonic() > deadline_s:
-                raise _MirrorError("is too slow")
+                raise ValueError("is too slow")
     return bytes(content)
 
 

@@ -101,8 +101,12 @@ def find(path: Path | None = None) -> Path | None:
 def candidates(path: Path | None = None) -> list[Candidate]:
     """Read every location that may hold a data set, in the order in which `load` tries them."""
     locations = list(_locations(path))
-    used = next((location for location in locations if location.is_used()), None)
-    return [_describe(location, used=location is used) for location in locations]
+    used = next(filter(_Location.is_used, locations), None)
+    listed = []
+    for location in locations:
+        absolute = location.path.absolute()
+        listed.append(Candidate(location.name, absolute, location is used, *_describe(absolute)))
+    return listed
 
 
 def cache_folder() -> Path:
@@ -139,14 +143,13 @@ def _count_files(folder: Path) -> int:
         return len(KEYS)
 
 
-def _describe(location: _Location, *, used: bool) -> Candidate:
-    name, path = location.name, location.path.absolute()
+def _describe(path: Path) -> tuple[bool, str]:
+    """Return whether a readable data set is there, and what it is, or why there is none."""
     if not path.exists():
-        return Candidate(name, path, used, False, "nothing there")
+        return False, "nothing there"
     try:
         data = read(path)
     except DataError as error:
-        return Candidate(name, path, used, False, str(error).removeprefix(f"{path}: "))
+        return False, str(error).removeprefix(f"{path}: ")
     kind = "MNIST" if data.sha256 == MNIST_SHA256 else "not MNIST"
-    counts = f"{len(data.train):,} training and {len(data.test):,} test images"
-    return Candidate(name, path, used, True, f"{kind}: {counts}")
+    return True, f"{kind}: {len(data.train):,} training and {len(data.test):,} test images"

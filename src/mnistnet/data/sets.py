@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +22,6 @@ from mnistnet.data import idx, npz
 from mnistnet.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -104,10 +103,28 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Part:
-    """One of a data set's four arrays: where it is stored, for messages, and how it is read."""
+    """One of a data set's four arrays: its name in MNIST, and the file or archive it is in."""
 
-    where: str
-    read: Callable[[], NDArray[np.uint8]]
+    name: str
+    path: Path
+
+    @property
+    def where(self) -> str:
+        """What messages call it."""
+        return f"{self.path}, {KEYS[self.name]}" if self.path.suffix == ".npz" else str(self.path)
+
+    def read(self) -> NDArray[np.uint8]:
+        """Read the array: images (N, 28, 28), upright, or labels (N,). Raises DataError."""
+        item_shape = () if "labels" in self.name else (28, 28)
+        if self.path.suffix == ".npz":
+            array = npz.read(self.path, KEYS[self.name], item_shape)
+        else:
+            array = idx.read(self.path, item_shape)
+            if item_shape and self.path.name.startswith("emnist-"):
+                array = np.ascontiguousarray(array.transpose(0, 2, 1))
+        if not item_shape and array.max() > 9:
+            raise DataError(f"{self.where}: holds the label {array.max()}; only 0–9 are digits")
+        return array
 
 
 def read(path: Path) -> DataSet:
@@ -137,18 +154,13 @@ def find_parts(path: Path) -> dict[str, Part]:
         DataError: the path is neither a folder nor an `.npz`, or holds several data sets.
     """
     if path.is_dir():
-        files = find_files(path)
-        return {name: Part(str(f), partial(_read_idx, f, name)) for name, f in files.items()}
+        return {name: Part(name, file) for name, file in find_files(path).items()}
     if not path.is_file():
         raise DataError(f"{path}: no such folder or file; `mnistnet data` lists what there is")
     if path.suffix != ".npz":
         raise DataError(f"{path}: is neither a folder of IDX files nor an .npz")
     keys = npz.keys(path)
-    return {
-        name: Part(f"{path}, {key}", partial(_read_npz, path, name))
-        for name, key in KEYS.items()
-        if key in keys
-    }
+    return {name: Part(name, path) for name, key in KEYS.items() if key in keys}
 
 
 def find_files(folder: Path) -> dict[str, Path]:
@@ -192,25 +204,3 @@ def _read_split(images: Part, labels: Part) -> Split:
             f"but {images.where} holds {len(split.images):,} images"
         )
     return split
-
-
-def _read_idx(file: Path, name: str) -> NDArray[np.uint8]:
-    if "labels" in name:
-        return _checked_labels(idx.read(file, ()), str(file))
-    images = idx.read(file, (28, 28))
-    if file.name.startswith("emnist-"):
-        return np.ascontiguousarray(images.transpose(0, 2, 1))
-    return images
-
-
-def _read_npz(path: Path, name: str) -> NDArray[np.uint8]:
-    key = KEYS[name]
-    if "labels" in name:
-        return _checked_labels(npz.read(path, key, ()), f"{path}, {key}")
-    return npz.read(path, key, (28, 28))
-
-
-def _checked_labels(labels: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
-    if labels.max() > 9:
-        raise DataError(f"{where}: holds the label {labels.max()}; only the digits 0–9 are read")
-    return labels

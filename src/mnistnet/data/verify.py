@@ -17,20 +17,15 @@ if TYPE_CHECKING:
 class Check:
     """The result for one of the four files.
 
-    Attributes:
-        name: the file's name in MNIST.
-        where: the file (or the archive and the array in it) that was read.
-        state: `ok`, MNIST's bytes; `other`, whole but not MNIST's, as for Fashion-MNIST;
-            `damaged`; or `missing`.
-        count: how many images or labels it holds; None where it cannot be read.
-        detail: what was found, in words.
+    Its state is `ok` if it has MNIST's bytes, `other` if it is whole but another data set's, such
+    as Fashion-MNIST's, `damaged` or `missing`.
     """
 
-    name: str
-    where: str
+    name: str  # in MNIST
+    where: str  # the file, or the archive and the array in it, that was read
     state: Literal["ok", "other", "damaged", "missing"]
-    count: int | None
-    detail: str
+    count: int | None  # of images or labels; None where it cannot be read
+    detail: str  # what was found, in words
 
     @property
     def usable(self) -> bool:
