@@ -2,10 +2,9 @@
 
     step = compiled_step("float32")         # None where there is none
 
-`step.cpp` is MnistNet's way there and back in one function, `soap.cpp` what the optimiser does to
-a matrix. They are compiled the first time that a run needs them (a few seconds), for the very
-processor it runs on, and kept in the user's cache folder. Torch's own layers and operations are
-what runs elsewhere.
+`step.cpp` is MnistNet's forward and backward pass in one function, `soap.cpp` the optimiser's step
+with a matrix. They are compiled when a run first needs them (a few seconds), for the processor it
+runs on, and kept in the user's cache folder. Elsewhere torch's own layers and operations run.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ FLAGS = (
     *("-shared", "-fPIC"),
 )
 DEFINES = {"float32": (), "bfloat16": ("-DBFLOAT16",)}
-# The same wish in two compilers' words. Untuned, torch's layers are as fast: see benchmarks/LOG.md.
+# The same option for two compilers. Untuned, torch's layers are as fast: see benchmarks/LOG.md.
 TUNING = ("-march=native", "-mcpu=native")
 COMPILER_TIMEOUT_S = 120
 LOG = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ class _Matrix(ctypes.Structure):
     """Matrix in soap.cpp, field by field."""
 
     TENSORS = ("parameter", "gradient", "mean", "square", "left", "right")
-    BASES = ("left_basis", "right_basis", "right_turned")
+    BASES = ("left_basis", "right_basis", "right_transposed")
     NUMBERS = ("beta1", "beta2", "mean_weight", "square_weight", "rate", "decay")
     _fields_ = (
         *((name, ctypes.c_void_p) for name in (*TENSORS, *BASES)),
@@ -90,7 +89,7 @@ class CompiledStep:
         ]
 
     def workspace(self, pictures: int) -> Tensor:
-        """Give the memory that a share of so many pictures takes."""
+        """Allocate the memory that a share of so many pictures needs."""
         return torch.empty(self._workspace_bytes(pictures), dtype=torch.uint8)
 
     def gradients(
@@ -156,8 +155,8 @@ class CompiledStep:
         Args:
             tensors: float32, in one piece each: the matrix as "parameter" (R, C, whatever C is
                 made of), its "gradient", and its state as the optimiser names it.
-            numbers: beta1, beta2, rate; decay, what is left of a weight; mean_weight and
-                square_weight, by which the young means of gradients and squares are too small.
+            numbers: beta1, beta2, rate; decay, the factor on each weight; mean_weight and
+                square_weight, the bias corrections of the means of gradients and squares.
         """
         matrix = _Matrix(**{name: t.data_ptr() for name, t in tensors.items()}, **numbers)
         rows, columns = tensors["mean"].shape
@@ -195,7 +194,7 @@ def compiled_step(precision: str) -> CompiledStep | None:
 
 
 def statistics_of(net: nn.Module) -> list[Tensor]:
-    """Give every BatchNorm's running mean and variance, in the order that the step takes them."""
+    """Return every BatchNorm's running mean and variance, in the order that the step takes them."""
     return [buffer for buffer in net.buffers() if buffer.ndim]
 
 
@@ -230,13 +229,13 @@ def _compile(compiler: str, flags: Sequence[str], library: Path) -> bool:
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:
             made = Path(folder) / library.name
             if _run([compiler, *flags, tuning, *map(str, SOURCES), "-o", str(made)]) is not None:
-                made.replace(library)  # at once: another run may be about to load it
+                made.replace(library)  # atomically: another run may be about to load it
                 return True
     return False
 
 
 def _run(command: Sequence[str]) -> str | None:
-    """Run a program and give what it prints; None if it fails."""
+    """Run a program and return what it prints; None if it fails."""
     try:
         done = subprocess.run(  # noqa: S603 – the compiler of the user's own system
             command, capture_output=True, text=True, check=True, timeout=COMPILER_TIMEOUT_S
@@ -254,7 +253,7 @@ def _places() -> Iterator[Path]:
 
 
 def _processor() -> str:
-    """Name what -march=native depends on: a cache folder may be shared by several machines."""
+    """Identify what -march=native depends on: machines may share a cache folder."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -57,7 +57,7 @@ def illustrate(
     predictions = Predictions.on(
         dataset,
         probabilities,
-        split="validation" if recipe.validation else "test",
+        split=recipe.evaluated_on,
         name=Path(dataset.source).resolve().stem,
     )
     model = Model(f"{run.folder.name} (recipe {recipe.name})", kind="run", origin=origin)

@@ -160,7 +160,7 @@ class Soap:
             for index, shapes in enumerate(self._shapes())
         ]
         for state in states[:-1]:  # the last is the vectors'
-            state["right_turned"] = _transposed_right(state)
+            state["right_transposed"] = _transposed_right(state)
         steps = int(tensors["steps"])
         if steps < 1:
             raise ValueError(f"{steps} steps were taken")
@@ -196,7 +196,7 @@ def _first_state(gradient: Tensor) -> State:
     state["left"], state["right"] = gradient @ gradient.T, gradient.T @ gradient
     for side in ("left", "right"):
         state[f"{side}_basis"] = torch.linalg.eigh(state[side])[1].contiguous()
-    state["right_turned"] = _transposed_right(state)
+    state["right_transposed"] = _transposed_right(state)
     return state
 
 
@@ -205,7 +205,7 @@ def _into_basis(state: State, x: Tensor) -> Tensor:
 
 
 def _out_of_basis(state: State, x: Tensor) -> Tensor:
-    return state["left_basis"] @ x @ state["right_turned"]
+    return state["left_basis"] @ x @ state["right_transposed"]
 
 
 def _update_bases(state: State) -> None:
@@ -216,7 +216,7 @@ def _update_bases(state: State) -> None:
     for side in ("left", "right"):
         basis = torch.linalg.qr(state[side] @ state[f"{side}_basis"])[0]
         state[f"{side}_basis"] = basis.contiguous()  # as loaded from a checkpoint
-    state["right_turned"] = _transposed_right(state)
+    state["right_transposed"] = _transposed_right(state)
 
 
 def _transposed_right(state: State) -> Tensor:

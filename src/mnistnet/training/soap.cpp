@@ -59,7 +59,7 @@ struct Matrix {
     float *parameter;
     const float *gradient;
     float *mean, *square, *left, *right;  // the state, see optimiser.py
-    const float *left_basis, *right_basis, *right_turned;
+    const float *left_basis, *right_basis, *right_transposed;
     float beta1, beta2, mean_weight, square_weight;  // weights: 1 / (1 - betaⁿ), after n steps
     float rate, decay;
 };
@@ -77,7 +77,7 @@ template <int R, int C> void take_step(const Matrix &m) {
         rotated[i] = rotated_mean[i] * m.mean_weight / deviation;
     }
     multiply<R, R, C, false>(m.left_basis, rotated, half);
-    multiply<R, C, C, false>(half, m.right_turned, m.parameter, m.decay, -m.rate);
+    multiply<R, C, C, false>(half, m.right_transposed, m.parameter, m.decay, -m.rate);
     multiply_by_itself<R, C>(m.gradient, m.left, m.beta2, 1 - m.beta2);
     multiply<C, R, C, true>(m.gradient, m.gradient, m.right, m.beta2, 1 - m.beta2);
 }
