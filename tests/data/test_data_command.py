@@ -44,37 +44,23 @@ def test_data_json_is_one_object():
     }
 
 
-def test_verify_says_ok_for_mnist():
+def test_verify_compares_with_mnist_and_exits_with_1_if_a_file_is_damaged_or_missing(folder):
     result = call("verify", "--data", str(MNIST_FOLDER))
-
     assert result.exit_code == 0
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["ok"] * 4
 
-
-def test_verify_exits_with_1_if_a_file_is_damaged(folder):
     (folder / "train-labels-idx1-ubyte.gz").write_bytes(b"")
-
+    (folder / "t10k-labels-idx1-ubyte.gz").unlink()
+    states = ["other", "damaged", "other", "missing"]
     result = call("verify", "--data", str(folder))
-
     assert result.exit_code == 1
-    assert [line.split()[0] for line in result.stdout.splitlines()] == [
-        "other",
-        "damaged",
-        "other",
-        "other",
-    ]
-
-
-def test_verify_json_is_one_object(folder):
-    (folder / "train-labels-idx1-ubyte.gz").unlink()
+    assert [line.split()[0] for line in result.stdout.splitlines()] == states
 
     result = call("verify", "--data", str(folder), "--json")
     report = json.loads(result.stdout)
-
     assert result.exit_code == 1
-    assert report["path"] == str(folder)
-    assert report["usable"] is False
-    assert [file["state"] for file in report["files"]] == ["other", "missing", "other", "other"]
+    assert (report["path"], report["usable"]) == (str(folder), False)
+    assert [file["state"] for file in report["files"]] == states
 
 
 def test_verify_without_any_data_says_so_and_downloads_nothing():

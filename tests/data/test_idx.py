@@ -40,19 +40,13 @@ def test_an_idx_file_is_a_big_endian_header_and_the_pixels_row_by_row(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["images", "images.gz"])
-def test_what_is_written_is_read_back(tmp_path, name):
+def test_what_is_written_is_read_back_whatever_its_name(tmp_path, name):
     idx.write(tmp_path / name, IMAGES)
 
-    images = idx.read(tmp_path / name, (28, 28))
+    images = idx.read((tmp_path / name).rename(tmp_path / "renamed"), (28, 28))
 
     assert images.dtype == np.uint8
     assert np.array_equal(images, IMAGES)
-
-
-def test_a_gzipped_file_is_known_by_its_bytes_not_by_its_name(tmp_path):
-    path = stored(tmp_path, gzip.compress(FILE))
-
-    assert np.array_equal(idx.read(path, (28, 28)), IMAGES)
 
 
 def test_a_gzipped_file_is_the_same_bytes_whenever_it_is_written(tmp_path):
@@ -99,10 +93,9 @@ def test_a_damaged_file_is_refused_in_one_line_that_names_it(tmp_path, content, 
     assert str(caught.value).startswith(f"{path}: {complaint}")
     assert "\n" not in str(caught.value)
 
-
-def test_a_file_that_is_not_there_is_one_line_too(tmp_path):
+    path.unlink()
     with pytest.raises(DataError, match=r"train-images.*No such file"):
-        idx.read(tmp_path / "train-images", (28, 28))
+        idx.read(path, (28, 28))
 
 
 def test_a_gzip_bomb_is_not_unpacked(tmp_path):
