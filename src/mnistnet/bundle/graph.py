@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import AttributeProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,11 +27,7 @@ Array = NDArray[np.float64]
 
 OPSET = 20  # the first with Gelu
 IR_VERSION = 10  # the newest that ONNX Runtime 1.20 reads
-# Attributes of other types may hold tensors or graphs, with names from source code in them.
-PLAIN_ATTRIBUTES = (
-    *(AttributeProto.FLOAT, AttributeProto.FLOATS, AttributeProto.INT, AttributeProto.INTS),
-    AttributeProto.STRING,
-)
+PLAIN = (int, float, bytes, list)  # types of attributes
 
 
 class GraphBuilder:
@@ -78,7 +74,9 @@ class GraphBuilder:
         constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         names = {"": "", **names}  # an empty name is an optional input that is left out
         for node in graph.node:
-            if node.domain or any(a.type not in PLAIN_ATTRIBUTES for a in node.attribute):
+            attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+            # Tensors and graphs among the attributes have names from source code in them.
+            if node.domain or not all(isinstance(a, PLAIN) for a in attributes.values()):
                 raise ValueError(f"a node {node.op_type} of the exported graph cannot be copied")
             for name in node.input:
                 if name not in names:
@@ -87,7 +85,6 @@ class GraphBuilder:
                 if name not in names:
                     names[name] = self._new_name(node.op_type)
             inputs, outputs = ([names[n] for n in ends] for ends in (node.input, node.output))
-            attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
             self._nodes.append(helper.make_node(node.op_type, inputs, outputs, **attributes))
 
     def model(

@@ -57,19 +57,12 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of a `manifest.json`.
+    """The content of a `manifest.json`."""
 
-    Attributes:
-        origin: where the weights came from.
-        metrics: what was measured of the network; which figures, is the maker's choice.
-        threshold: the confidence (0–1) below which a prediction counts as unsure.
-        files: the fingerprint of every other file of the bundle, by name.
-    """
-
-    origin: Origin
-    metrics: dict[str, Any] = field(default_factory=dict)
-    threshold: float = 0.0
-    files: dict[str, Fingerprint] = field(default_factory=dict)
+    origin: Origin  # of the weights
+    metrics: dict[str, Any] = field(default_factory=dict)  # what was measured of the network
+    threshold: float = 0.0  # the confidence below which a prediction counts as unsure
+    files: dict[str, Fingerprint] = field(default_factory=dict)  # every other file, by name
 
     def to_bytes(self) -> bytes:
         """Return the content of the file; the same fields give the same bytes."""

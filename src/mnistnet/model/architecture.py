@@ -41,29 +41,17 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Layer:
-    """A row with the sizes that follow from the rows before it.
-
-    Attributes:
-        kind: of the layer.
-        inputs: channels of the map that it reads.
-        channels: of its output.
-        kernel: side of the window.
-        side_in: of the map that it reads.
-        side: of its output.
-        normalised: whether GELU and BatchNorm follow.
-        name: in the network's `state_dict`.
-        norm: the name of its BatchNorm there, where it is normalised.
-    """
+    """A row with the sizes that follow from the rows before it."""
 
     kind: Kind
-    inputs: int
-    channels: int
-    kernel: int
-    side_in: int
-    side: int
+    inputs: int  # channels of the map that it reads
+    channels: int  # of its output
+    kernel: int  # side of the window
+    side_in: int  # of the map that it reads
+    side: int  # of its output
     normalised: bool
-    name: str
-    norm: str
+    name: str  # in the network's `state_dict`
+    norm: str  # the name of its BatchNorm there, where it is normalised
 
     @property
     def weights(self) -> int:
