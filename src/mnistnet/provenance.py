@@ -4,9 +4,9 @@
     basis_of(recipe, data).inputs["all"]          # `mnistnet fingerprint`
     differences(origin, basis_of(recipe, data))   # … `--against BUNDLE`
 
-The fingerprint is over what a person decides: source, recipe, data and the packages' versions.
-The processor, its threads and its precision decide the last bits too, but another one is no
-reason to train again; `Origin.environment` records them.
+The fingerprint is a hash of what a person chooses: source, recipe, data and the packages'
+versions. The processor, its threads and its precision decide the last bits too, but another one is
+no reason to train again; `Origin.environment` records them.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Origin:
         recipe: every hyperparameter by name.
         data: the SHA-256 of each file of the data set, by the file's name.
         source: `commit` (hexadecimal, or None outside a repository) and `dirty` (whether there
-            were changes beside it).
+            were uncommitted changes).
         environment: what repeatability depends on: resolved precision, threads, instruction set.
         versions: of Python and the packages, by name.
-        inputs: a SHA-256 of each kind of thing that the weights depend on, and one of all of them
-            (see INPUTS); None in bundles from before these were recorded.
+        inputs: a SHA-256 of each kind of input of the training, and one of all of them (see
+            INPUTS); None in bundles from before these were recorded.
     """
 
     recipe: dict[str, Any]
@@ -59,7 +59,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Basis:
-    """Everything that the weights depend on and that a person decides.
+    """The inputs of a training that a person chooses.
 
     Attributes:
         code: a SHA-256 over the source files of the rooms that train.
@@ -89,7 +89,7 @@ class Basis:
 def basis_of(
     recipe: dict[str, Any], data: dict[str, str], *, constraints: Path | None = None
 ) -> Basis:
-    """Return what training here and now would start from.
+    """Return the inputs that training would have here and now.
 
     Args:
         recipe: every hyperparameter by name.
@@ -106,7 +106,7 @@ def basis_of(
 
 
 def differences(origin: Origin, basis: Basis) -> list[str]:
-    """List what differs from what weights came from, a line each; none: nothing."""
+    """List what differs between the origin of some weights and a basis, a line each."""
     if origin.inputs is None:
         return ["code: unknown; the bundle is from before fingerprints were recorded"]
     lines = []
@@ -131,7 +131,7 @@ def origin_of(
     Args:
         recipe: every hyperparameter by name.
         data: the SHA-256 of each file of the data set, by the file's name.
-        environment: what repeatability depends on beyond these: engine, precision, threads …
+        environment: what repeatability depends on beyond these: engine, precision, threads.
     """
     return Origin(
         recipe=recipe,
@@ -145,14 +145,14 @@ def origin_of(
 
 
 def changes(kind: str, then: Mapping[str, object], now: Mapping[str, object]) -> Iterator[str]:
-    """Say in a line each which values differ; they may come from anywhere, so they are cut."""
+    """Yield a line for each value that differs; they may be hostile, so they are cut."""
     for name in dict.fromkeys((*then, *now)):
         if then.get(name) != now.get(name):
             yield f"{kind}: {name!s:.40} was {then.get(name)!r:.60}, is {now.get(name)!r:.60}"
 
 
 def _code() -> str:
-    """Hash the rooms' source files, whatever git made of their line endings."""
+    """Return a hash of the rooms' source files, whatever their line endings."""
     root = Path(mnistnet.__file__).parent
     files = [f for room in ROOMS for f in (root / room, *(root / room).rglob("*"))]
     return _digest(
@@ -169,12 +169,12 @@ def _digest(document: object) -> str:
 
 
 def _settings(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Leave out a recipe's name, which decides nothing."""
+    """Return a recipe without its name, on which no weight depends."""
     return {name: value for name, value in recipe.items() if name != "name"}
 
 
 def _as_float(value: object) -> object:
-    """Make one value of 1 and 1.0."""
+    """Return 1 and 1.0 as the same value."""
     return float(value) if isinstance(value, int | float) else value
 
 
@@ -211,7 +211,7 @@ def _version(package: str) -> str | None:
 
 
 def _source() -> dict[str, str | bool | None]:
-    """Name the commit that the package's source is at, and whether it was changed since."""
+    """Return the last commit of the package's source, and whether it was changed since."""
     folder = Path(mnistnet.__file__).parent
     commit = _git(folder, "log", "-1", "--format=%H", "--", ".")
     if not commit:  # an installed package, or no git

@@ -50,6 +50,8 @@ def test_a_pushed_commit_is_trained_gated_published_and_shown(forge: Forge, firs
     message = git(forge.repository, "log", "-1", "--format=%an%n%B", "models")
     assert message.startswith("github-actions[bot]\n")
     assert f"Source-Commit: {git(forge.repository, 'rev-parse', 'main')}" in message
+    materials = json.loads(git(forge.repository, "show", "models:sbom.cdx.json"))
+    assert "torch" in [component["name"] for component in materials["components"]]
     assert (forge.site / "report.html").stat().st_size > 10_000
 
 

@@ -57,32 +57,25 @@ def fingerprint(
     what differs: is there anything to train? --answer is for a workflow's step, which exit code 1
     would end: $GITHUB_OUTPUT, say.
     """
-    from mnistnet import data as datasets
-    from mnistnet.provenance import basis_of
-    from mnistnet.training.recipe import recipe_named
-
     if against and against_champion:
         raise UsageError("--against and --against-champion: one bundle at a time; name either")
     compared = against is not None or against_champion
     if answer and not compared:
         raise UsageError("--answer: to what? it goes with --against or --against-champion")
-    named = recipe_named(recipe)
-    dataset = datasets.load(data, validation=named.validation)
-    basis = basis_of(named.as_dict(), dataset.sha256, constraints=constraints)
+    basis = _basis(recipe, data, constraints)
     result: dict[str, object] = {"fingerprint": basis.inputs}
-    if not compared:
-        click.echo("\n".join(f"{kind:<9} {digest}" for kind, digest in basis.inputs.items()))
-        changed = False
-    else:
+    found: list[str] = []
+    if compared:
         what, found = _differences(basis, against, remote, branch)
         click.echo(_comparison(what, found, markdown=markdown))
-        changed = bool(found)
         result |= {"same": not found, "differences": found}
+    else:
+        click.echo("\n".join(f"{kind:<9} {digest}" for kind, digest in basis.inputs.items()))
     if as_json:
         click.echo(json.dumps(result))
     if answer:
-        append_text(answer, f"train={'true' if changed else 'false'}\n")
-    return 1 if changed and not answer else 0
+        append_text(answer, f"train={'true' if found else 'false'}\n")
+    return 1 if found and not answer else 0
 
 
 @click.command()
@@ -144,6 +137,17 @@ def sign(bundle: Path, key: Path | None, keyless: bool, if_possible: bool) -> No
             f"{bundle}: no identity token is to be had here; a workflow's job gets one by the"
             " permission id-token: write, and everybody else signs with --key"
         )
+
+
+def _basis(recipe: str, data: Path | None, constraints: Path | None) -> Basis:
+    """Return the inputs that training a recipe would have here and now."""
+    from mnistnet import data as datasets
+    from mnistnet.provenance import basis_of
+    from mnistnet.training.recipe import recipe_named
+
+    named = recipe_named(recipe)
+    dataset = datasets.load(data, validation=named.validation)
+    return basis_of(named.as_dict(), dataset.sha256, constraints=constraints)
 
 
 def _differences(

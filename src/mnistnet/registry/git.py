@@ -5,9 +5,9 @@
         blobs = repository.read_objects(names, max_bytes=1_000_000)
 
 Bounded time and output, no prompts, no hooks, and one line for whatever goes wrong. Of the clone
-that a command is run in, only the configuration is read. Its own object store would not do: the
-remote is asked for commits without their files (a partial clone), which would leave the user's
-clone with missing objects; and a shallow clone would cut the history off.
+that a command is run in, only the configuration is read. Its own objects and refs would not do:
+commits are fetched without their files, which would leave the clone with missing objects, and a
+shallow clone would cut the history off.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ REPOSITORY_VARIABLES = (
     *("GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"),
     *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE"),
     *("GIT_SHALLOW_FILE", "GIT_GRAFT_FILE", "GIT_REPLACE_REF_BASE", "GIT_QUARANTINE_PATH"),
+    *("GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS"),  # read once, and then in a file
 )
-CONFIG_VARIABLES = ("GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS")  # read once, then in a file
 # The settings of a clone itself that say who its user is and how its remotes are reached.
 TAKEN_OVER = re.compile(
     r"(http|https|credential|url|ssh|user|author|committer)\..+"
@@ -182,11 +182,10 @@ def _own_settings(remote: str, *, no_hooks: Path) -> list[tuple[str, str]]:
 
 def _environment() -> dict[str, str]:
     """Return the environment for git in a private repository, but for where that is."""
-    hidden = {*REPOSITORY_VARIABLES, *CONFIG_VARIABLES}
-    variables = {key: value for key, value in os.environ.items() if key not in hidden}
-    variables.setdefault("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh")  # `ext` runs anything
-    own = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
-    return variables | own  # English, for `_reason`
+    kept = {key: value for key, value in os.environ.items() if key not in REPOSITORY_VARIABLES}
+    kept.setdefault("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh")  # `ext` runs anything
+    # English, for `_reason`
+    return kept | {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
 
 
 def _settings() -> list[tuple[str, str]]:
@@ -288,11 +287,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _reason(output: bytes, complaint: bytes) -> str:
-    """Find in what git wrote why it failed: what the remote says, or else git itself.
+    """Find in stdout and stderr why git failed: what the remote says, or else git itself.
 
-    Args:
-        output: of `push --porcelain`, whose lines of refused refs start with an exclamation mark.
-        complaint: what it wrote to standard error.
+    In the output of `push --porcelain`, lines of refused refs start with an exclamation mark.
     """
     lines = [printable(line) for line in complaint.decode(errors="replace").splitlines()]
     refs = output.decode(errors="replace").splitlines()

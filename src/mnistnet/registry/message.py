@@ -69,11 +69,7 @@ def write_message(record: Record, table: str) -> str:
 
 
 def parse_log(output: bytes, where: str) -> tuple[Release, ...]:
-    """Read releases from what `git log -z --format=FORMAT` prints.
-
-    Args:
-        output: what it printed.
-        where: the remote and the branch, for the message.
+    """Read releases from what `git log -z --format=FORMAT` prints, `where` for the message.
 
     Raises:
         RegistryError: one of the commits is no release.

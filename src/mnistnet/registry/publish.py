@@ -43,20 +43,14 @@ Log = Callable[[str], object]  # is called with a line on what is done next
 
 @dataclass(frozen=True)
 class Publication:
-    """How a publication, or a rollback, ended.
+    """How a publication, or a rollback, ended."""
 
-    Attributes:
-        outcome: "published"; "unchanged", where these bytes are the champion already; "refused",
-            by the gate; or "possible", after a dry run.
-        version: the number that was given or, after a dry run, would be given.
-        replaces: the version that was champion; None where this is the first release.
-        verdict: the gate's; None where it was not asked.
-    """
-
+    # "published"; "unchanged", where these bytes are the champion already; "refused", by the gate;
+    # or "possible", after a dry run
     outcome: str
-    version: int | None
-    replaces: int | None
-    verdict: Verdict | None = None
+    version: int | None  # that was given or, after a dry run, would be given
+    replaces: int | None  # the version that was champion
+    verdict: Verdict | None = None  # the gate's, where it was asked
 
 
 def publish(

@@ -68,14 +68,9 @@ def pull(
     branch: str = "models",
     signer: Signer | None = None,
 ) -> Release:
-    """Write a version's bundle to a folder, whole and verified or not at all.
+    """Write a version's bundle, or the champion's, to a folder, whole and verified or not at all.
 
-    Args:
-        version: None takes the champion.
-        directory: where to; a bundle that lies there is replaced.
-        remote: see above.
-        branch: see above.
-        signer: who must have signed it.
+    A bundle that lies there is replaced. `signer` is who must have signed the version.
 
     Raises:
         RegistryError: there is no such version, or the remote cannot be read.
@@ -123,15 +118,7 @@ def diff(
     data: Path | None = None,
     log: Callable[[str], object] = lambda _: None,
 ) -> Comparison:
-    """Compare two versions on the same test images.
-
-    Args:
-        version_a: what is compared with.
-        version_b: what is compared.
-        remote: see above.
-        branch: see above.
-        data: the data set; None searches the usual places.
-        log: is called with a line on what is done next.
+    """Compare two versions on the same test images: B with A.
 
     Raises:
         RegistryError: there is no such version, or the remote cannot be read.

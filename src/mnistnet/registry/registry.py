@@ -3,8 +3,8 @@
     with open_registry("origin", "models") as registry:
         state = registry.read()                          # the releases, and who is champion
         registry.extract(state.champion, folder)         # its bundle, verified
-        commit = registry.commit(bundle, record, table, parent=state.head)
-        registry.push(commit, record, expected=…)        # all of it or nothing
+        commit = registry.commit(tree, record, table)
+        registry.push(commit, record)                    # all of it or nothing
 
 A push is a compare-and-swap: it succeeds only where branch and tags still are what was read.
 """
@@ -187,11 +187,7 @@ class Registry:
 
 @contextmanager
 def open_registry(remote: str, branch: str) -> Iterator[Registry]:
-    """Open the registry that a remote's branch is.
-
-    Args:
-        remote: a remote's name in the clone that the command is run in, or a URL or path.
-        branch: its name.
+    """Open the registry that a remote's branch is; the remote is a name, a URL or a path.
 
     Raises:
         RegistryError: there is no such remote, no such name, or no git.

@@ -59,38 +59,24 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class ReleasedBundle:
-    """What the registry records of a bundle.
+    """What the registry records of a bundle, by its manifest."""
 
-    Attributes:
-        bundle_sha256: of its manifest, which names the SHA-256 of every other file.
-        model_sha256: of its two graphs and weights, whatever card or manifest comes with them.
-        accuracy: None where the manifest has none.
-        source: the commit that it was trained from, with " with changes" if there were any.
-    """
-
-    bundle_sha256: str
-    model_sha256: str
+    bundle_sha256: str  # of the manifest, which names the SHA-256 of every other file
+    model_sha256: str  # of the two graphs and the weights, whatever card comes with them
     accuracy: Accuracy | None
-    source: str | None
+    source: str | None  # the commit that it was trained from; " with changes" if there were any
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What the message of a release's commit records.
-
-    Attributes:
-        verdict: the gate's, in one line.
-        replaces: the version that was champion, and its commit; None in the first release.
-        rollback_to: the version whose bundle this is again.
-        withdraws: what is not to be published again: a version, and the SHA-256 of its bundle or
-            of its model.
-    """
+    """What the message of a release's commit records."""
 
     version: int
     bundle: ReleasedBundle
-    verdict: str
-    replaces: tuple[int, str] | None = None
-    rollback_to: int | None = None
+    verdict: str  # the gate's, in one line
+    replaces: tuple[int, str] | None = None  # the version that was champion, and its commit
+    rollback_to: int | None = None  # the version whose bundle this is again
+    # What is not to be published again: versions, and the SHA-256 of their bundles or models.
     withdraws: tuple[tuple[int, str], ...] = ()
 
     def __str__(self) -> str:
@@ -114,15 +100,10 @@ class Release(Record):
 
 @dataclass(frozen=True)
 class State:
-    """What the registry holds at one moment.
+    """What the registry holds at one moment."""
 
-    Attributes:
-        releases: oldest first.
-        tagged: the commit of each version that has a tag, on the branch or not.
-    """
-
-    releases: tuple[Release, ...]
-    tagged: dict[int, str]
+    releases: tuple[Release, ...]  # oldest first
+    tagged: dict[int, str]  # the commit of each version that has a tag, on the branch or not
 
     @property
     def champion(self) -> Release | None:

@@ -36,27 +36,16 @@ SIGNIFICANT = 0.05  # McNemar's p below this
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The result of training a bundle again: `there` is the bundle, `here` the new weights.
+    """The result of training a bundle again: `there` is the bundle, `here` the new weights."""
 
-    Attributes:
-        same: whether every weight is the same to the bit.
-        differences: in what they were trained with, a line each.
-        judged_on: `test`, or `validation` where the recipe held images out.
-        judged: the number of these images.
-        correct_there: how many of them the bundle's weights classify correctly.
-        correct_here: how many of them the new weights classify correctly.
-        difference: of the accuracies, here minus there, paired by image.
-        p: two-sided, of both being wrong equally often (exact McNemar).
-    """
-
-    same: bool
-    differences: list[str]
-    judged_on: str
-    judged: int
+    same: bool  # to the bit
+    differences: list[str]  # in what they were trained with, a line each
+    judged_on: str  # "test", or "validation" where the recipe held images out
+    judged: int  # the number of these images
     correct_there: int
     correct_here: int
-    difference: PairedDifference
-    p: float
+    difference: PairedDifference  # of the accuracies, here minus there, paired by image
+    p: float  # of both being wrong equally often, two-sided (exact McNemar)
 
     @property
     def significant(self) -> bool:
@@ -76,11 +65,6 @@ def reproduce(
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Reproduction:
     """Train again as a bundle's manifest says, with its precision and threads, and compare.
-
-    Args:
-        bundle: the folder.
-        data: the data set that it was trained on; None searches the usual places.
-        on_progress: is called every 100 batches and at each epoch's end.
 
     Raises:
         BundleError: the bundle is not whole.

@@ -6,11 +6,9 @@
     check_signature(bundle, Identity("https://github.com/ada/digits/.github/workflows/…"))
 
 The format is OpenSSF's model signing, so other programs can check it too. A signature covers
-every file of the folder but itself, so a foreign bill of materials, or a page with somebody's
-script in it, is refused as changed weights are. It does not say that the bundle is the newest.
-
-Without a key, Sigstore vouches for the signer: the host says who runs here, Sigstore issues a
-certificate for that which lasts minutes, and writes the signature into a log that all can read.
+every file of the folder but itself. It does not say that the bundle is the newest. Without a key,
+Sigstore issues a certificate, which lasts minutes, for the workflow that the host says this is,
+and writes the signature into a log that all can read.
 """
 
 from __future__ import annotations
@@ -33,44 +31,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SIGNATURE = "model.sig"
-MAX_SIGNATURE_BYTES = 100_000
 MAKE_KEY = "openssl ecparam -name prime256v1 -genkey -noout -out private.pem"
 GITHUB = "https://token.actions.githubusercontent.com"
-AUDIENCE = "sigstore"  # whom an identity token is for
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who signs without a key: on GitHub the workflow's file at a branch, and who vouches for it.
+    """Who signs without a key: the name in the certificate, and who issued the identity token.
 
-    Attributes:
-        name: https://github.com/OWNER/REPOSITORY/.github/workflows/FILE@refs/heads/BRANCH, or what
-            else the certificate names: elsewhere often an e-mail address.
-        provider: the address of whoever issued the identity token.
+    On GitHub, the name is https://github.com/OWNER/REPOSITORY/.github/workflows/FILE@REF.
     """
 
     name: str
     provider: str = GITHUB
-
-    def __str__(self) -> str:
-        return self.name
 
 
 Signer = Path | Identity  # a public key's file, or an identity
 
 
 def signer_name(signer: Signer) -> str:
-    """Return how messages name a signer: as a public key's owner, or an identity."""
-    return str(signer) if isinstance(signer, Identity) else f"the owner of {signer}"
+    """Return how messages name a signer."""
+    return signer.name if isinstance(signer, Identity) else f"the owner of {signer}"
 
 
 def sign(bundle: Path, private_key: Path, *, password: str | None = None) -> Path:
     """Sign a bundle and all files next to it; return where the signature was written.
 
-    Args:
-        bundle: the folder; an old signature in it is replaced.
-        private_key: a PEM file with a key on the curve P-256, P-384 or P-521.
-        password: of the key, where it is encrypted.
+    The key is a PEM file, on the curve P-256, P-384 or P-521, and may be encrypted.
 
     Raises:
         BundleError: the bundle is not whole.
@@ -93,8 +80,7 @@ def sign(bundle: Path, private_key: Path, *, password: str | None = None) -> Pat
 def sign_keyless(bundle: Path) -> Path | None:
     """Sign a bundle and all files next to it as whoever the host says that this runs as.
 
-    Nobody is asked for anything, and no browser is opened. Sigstore's log, which all can read, then
-    has who signed and when, and the SHA-256 of what was signed.
+    Nobody is asked for anything, and no browser is opened.
 
     Returns:
         Where the signature was written; None where no host says who this runs as.
@@ -126,15 +112,11 @@ def sign_keyless(bundle: Path) -> Path | None:
 
 
 def _identity_token() -> str | None:
-    """Ask the host for a proof of who this runs as; None where there is no such host.
-
-    Raises:
-        SigningError: there should be a token, and cannot be had.
-    """
+    """Ask the host for a proof of who this runs as, if there is one. Raises SigningError."""
     from id import GitHubOidcPermissionCredentialError, detect_credential
 
     try:
-        return detect_credential(AUDIENCE)
+        return detect_credential("sigstore")
     except GitHubOidcPermissionCredentialError:  # a job without `id-token: write`
         return None
     except Exception as error:  # the library's own, or its HTTP client's
@@ -157,8 +139,6 @@ def check_signature(bundle: Path, signer: Signer) -> None:
     signature = bundle / SIGNATURE
     if not signature.exists():
         raise BundleError(f"{bundle}: is not signed (no {SIGNATURE}); get one that is")
-    if signature.stat().st_size > MAX_SIGNATURE_BYTES:
-        raise BundleError(f"{signature}: is too large for a signature; get the bundle again")
     verifier = _verifier(signer)
     try:
         with redirect_stdout(io.StringIO()):  # the library prints a warning of its own
