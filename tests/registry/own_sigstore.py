@@ -1,4 +1,4 @@
-"""A Sigstore of our own, and a host of workflows beside it: one HTTP server, with keys of its own.
+"""A Sigstore and a host of workflows for tests: one HTTP server, with keys of its own.
 
     with serving() as sigstore:
         sigstore.trust_config()                  # what a client has to know to trust it
@@ -93,7 +93,7 @@ class OwnSigstore(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/{path}".rstrip("/")
 
     def trust_config(self) -> str:
-        """What Sigstore hands out as `trusted_root.json` and `signing_config.json`, in one."""
+        """What Sigstore serves as `trusted_root.json` and `signing_config.json`, in one."""
         valid = {"validFor": {"start": SINCE}}
 
         def log(key: ec.EllipticCurvePrivateKey) -> dict[str, Any]:
@@ -138,7 +138,7 @@ class OwnSigstore(ThreadingHTTPServer):
         )
 
     def certify(self, request: bytes, token: str) -> list[str]:
-        """Give out a certificate for whoever an identity token names, and the chain below it."""
+        """Return a certificate for whoever an identity token names, and its chain."""
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
         public = x509.load_pem_x509_csr(request).public_key()

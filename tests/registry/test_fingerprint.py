@@ -286,7 +286,7 @@ def test_unusable_constraints_are_refused(
 
 
 @pytest.mark.parametrize(
-    "inputs", [None, [], {}, dict.fromkeys(INPUTS, "x"), {"all": "ab" * 32}, {"all": 1}]
+    "inputs", [[], {}, dict.fromkeys(INPUTS, "x"), {"all": "ab" * 32}, {"all": 1}]
 )
 def test_a_manifest_with_malformed_inputs_is_refused(inputs: object) -> None:
     document = json.loads((DEFAULT_BUNDLE / MANIFEST).read_bytes())

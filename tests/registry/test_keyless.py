@@ -150,8 +150,8 @@ def test_pull_demands_the_workflow_that_signed_a_release(
     line = f"{out}: v1, verified, signed by {WORKFLOW}\n"
     assert run("pull", "-o", out, "--identity", WORKFLOW) == (0, line, "")
     shutil.rmtree(out)
-    code, told, err = run("pull", "-o", out, "--identity", WORKFLOW.replace("ada", "eve"))
-    assert (code, told) == (2, "")
+    code, out_text, err = run("pull", "-o", out, "--identity", WORKFLOW.replace("ada", "eve"))
+    assert (code, out_text) == (2, "")
     assert err.startswith("mnistnet: v1/model.sig: does not show")
     assert not out.exists()
 

@@ -66,9 +66,9 @@ def test_files_next_to_a_bundle_are_published_and_pulled_with_it(
     registry: Path, ada: Path, tmp_path: Path
 ) -> None:
     for name in BESIDE:
-        (ada / name).write_bytes(b"beside: " + name.encode())
+        (ada / name).write_bytes(b"content of " + name.encode())
     publish(ada, gate=RecordingGate())
-    assert git(registry, "show", "models:model.sig") == "beside: model.sig"
+    assert git(registry, "show", "models:model.sig") == "content of model.sig"
     pull(None, tmp_path / "pulled")
     there, here = (
         {file.name: file.read_bytes() for file in folder.iterdir()}
@@ -266,8 +266,9 @@ def test_the_users_hooks_and_tag_signing_are_not_run(
         (hooks / name).write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
         (hooks / name).chmod(0o755)
     git(registry, "config", "core.hooksPath", "hooks")  # the remote has its own
-    for setting in (("core.hooksPath", str(hooks)), ("tag.gpgSign", "true")):
-        git(clone, "config", "--file", str(git_config), *setting)
+    settings = {"core.hooksPath": hooks, "tag.gpgSign": "true", "tag.forceSignAnnotated": "true"}
+    for name, value in settings.items():
+        git(clone, "config", "--file", str(git_config), name, str(value))
     publish(ada, gate=RecordingGate())
     assert published(registry) == ["ada"]
 

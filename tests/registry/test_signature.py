@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def signed(keys: Path, tmp_path: Path) -> Path:
-    """The shipped bundle with a bill of materials beside it, signed by its maker."""
+    """The shipped bundle with a bill of materials next to it, signed by its maker."""
     bundle = tmp_path / "bundle"
     bundle.mkdir()
     for name in (MANIFEST, *FILES):
@@ -79,7 +79,7 @@ def test_changed_weights_are_refused_with_a_manifest_to_match(signed: Path, keys
 
 
 def _change_weights(bundle: Path) -> None:
-    """Put other weights in a bundle, so that nothing but the signature can tell."""
+    """Put other weights in a bundle, so that only the signature shows it."""
     weights = bytearray((bundle / "weights.safetensors").read_bytes())
     weights[-1] ^= 1
     (bundle / "weights.safetensors").write_bytes(weights)

@@ -48,17 +48,19 @@ def test_the_walk_leads_where_the_page_says(walker: Path, registry: Path) -> Non
         encoding="utf-8",
         check=False,
     )
-    told = done.stdout
-    assert done.returncode == 0, told + done.stderr
-    assert "first: would be published as v1, the first" in told
-    assert "second: published as v2, in place of v1" in told
-    assert "worse: refused; the champion stays v2\nrefused\n" in told
-    assert "champion: signed by the owner of public.pem" in told
-    assert "v2 minus v1" in told
-    assert "v2: was trained from the same inputs as here; there is nothing to train" in told
-    assert "champion: was trained from the same inputs as here" in told
+    printed = done.stdout
+    assert done.returncode == 0, printed + done.stderr
+    assert "first: would be published as v1, the first" in printed
+    assert "second: published as v2, in place of v1" in printed
+    assert "worse: refused; the champion stays v2\nrefused\n" in printed
+    assert "champion: signed by the owner of public.pem" in printed
+    assert "v2 minus v1" in printed
+    assert "v2: was trained from the same inputs as here; there is nothing to train" in printed
+    assert "champion: was trained from the same inputs as here" in printed
     assert (walker / "answer.txt").read_text(encoding="utf-8") == "train=false\n"
-    assert re.search(r"^\* v3 .* rollback to v1 .*\n  v2 .*; withdrawn by v3 .*\n  v1 ", told, re.M)
+    assert re.search(
+        r"^\* v3 .* rollback to v1 .*\n  v2 .*; withdrawn by v3 .*\n  v1 ", printed, re.M
+    )
     assert sorted(refs(registry)) == [
         "refs/heads/models",
         *(f"refs/tags/model/v{number}" for number in (1, 2, 3)),

@@ -185,7 +185,7 @@ def why_not() -> str | None:
 
 @contextmanager
 def serving_forge(folder: Path) -> Iterator[Forge]:
-    """Serve an empty repository, and tell git who pushes to it."""
+    """Serve an empty repository, and yield it with a clone."""
     served = folder / "served"
     init = ["git", "init", "--quiet", "--bare", "--initial-branch=main"]
     subprocess.run([*init, str(served / "ada" / "digits")], check=True)

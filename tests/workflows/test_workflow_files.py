@@ -63,7 +63,7 @@ def test_every_step_is_one_mnistnet_or_make_command_that_a_person_can_run_too() 
         elif program.endswith("mnistnet"):
             verb = cli.get_command(click.Context(cli), name)
             assert verb, command
-            verb.make_context(name, words)  # raises what a person would be told of wrong options
+            verb.make_context(name, words)  # raises for wrong options
 
 
 @pytest.mark.parametrize(

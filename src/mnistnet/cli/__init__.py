@@ -40,7 +40,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "rollback": ("registry", "rollback", "release an earlier version again"),
         "pull": ("registry", "pull", "write a released bundle to a folder"),
         "diff": ("registry", "diff", "compare two releases on the same test images"),
-        "sign": ("provenance", "sign", "sign a bundle"),
+        "sign": ("bundle", "sign", "sign a bundle"),
         "fingerprint": ("provenance", "fingerprint", "hash all that the weights depend on"),
         "reproduce": ("provenance", "reproduce", "train a bundle again and compare the weights"),
     },

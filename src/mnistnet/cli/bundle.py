@@ -1,19 +1,62 @@
-"""`mnistnet export RUN -o DIR` and `mnistnet verify DIR`."""
+"""`mnistnet export RUN -o DIR`, `verify DIR` and `sign DIR`; the options that demand a signer."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnistnet.cli.options import DATA, PATH
-from mnistnet.cli.signer import signer_options
+from mnistnet.cli.options import DATA, PATH, Command
+from mnistnet.errors import SigningError, UsageError
 from mnistnet.extras import import_extra
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mnistnet.registry.signature import Signer
+
+PUBLIC_KEY = click.option(
+    "--public-key", type=PATH, help="demand that this key's owner has signed it"
+)
+IDENTITY = click.option(
+    "--identity",
+    metavar="NAME",
+    help="demand that this identity has signed it without a key: a workflow is"
+    " https://github.com/OWNER/REPOSITORY/.github/workflows/FILE@refs/heads/BRANCH",
+)
+PROVIDER = click.option(
+    "--identity-provider",
+    metavar="URL",
+    help="who vouches for the identity; by default GitHub's workflows",
+)
+
+
+def signer_options(command: Command) -> Command:
+    """Add these options to a command, and pass it what they mean as `signer`."""
+
+    @wraps(command)
+    def called(
+        public_key: Path | None, identity: str | None, identity_provider: str | None, **rest: Any
+    ) -> Any:
+        return command(signer=_signer(public_key, identity, identity_provider), **rest)
+
+    return PUBLIC_KEY(IDENTITY(PROVIDER(called)))
+
+
+def _signer(public_key: Path | None, identity: str | None, provider: str | None) -> Signer | None:
+    from mnistnet.registry.signature import Identity
+
+    if identity == "" or provider == "":  # an unset variable must not demand nothing
+        raise UsageError("--identity, or its provider, is empty; name it, or demand no signer")
+    if public_key and identity:
+        raise UsageError("--public-key and --identity: a bundle has one signature; name one signer")
+    if provider and not identity:
+        raise UsageError("--identity-provider: vouches for an --identity; name that too")
+    if not identity:
+        return public_key
+    return Identity(identity, provider) if provider else Identity(identity)
 
 
 @click.command()
@@ -48,3 +91,41 @@ def verify(bundle: Path, signer: Signer | None) -> None:
     if signer:
         click.echo(f"{bundle}: signed by {signer_name(signer)}")
     click.echo(f"{bundle}: whole; {len(manifest.files)} files, both graphs answer as they should")
+
+
+@click.command()
+@click.argument("bundle", type=PATH)
+@click.option("--key", type=PATH, help="with a private key on the curve P-256, in PEM")
+@click.option("--keyless", is_flag=True, help="as the workflow that this runs in, by Sigstore")
+@click.option("--if-possible", is_flag=True, help="do nothing outside of such workflows")
+def sign(bundle: Path, key: Path | None, keyless: bool, if_possible: bool) -> None:
+    """Sign a bundle, in the format of OpenSSF's model signing, into its model.sig.
+
+    A key is made by: openssl ecparam -name prime256v1 -genkey -noout -out private.pem, and its
+    public half by: openssl ec -in private.pem -pubout -out public.pem. An encrypted key's password
+    is taken from $MNISTNET_KEY_PASSWORD.
+
+    Without a key, Sigstore vouches for the workflow that the host says this is, and its log, which
+    all can read, names the workflow. --if-possible exits with 0 too where no host says so; that
+    Sigstore fails is an error all the same.
+    """
+    from mnistnet.registry import signature
+
+    if keyless == (key is not None):
+        raise UsageError("sign either with --key FILE or with --keyless")
+    if if_possible and not keyless:
+        raise UsageError("--if-possible goes with --keyless; a key is always possible")
+    written = (
+        signature.sign(bundle, key, password=os.environ.get("MNISTNET_KEY_PASSWORD"))
+        if key
+        else signature.sign_keyless(bundle)
+    )
+    if written:
+        click.echo(f"Signature: {written}")
+    elif if_possible:
+        click.echo(f"{bundle}: not signed; no identity token is to be had here")
+    else:
+        raise SigningError(
+            f"{bundle}: no identity token is to be had here; a workflow's job gets one by the"
+            " permission id-token: write, and everybody else signs with --key"
+        )

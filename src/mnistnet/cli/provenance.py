@@ -1,15 +1,14 @@
-"""`mnistnet fingerprint`, `mnistnet reproduce BUNDLE`, `mnistnet sign BUNDLE --key private.pem`."""
+"""`mnistnet fingerprint`, `mnistnet reproduce BUNDLE`."""
 
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 import click
 
 from mnistnet.cli.options import DATA, JSON, MARKDOWN, PATH, registry_options
-from mnistnet.errors import SigningError, UsageError
+from mnistnet.errors import UsageError
 from mnistnet.extras import import_extra
 from mnistnet.files import append_text
 from mnistnet.text import escape_markdown
@@ -99,44 +98,6 @@ def reproduce(bundle: str, data: Path | None, remote: str, branch: str, as_json:
     if as_json:
         click.echo(json.dumps(result.as_dict()))
     return 0 if result.same else 1
-
-
-@click.command()
-@click.argument("bundle", type=PATH)
-@click.option("--key", type=PATH, help="with a private key on the curve P-256, in PEM")
-@click.option("--keyless", is_flag=True, help="as the workflow that this runs in, by Sigstore")
-@click.option("--if-possible", is_flag=True, help="do nothing outside of such workflows")
-def sign(bundle: Path, key: Path | None, keyless: bool, if_possible: bool) -> None:
-    """Sign a bundle, in the format of OpenSSF's model signing, into its model.sig.
-
-    A key is made by: openssl ecparam -name prime256v1 -genkey -noout -out private.pem, and its
-    public half by: openssl ec -in private.pem -pubout -out public.pem. An encrypted key's password
-    is taken from $MNISTNET_KEY_PASSWORD.
-
-    Without a key, Sigstore vouches for the workflow that the host says this is, and its log, which
-    all can read, names the workflow. --if-possible exits with 0 too where no host says so; that
-    Sigstore fails is an error all the same.
-    """
-    from mnistnet.registry import signature
-
-    if keyless == (key is not None):
-        raise UsageError("sign either with --key FILE or with --keyless")
-    if if_possible and not keyless:
-        raise UsageError("--if-possible goes with --keyless; a key is always possible")
-    written = (
-        signature.sign(bundle, key, password=os.environ.get("MNISTNET_KEY_PASSWORD"))
-        if key
-        else signature.sign_keyless(bundle)
-    )
-    if written:
-        click.echo(f"Signature: {written}")
-    elif if_possible:
-        click.echo(f"{bundle}: not signed; no identity token is to be had here")
-    else:
-        raise SigningError(
-            f"{bundle}: no identity token is to be had here; a workflow's job gets one by the"
-            " permission id-token: write, and everybody else signs with --key"
-        )
 
 
 def _basis(recipe: str, data: Path | None, constraints: Path | None) -> Basis:

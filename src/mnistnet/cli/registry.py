@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mnistnet.cli.bundle import signer_options
 from mnistnet.cli.options import DATA, JSON, MARKDOWN, PATH, RULES, registry_options
-from mnistnet.cli.signer import signer_options
 from mnistnet.errors import UsageError
 from mnistnet.text import escape_markdown, table
 

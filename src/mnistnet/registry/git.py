@@ -173,7 +173,7 @@ def _own_settings(remote: str, *, no_hooks: Path) -> list[tuple[str, str]]:
         ("i18n.commitEncoding", "UTF-8"),
         ("i18n.logOutputEncoding", "UTF-8"),
         ("trailer.separators", ":"),
-        ("push.gpgSign", "false"),
+        *((key, "false") for key in ("push.gpgSign", "tag.gpgSign", "tag.forceSignAnnotated")),
         ("user.useConfigOnly", "true"),
         ("gc.auto", "0"),
         ("maintenance.auto", "false"),

@@ -172,7 +172,7 @@ class Registry:
             GitError: it was refused, by a race or for good, or nothing is known of it.
         """
         tag = f"{TAGS}{record}"
-        words = ("--annotate", "--force", "--no-sign", "--message", f"model {record}")
+        words = ("--annotate", "--force", "--message", f"model {record}")
         self._git.run("tag", *words, tag.removeprefix("refs/tags/"), commit)
         expected = record.replaces[1] if record.replaces else ""
         self._git.run(
