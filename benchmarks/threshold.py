@@ -1,11 +1,11 @@
-"""How the threshold for "not sure" was chosen, and what it turns away.
+"""Show how the threshold for "not sure" was chosen, and what falls below it.
 
     mnistnet train --recipe release --validation 10000 --name held-out
     python benchmarks/threshold.py runs/held-out
 
 The threshold is the one that `mnistnet export` writes for such a run. Printed are, for several
-thresholds, how many digits and mistakes lie below each on the held-out images, and how many drawn
-pictures of what is no digit; and how well confidence tells those from the held-out digits (AUROC).
+thresholds, the shares of held-out digits, of mistakes on them, and of drawn pictures of no digit
+that lie below each; and how well confidence separates these from the digits (AUROC).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ OTHERS = (0.5, 0.65, 0.7, 0.8, 0.85, 0.9)  # to compare with
 
 
 def main() -> None:
-    """Export a run, ask it about digits and what is none, and print the table."""
+    """Export a run, predict digits and pictures of no digit, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("run", type=Path, help="a run with held-out images (--validation)")
-    parser.add_argument("--pictures", type=int, default=500, help="of each kind that is no digit")
+    parser.add_argument("--pictures", type=int, default=500, help="of no digit, of each kind")
     parser.add_argument("--data", type=Path, help="a data set; searched in the usual places")
     options = parser.parse_args()
     recipe = Run(options.run).recipe()

@@ -1,4 +1,1 @@
-"""Scores of predictions and how certain they are; corruptions; pictures that show no digit.
-
-NumPy alone, so that evaluating needs no torch.
-"""
+"""Scores, intervals, paired tests; corruptions; pictures of no digit; times. NumPy alone."""
