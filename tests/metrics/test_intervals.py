@@ -114,19 +114,6 @@ def test_paired_interval_of_models_that_agree_everywhere_still_has_a_width():
     assert (difference, low, high) == pytest.approx((0, -0.003827, 0.003827), abs=1e-6)
 
 
-def test_paired_interval_covers_the_true_difference_95_times_in_100():
-    draw = np.random.default_rng(0)
-    n, share_01, share_10 = 500, 0.01, 0.004  # a handful of flips, as between two good models
-    repeats = 2000
-    counts = draw.multinomial(n, [share_01, share_10, 1 - share_01 - share_10], size=repeats)
-    distinct, times = np.unique(counts, axis=0, return_counts=True)
-    covered = 0
-    for (n01, n10, rest), repeated in zip(distinct.tolist(), times.tolist(), strict=True):
-        _, low, high = paired_difference(*answers_of(rest, n01, n10, 0))
-        covered += repeated * (low <= share_01 - share_10 <= high)
-    assert covered / repeats == pytest.approx(0.95, abs=0.02)
-
-
 def test_predictions_for_different_images_are_refused():
     for test in (mcnemar_exact, paired_difference):
         with pytest.raises(DataError, match="same images"):

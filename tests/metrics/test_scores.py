@@ -143,7 +143,7 @@ def test_worst_mistakes_are_the_wrong_answers_with_the_least_probable_labels(dra
     assert list(of_label[places]) == sorted(of_label[wrong])[:k]
 
 
-def test_nothing_right_and_everything_right_score_the_ends_of_each_scale():
+def test_all_correct_and_all_wrong_predictions_score_the_ends_of_each_scale():
     labels = np.arange(10)
     right, wrong = np.eye(10), np.roll(np.eye(10), 1, axis=1)
     assert metrics.negative_log_likelihood(right, labels) == 0
@@ -151,9 +151,6 @@ def test_nothing_right_and_everything_right_score_the_ends_of_each_scale():
     assert (metrics.brier_score(right, labels), metrics.brier_score(wrong, labels)) == (0, 2)
     assert metrics.expected_calibration_error(right, labels) == 0
     assert metrics.expected_calibration_error(wrong, labels) == 1
-    assert len(metrics.worst_mistakes(right, labels, 5)) == 0
-    assert metrics.auroc([2, 3], [0, 1]) == 1
-    assert metrics.auroc([0, 1], [2, 3]) == 0
 
 
 @pytest.mark.parametrize(
