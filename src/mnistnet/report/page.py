@@ -9,8 +9,13 @@ comes from outside is escaped by Jinja2, after `printable` has replaced what ste
 from __future__ import annotations
 
 import math
+import os
+import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
+from importlib.util import cache_from_source
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,10 +28,12 @@ from mnistnet.report.summary import verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jinja2 import Environment
+    from jinja2 import BytecodeCache, Environment
 
     from mnistnet.metrics.timing import Spread
     from mnistnet.report.contents import CalibrationBin, Model, Report
+
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render_page(report: Report) -> str:
@@ -65,10 +72,11 @@ class Axis:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # 20 ms, not for other verbs
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # 20 ms, not for other verbs
 
     environment = Environment(
-        loader=PackageLoader("mnistnet.report"),
+        loader=FileSystemLoader(TEMPLATES),
+        bytecode_cache=_bytecode_cache(),
         autoescape=True,
         undefined=StrictUndefined,
         optimized=False,
@@ -83,6 +91,20 @@ def _environment() -> Environment:
         environment.filters[function.__name__] = function
     environment.globals["axis"] = Axis.over
     return environment
+
+
+def _bytecode_cache() -> BytecodeCache | None:
+    """Return where compiled templates are kept: where Python keeps its modules', if it may.
+
+    Compiling them takes as long as all the rest that a run of `mnistnet train` shows.
+    """
+    from jinja2 import FileSystemBytecodeCache
+
+    folder = Path(cache_from_source(str(TEMPLATES / "page.html"))).parent
+    with suppress(OSError):
+        folder.mkdir(exist_ok=True)
+    may_write = os.access(folder, os.W_OK) and not sys.dont_write_bytecode
+    return FileSystemBytecodeCache(str(folder)) if may_write else None
 
 
 def png(pixels: bytes) -> str:

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from mnistnet.errors import RecipeError, TrainingError
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Generator, Tensor
 
@@ -258,7 +258,8 @@ def _augment_in_parallel(
 
 def first_batch(recipe: Recipe, train: Split) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the first batch that a run of this recipe is trained on: images and labels."""
-    images, labels = torch.tensor(train.images), torch.tensor(train.labels)
+    images = torch.from_numpy(np.require(train.images, requirements="W"))  # copied if read-only
+    labels = torch.tensor(train.labels)
     with ThreadPoolExecutor(1) as pool:
         x, y = next(_augmented_chunks(images, labels, recipe, 1, pool))
     return x[: recipe.batch_size].numpy(), y[: recipe.batch_size].numpy()
