@@ -58,6 +58,18 @@ def test_the_installed_command_reads_a_photo_a_scan_and_a_tight_crop(
     assert {p["path"]: p["digit"] for p in predictions} == digits
 
 
+def test_the_installed_command_writes_a_report(python: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "3").mkdir(parents=True)
+    picture = draw_picture(3, SCAN, np.random.default_rng(3))
+    Image.fromarray(picture).save(tmp_path / "mine" / "3" / "scan.png")
+    bundle = ROOT / "src" / "mnistnet" / "models" / "default"
+    options = ["--data", str(tmp_path / "mine"), "--quick", "-o", str(tmp_path / "report")]
+    command = [str(python), "-m", "mnistnet", "eval", str(bundle), *options]
+    subprocess.run(command, capture_output=True, check=True)
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "It classifies 1 of 1 picture correctly" in page
+
+
 def test_without_torch_training_says_how_to_install_it(python: Path) -> None:
     command = [str(python), "-m", "mnistnet", "train"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -161,7 +161,7 @@ def test_label_errors_are_marked_wherever_they_are_shown(page, report):
 
 def test_parts_that_were_not_measured_are_left_out(predictions):
     ids = [a["id"] for a in Reader(render_page(build(predictions, Model("m")))).all("section")]
-    assert ids == ["digits", "confusion", "mistakes", "calibration", "origin"]
+    assert ids == ["confusion", "mistakes", "digits", "calibration", "origin"]
 
 
 def test_a_model_without_mistakes_and_a_set_without_some_digits_are_drawn(images):
