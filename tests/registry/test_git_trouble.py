@@ -45,13 +45,14 @@ def _refuse(registry: Path, words: str) -> None:
 
 
 @pytest.mark.usefixtures("clone")
-def test_a_refused_connection_is_named() -> None:
+def test_a_refused_connection_is_named_without_the_password() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/registry.git"
-        line = _complaint(remote=url)
-    assert line.startswith(f"{url}: cannot be read (unable to access")
+        address = f"127.0.0.1:{free.getsockname()[1]}/registry.git"
+        line = _complaint(remote=f"http://user:secret@{address}")
+    assert line.startswith(f"http://{address}: cannot be read (unable to access")
     assert "check the remote's address" in line
+    assert "secret" not in line
 
 
 @pytest.mark.usefixtures("clone")
@@ -243,12 +244,6 @@ def test_an_unknown_remote_is_an_error() -> None:
 def test_a_remote_is_neither_an_option_nor_a_command(clone: Path, remote: str) -> None:
     _complaint(remote=remote)
     assert not (clone / "pwned").exists()
-
-
-@pytest.mark.usefixtures("clone")
-def test_a_password_in_a_url_is_not_shown() -> None:
-    line = _complaint(remote="http://user:secret@127.0.0.1:9/registry.git")
-    assert "secret" not in line
 
 
 @pytest.mark.parametrize("branch", ["a b", "-x..", "models*", ""])

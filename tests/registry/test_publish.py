@@ -41,12 +41,6 @@ def test_a_bundle_that_the_gate_refuses_is_not_published(three: Path, ada: Path)
     assert refs(three) == before
 
 
-def test_a_dry_run_changes_nothing(registry: Path, ada: Path) -> None:
-    done = publish(ada, gate=RecordingGate(), dry_run=True)
-    assert (done.outcome, done.version) == ("possible", 1)
-    assert refs(registry) == {}
-
-
 def test_publishing_the_champions_own_bytes_changes_nothing(three: Path, cleo: Path) -> None:
     before = refs(three)
     gate = RecordingGate()
@@ -126,28 +120,36 @@ Withdraws: v2 {fours}
 """
 
 
-def _commit(registry: Path, message: str) -> str:
-    tree, head = (git(registry, "rev-parse", f"models{what}") for what in ("^{tree}", ""))
+def _plant(registry: Path, message: str) -> str:
+    """Put another commit in the place of v3; return the commit of v2."""
+    git(registry, "tag", "--delete", "model/v3")
+    tree, head = (git(registry, "rev-parse", f"models~1{what}") for what in ("^{tree}", ""))
+    digests = {name: str(i) * 64 for i, name in enumerate(("ones", "twos", "threes", "fours"), 1)}
+    message = message.format(head=head, **digests)
     commit = git(registry, "commit-tree", tree, "-p", head, given=message)
     git(registry, "update-ref", "refs/heads/models", commit)
-    return commit
+    return head
 
 
-def test_a_release_is_read_as_earlier_versions_of_the_program_wrote_it(registry: Path) -> None:
-    publish(make_bundle(registry.parent, "ada"), gate=RecordingGate())
-    publish(make_bundle(registry.parent, "bob"), gate=RecordingGate())
-    head = git(registry, "rev-parse", "models")
-    digests = {name: str(i) * 64 for i, name in enumerate(("ones", "twos", "threes", "fours"), 1)}
-    commit = _commit(registry, OLD_MESSAGE.format(head=head, **digests))
+def test_a_release_is_read_as_earlier_versions_of_the_program_wrote_it(three: Path) -> None:
+    head = _plant(three, OLD_MESSAGE)
     release = history().champion
     assert release is not None
-    assert (release.version, release.commit, release.author) == (3, commit, "Owner")
+    assert (release.version, release.author) == (3, "Owner")
+    assert release.commit == git(three, "rev-parse", "models")
     assert (release.replaces, release.rollback_to) == ((2, head), 1)
     assert release.verdict == "rollback to v1"
     source = "876429e21c0b1fb2f7f8a9e4e5b4a3c2d1e0f9a8 with changes"
     accuracy = Accuracy(9947, 10_000, "test")
     assert release.bundle == ReleasedBundle("1" * 64, "2" * 64, accuracy, source)
     assert release.withdraws == ((2, "3" * 64), (2, "4" * 64))
+
+
+def test_a_release_cannot_steer_the_terminal(three: Path) -> None:
+    _plant(three, OLD_MESSAGE.replace("Verdict: rollback", "Verdict: \x1b[2J rollback"))
+    champion = history().champion
+    assert champion is not None
+    assert champion.verdict == "?[2J rollback to v1"
 
 
 @pytest.mark.parametrize(
@@ -167,11 +169,7 @@ def test_a_release_is_read_as_earlier_versions_of_the_program_wrote_it(registry:
 def test_a_commit_with_a_malformed_line_is_no_release(
     three: Path, ada: Path, old: str, new: str
 ) -> None:
-    git(three, "update-ref", "refs/heads/models", "refs/heads/models~1")
-    git(three, "tag", "--delete", "model/v3")
-    digests = {name: str(i) * 64 for i, name in enumerate(("ones", "twos", "threes", "fours"), 1)}
-    message = OLD_MESSAGE.replace(old, new)
-    _commit(three, message.format(head=git(three, "rev-parse", "models"), **digests))
+    _plant(three, OLD_MESSAGE.replace(old, new))
     before = refs(three)
     with pytest.raises(RegistryError, match="is no release") as caught:
         publish(ada, gate=RecordingGate())

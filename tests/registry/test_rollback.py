@@ -10,7 +10,7 @@ from releases import RecordingGate, git, make_bundle, published, refs, seal, sha
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError, FileError, RegistryError
 from mnistnet.registry.publish import publish, rollback
-from mnistnet.registry.read import diff, history, pull
+from mnistnet.registry.read import history, pull
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,20 +69,6 @@ def test_a_withdrawn_bundle_is_not_the_best(tmp_path: Path) -> None:
     publish(make_bundle(tmp_path, "dora", correct=9800), gate=gate)
     publish(make_bundle(tmp_path, "eve", correct=9801), gate=gate)
     assert gate.bests == [None, "ada"]  # bob read more
-
-
-def test_the_history_has_the_champion_and_what_was_withdrawn(three: Path) -> None:
-    rollback(2)
-    state = history()
-    assert [str(release) for release in state.releases] == ["v1", "v2", "v3", "v4"]
-    assert state.champion is not None
-    assert (str(state.champion), state.champion.author) == ("v4", "Owner")
-    assert state.champion.rollback_to == 2
-    accuracies = [release.bundle.accuracy.correct for release in state.releases]
-    assert accuracies == [9900, 9910, 9890, 9910]
-    withdrawn = [state.withdrawn_by(release.bundle) for release in state.releases]
-    assert [release and str(release) for release in withdrawn] == [None, None, "v4", None]
-    assert git(three, "rev-parse", "models") == state.champion.commit
 
 
 @pytest.mark.usefixtures("three")
@@ -171,12 +157,3 @@ def test_a_moved_tag_is_an_error(three: Path) -> None:
 def test_a_deleted_tag_is_not_needed(three: Path, tmp_path: Path) -> None:
     git(three, "tag", "--delete", "model/v2")
     assert str(pull(2, tmp_path / "out")) == "v2"
-
-
-@pytest.mark.usefixtures("three")
-def test_diff_compares_two_versions_on_the_same_images(few_digits: Path) -> None:
-    compared = diff(1, 2, data=few_digits)
-    assert (str(compared.a.release), str(compared.b.release), compared.n) == ("v1", "v2", 1000)
-    assert compared.a.correct == compared.b.correct > 980
-    assert (compared.test.n01, compared.test.n10, compared.difference.difference) == (0, 0, 0.0)
-    assert compared.difference.low < 0 < compared.difference.high

@@ -126,7 +126,7 @@ def _record(trailers: str) -> Record:
             accuracy=Accuracy.parse(accuracy[0]) if accuracy else None,
             source=source[0] if source else None,
         ),
-        verdict=required("Verdict")[0],
+        verdict=printable(required("Verdict")[0]),
         replaces=(int(replaces[1]), replaces[2]) if replaces else None,
         rollback_to=int(rollback_to[1]) if rollback_to else None,
         withdraws=tuple((int(match[1]), match[2]) for match in found["Withdraws"]),
