@@ -11,6 +11,7 @@ from mnistnet import data as datasets
 from mnistnet.data import idx
 from mnistnet.data.sets import MNIST_SHA256
 from mnistnet.errors import DataError
+from mnistnet.model.architecture import MEAN, STD
 
 KERAS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -18,22 +19,16 @@ KERAS = ("x_train", "y_train", "x_test", "y_test")
 # The real data
 
 
-def test_the_repository_holds_mnist(mnist):
+def test_the_repository_holds_mnist_with_the_mean_and_deviation_that_the_model_uses(mnist):
     assert mnist.train.images.shape == (60_000, 28, 28)
     assert mnist.test.images.shape == (10_000, 28, 28)
     assert mnist.train.images.dtype == mnist.train.labels.dtype == np.uint8
     assert mnist.train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert mnist.test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     assert mnist.sha256 == MNIST_SHA256
-
-
-def test_mnist_has_the_mean_and_deviation_that_everybody_quotes(mnist):
-    images = mnist.train.images
-    mean = images.mean()
-    mean_of_squares = np.square(images, dtype=np.uint16).mean()
-
-    assert mean / 255 == pytest.approx(0.1307, abs=5e-5)
-    assert np.sqrt(mean_of_squares - mean**2) / 255 == pytest.approx(0.3081, abs=5e-5)
+    mean, square = mnist.train.images.mean(), np.square(mnist.train.images, dtype=np.uint16).mean()
+    assert mean / 255 == pytest.approx(MEAN, abs=5e-5)
+    assert np.sqrt(square - mean**2) / 255 == pytest.approx(STD, abs=5e-5)
 
 
 def test_holding_out_takes_the_last_training_images_and_no_test_image(mnist):

@@ -56,54 +56,20 @@ class Mirror(http.server.ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}/mnist/"
 
 
-def serve(request: Request) -> None:
-    request.send(GZIPPED, length=len(GZIPPED))
-
-
-def serve_only_one(request: Request) -> None:
-    serve(request) if request.path.endswith("one.gz") else request.send_error(404)
-
-
-def break_off(request: Request) -> None:
-    request.send(GZIPPED[:200_000], length=len(GZIPPED))
+def send_for_ever(request: Request, chunk: bytes, pause_s: float = 0) -> None:
+    request.send(b"")
+    while not request.server.closing.wait(pause_s):
+        request.wfile.write(chunk)
 
 
 def stall(request: Request) -> None:
-    break_off(request)
+    request.send(GZIPPED[:200_000], length=len(GZIPPED))
     request.wfile.flush()
     request.server.closing.wait()
 
 
-def say_nothing(request: Request) -> None:
-    request.server.closing.wait()
-
-
-def corrupt(request: Request) -> None:
-    request.send(GZIPPED[:-20] + bytes(20))
-
-
-def send_other_data(request: Request) -> None:
-    request.send(gzip.compress(RAW[::-1]))
-
-
-def send_a_bomb(request: Request) -> None:
-    request.send(BOMB)
-
-
-def never_end(request: Request) -> None:
-    request.send(b"")
-    while not request.server.closing.is_set():
-        request.wfile.write(bytes(1 << 16))
-
-
-def drip(request: Request) -> None:
-    request.send(b"")
-    while not request.server.closing.wait(0.01):
-        request.wfile.write(b"\x1f")
-
-
-def have_nothing(request: Request) -> None:
-    request.send_error(404)
+def serve(request: Request) -> None:
+    request.send(GZIPPED, length=len(GZIPPED))
 
 
 def redirect_to_a_file(request: Request) -> None:
@@ -112,8 +78,19 @@ def redirect_to_a_file(request: Request) -> None:
     request.end_headers()
 
 
-def speak_no_http(request: Request) -> None:
-    request.wfile.write(b"\x1b[31mGO AWAY\r\n\r\n")
+BAD = {  # behaviour → what it does, and the reason that is named
+    "no file": (lambda r: r.send_error(404), "HTTP Error 404"),
+    "corrupt": (lambda r: r.send(GZIPPED[:-20] + bytes(20)), "serves other bytes than MNIST's"),
+    "other data": (lambda r: r.send(gzip.compress(RAW[::-1])), "serves other bytes"),
+    "bomb": (lambda r: r.send(BOMB), "serves other bytes"),
+    "no end": (lambda r: send_for_ever(r, bytes(1 << 16)), "serves other bytes"),
+    "drips": (lambda r: send_for_ever(r, b"\x1f", 0.01), "is too slow"),
+    "stalls": (stall, "timed out"),
+    "silent": (lambda r: r.server.closing.wait(), "timed out"),
+    "breaks off": (lambda r: r.send(GZIPPED[:200_000], length=len(GZIPPED)), "breaks off"),
+    "redirects": (redirect_to_a_file, "not allowed"),
+    "no HTTP": (lambda r: r.wfile.write(b"\x1b[31mGO AWAY\r\n\r\n"), "GO AWAY"),
+}
 
 
 @pytest.fixture
@@ -159,7 +136,8 @@ def test_files_are_fetched_once_and_nothing_else_is_left(mirror, tmp_path, capfd
 
 
 def test_the_next_mirror_is_asked_only_for_what_the_first_did_not_serve(mirror, tmp_path):
-    server, other = mirror(serve_only_one), mirror(serve)
+    server = mirror(lambda r: serve(r) if r.path.endswith("one.gz") else r.send_error(404))
+    other = mirror(serve)
 
     fetch(tmp_path, server, other)
 
@@ -167,28 +145,14 @@ def test_the_next_mirror_is_asked_only_for_what_the_first_did_not_serve(mirror, 
     assert other.asked == ["/mnist/two.gz"]
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "reason"),
-    [
-        (have_nothing, "HTTP Error 404"),
-        (corrupt, "serves other bytes than MNIST's"),
-        (send_other_data, "serves other bytes than MNIST's"),
-        (send_a_bomb, "serves other bytes than MNIST's"),
-        (never_end, "serves other bytes than MNIST's"),
-        (stall, "timed out"),
-        (say_nothing, "timed out"),
-        (drip, "is too slow"),
-        (break_off, "breaks off"),
-        (redirect_to_a_file, "not allowed"),
-        (speak_no_http, "GO AWAY"),
-    ],
-)
+@pytest.mark.parametrize("behaviour", BAD)
 def test_a_bad_mirror_is_named_with_the_reason_and_the_next_one_asked(
-    mirror, tmp_path, monkeypatch, behaviour, reason
+    mirror, tmp_path, monkeypatch, behaviour
 ):
-    monkeypatch.setattr(downloading, "MAX_DURATION_S", 0.3 if behaviour is drip else 600)
-    timeout_s = 0.3 if behaviour in (stall, say_nothing) else 20
-    bad = mirror(behaviour)
+    monkeypatch.setattr(downloading, "MAX_DURATION_S", 0.3 if behaviour == "drips" else 600)
+    timeout_s = 0.3 if behaviour in ("stalls", "silent") else 20
+    does, reason = BAD[behaviour]
+    bad = mirror(does)
 
     with pytest.raises(DataError) as caught:
         fetch(tmp_path, bad, timeout_s=timeout_s)
@@ -202,7 +166,7 @@ def test_a_bad_mirror_is_named_with_the_reason_and_the_next_one_asked(
 
 
 def test_a_gzip_bomb_is_not_decompressed(mirror, tmp_path):
-    server = mirror(send_a_bomb)
+    server = mirror(lambda r: r.send(BOMB))
 
     tracemalloc.start()
     try:
@@ -219,7 +183,7 @@ def test_when_no_mirror_serves_one_line_says_why_without_a_password(tmp_path, mi
     addresses = ["ftp://me:secret@nowhere/", "http://127.0.0.1:1", "http://[::1/", "http://a b/"]
 
     with pytest.raises(DataError) as caught:
-        download(tmp_path, mirrors=[mirror(corrupt).url, *addresses], files=FILES)
+        download(tmp_path, mirrors=[mirror(lambda r: r.send(b"")).url, *addresses], files=FILES)
 
     message = str(caught.value)
     assert message.startswith("one.gz: is not on this machine and cannot be downloaded (http://127")
