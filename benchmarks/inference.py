@@ -1,11 +1,11 @@
-"""How fast is the batch path, and how fast could it be?
+"""Measure how fast digit.onnx classifies batches, and how fast it could.
 
     python benchmarks/inference.py runs/fast-1 [--threads 1 2] [--rounds 30] [--json]
 
-Measures in one process and at equal threads: PyTorch, a plain export, what each rewriting of the
-graph gains, and the ceiling, which is the same convolutions, poolings and classifier in ONNX
-Runtime with nothing between them; then what else was tried. All run in turn, A B C A B C …,
-because the machine's mood changes from minute to minute but hardly within a round. So ratios are
+Measured in one process with the same number of threads: PyTorch, a plain export, the gain of each
+rewriting of the graph, and the ceiling, which is the same convolutions, poolings and classifier in
+ONNX Runtime with nothing between them; then what else was tried. All run in turn, A B C A B C …,
+because a machine's speed changes from minute to minute but little within a round. So ratios are
 taken within rounds, and their median is the figure to quote.
 
 OpenVINO is measured where it is installed (`pip install openvino`).
@@ -48,14 +48,14 @@ WARM_UP_IMAGES = 512
 
 @dataclass
 class Candidate:
-    """A way to compute the probabilities, and what was measured of it.
+    """A way to compute the probabilities, and its measurements.
 
     Attributes:
         name: for the table.
-        run: does it.
-        rates: images/s, one a round.
+        run: computes them.
+        rates: images/s, one per round.
         changed: predictions on the test set that differ from PyTorch's.
-        difference: the largest of any probability from PyTorch's.
+        difference: the largest between a probability and PyTorch's.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Candidate:
     difference: float = 0.0
 
     def against(self, other: Candidate) -> tuple[float, float, float]:
-        """Compare round by round: the lower quartile, median and upper quartile of the ratios."""
+        """Return the lower quartile, median and upper quartile of the ratios within rounds."""
         ratios = [mine / theirs for mine, theirs in zip(self.rates, other.rates, strict=True)]
         low, middle, high = quantiles(ratios)
         return low, middle, high
@@ -74,7 +74,7 @@ class Candidate:
 def main() -> None:
     """Print a table for each number of threads."""
     options = _options()
-    logging.disable(logging.WARNING)  # torch's exporter and the quantizer talk
+    logging.disable(logging.WARNING)  # of torch's exporter and the quantizer
     warnings.simplefilter("ignore")
     data = datasets.load(options.data)
     net = MnistNet.load(options.weights)
@@ -83,7 +83,7 @@ def main() -> None:
     for threads in options.threads:
         candidates = _candidates(net, models, threads, options.chunk)
         _compare(candidates, data.test.images)
-        _race(candidates, data.test.images[: options.images], options.rounds)
+        _measure(candidates, data.test.images[: options.images], options.rounds)
         reports.append(_report(candidates, threads, options))
         if not options.json:
             _print_table(reports[-1])
@@ -97,7 +97,7 @@ def main() -> None:
 def _candidates(
     net: MnistNet, models: dict[str, ModelProto], threads: int, chunk: int
 ) -> list[Candidate]:
-    """Make everything ready to run, with so many threads and so many images at a time."""
+    """Load everything, to run with so many threads and chunks of so many images."""
     torch.set_num_threads(threads)
     runners = {EAGER: _in_chunks(_eager(net), chunk)}
     runners |= {n: _in_chunks(_onnxruntime(m, threads), chunk) for n, m in models.items()}
@@ -124,7 +124,7 @@ def _onnxruntime(model: ModelProto, threads: int) -> Runner:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    # Or its threads would spin on while the next candidate is measured.
+    # Otherwise its threads would still spin while the next candidate is measured.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -133,7 +133,7 @@ def _onnxruntime(model: ModelProto, threads: int) -> Runner:
 
 
 def _openvino(model: ModelProto, threads: int, chunk: int, precision: str) -> Runner | None:
-    """Compile for chunks of one size, at which OpenVINO is fastest. None where it is missing."""
+    """Compile for chunks of one size, for which OpenVINO is fastest; None without OpenVINO."""
     try:
         import openvino
     except ImportError:
@@ -146,8 +146,8 @@ def _openvino(model: ModelProto, threads: int, chunk: int, precision: str) -> Ru
 
     def run(images: Images) -> NDArray[np.float32]:
         missing = chunk - len(images)
-        whole = np.pad(images, ((0, missing), (0, 0), (0, 0))) if missing else images
-        return np.array(compiled([whole])[0][: len(images)])
+        padded = np.pad(images, ((0, missing), (0, 0), (0, 0))) if missing else images
+        return np.array(compiled([padded])[0][: len(images)])
 
     return run
 
@@ -161,7 +161,7 @@ def _in_chunks(run: Runner, chunk: int) -> Runner:
 
 
 def _by_callers(run: Runner, callers: int) -> Runner:
-    """Share the images out to threads of Python's, which all call the same session."""
+    """Split the images among Python threads that all call the same session."""
     pool = ThreadPoolExecutor(callers)
     return lambda images: np.concatenate(list(pool.map(run, np.array_split(images, callers))))
 
@@ -170,7 +170,7 @@ def _by_callers(run: Runner, callers: int) -> Runner:
 
 
 def _compare(candidates: list[Candidate], images: Images) -> None:
-    """Note how far each is from the first, on the whole test set."""
+    """Compare the predictions of all with the first's, on the whole test set."""
     expected = candidates[0].run(images)
     for candidate in candidates:
         found = candidate.run(images)
@@ -178,8 +178,8 @@ def _compare(candidates: list[Candidate], images: Images) -> None:
         candidate.difference = float(np.abs(found - expected).max())
 
 
-def _race(candidates: list[Candidate], images: Images, rounds: int) -> None:
-    """Measure all in turn, so many times; each wakes its threads and warms the cache first."""
+def _measure(candidates: list[Candidate], images: Images, rounds: int) -> None:
+    """Measure all in turn, so many times; each starts its threads and warms the cache first."""
     for _ in range(rounds):
         for candidate in candidates:
             candidate.run(images[:WARM_UP_IMAGES])
@@ -191,7 +191,7 @@ def _race(candidates: list[Candidate], images: Images, rounds: int) -> None:
 def _report(
     candidates: list[Candidate], threads: int, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Give everything about one number of threads as JSON can hold it."""
+    """Return the results for one number of threads, as JSON holds them."""
     by_name = {candidate.name: candidate for candidate in candidates}
     return {
         "threads": threads,
@@ -235,8 +235,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("weights", help="a run, a bundle, or a weights.safetensors")
     parser.add_argument("--data", type=Path, help="MNIST's folder; searched for if left out")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
-    parser.add_argument("--chunk", type=int, default=128, help="images a call")
-    parser.add_argument("--images", type=int, default=4096, help="images a round")
+    parser.add_argument("--chunk", type=int, default=128, help="images per call")
+    parser.add_argument("--images", type=int, default=4096, help="images per round")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of tables")
     return parser.parse_args()

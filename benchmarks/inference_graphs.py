@@ -39,7 +39,7 @@ CEILING = "ceiling: convolutions alone"
 
 
 def graphs(net: MnistNet, calibration: Images) -> Iterator[tuple[str, ModelProto]]:
-    """Give every graph by its name: each rewriting on top of the one before, then variants."""
+    """Yield each graph with its name: each rewriting on top of the one before, then variants."""
     weights = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
     ours = digit_graph(weights)
     yield PLAIN, _plain(net)
@@ -55,7 +55,7 @@ def graphs(net: MnistNet, calibration: Images) -> Iterator[tuple[str, ModelProto
 
 
 def _plain(net: MnistNet) -> ModelProto:
-    """Export as everybody does."""
+    """Export with torch alone."""
 
     class Reader(torch.nn.Module):
         def __init__(self) -> None:
@@ -82,7 +82,7 @@ def _plain(net: MnistNet) -> ModelProto:
 def _rewritten(
     weights: dict[str, NDArray[Any]], *, pool_first: bool = False, merge: bool = False
 ) -> ModelProto:
-    """Write the graph that `digit_graph` writes, but with some of its rewritings left out."""
+    """Return the graph of `digit_graph` without some of its rewritings."""
     conv1, conv2, conv3, conv4, conv5 = convolutions(weights)
     norm1, norm2, norm3, norm4, norm5, norm6 = batch_norms(weights)
     pixels = Affine(np.array([1 / (255 * STD)]), np.array([-MEAN / STD]))
@@ -111,7 +111,7 @@ def _rewritten(
 
 
 def _without(model: ModelProto, *operators: str) -> ModelProto:
-    """Leave some nodes out: what they were to work on goes on as it is."""
+    """Remove nodes of some operators: their input takes the place of their output."""
     model = onnx.ModelProto.FromString(model.SerializeToString())
     instead: dict[str, str] = {}
     for node in list(model.graph.node):
@@ -123,7 +123,7 @@ def _without(model: ModelProto, *operators: str) -> ModelProto:
 
 
 def _with_erf(model: ModelProto) -> ModelProto:
-    """Write x · (1 + erf(x · √½)) · ½ for GELU, as one had to before there was an operator."""
+    """Write GELU as x · (1 + erf(x · √½)) · ½, as was necessary before operator set 20."""
     model = onnx.ModelProto.FromString(model.SerializeToString())
     constants = {"one": 1.0, "half": 0.5, "root": 0.5**0.5}
     model.graph.initializer.extend(

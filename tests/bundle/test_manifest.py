@@ -176,6 +176,11 @@ def test_a_wrong_vector_is_refused(part: str, name: str, value: object, words: s
         parse_vectors(vectors(part, name, value), "here")
 
 
+def test_vectors_without_images_or_pictures_are_refused() -> None:
+    with pytest.raises(BundleError, match="holds no vectors"):
+        parse_vectors(b'{"images": [], "pictures": []}', "here")
+
+
 def test_a_manifest_of_a_gigabyte_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "manifest.json").open("wb") as file:
         file.truncate(1 << 30)  # no disk is used for it
