@@ -16,7 +16,6 @@ from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.model.network import MnistNet, normalise
 
 if TYPE_CHECKING:
-    import onnx
     from numpy.typing import NDArray
 
     from mnistnet.data import DataSet
@@ -29,11 +28,6 @@ def by_torch(net: MnistNet, images: Images) -> Probabilities:
     with torch.inference_mode():
         batches = torch.tensor(images).split(500)
         return torch.cat([net(normalise(batch)).exp() for batch in batches]).numpy()
-
-
-def graph_of(net: MnistNet) -> onnx.ModelProto:
-    weights = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
-    return digit_graph(weights)
 
 
 def by_onnx(model: bytes, images: Images) -> Probabilities:
@@ -57,8 +51,9 @@ def test_batch_norms_with_negative_scales_or_scales_of_zero_are_rewritten_correc
     for norm in net.modules():
         if isinstance(norm, torch.nn.BatchNorm2d):
             norm.weight.data[::2] *= factor
+    weights = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
     images = mnist.test.images[:1000]
-    expected, found = by_torch(net, images), by_onnx(to_bytes(graph_of(net)), images)
+    expected, found = by_torch(net, images), by_onnx(to_bytes(digit_graph(weights)), images)
     assert np.abs(found - expected).max() < 1e-5
 
 
