@@ -6,6 +6,7 @@ The same seed gives the same bits only with the same of these, so each run recor
 from __future__ import annotations
 
 import platform
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -98,8 +99,14 @@ def _obstacle_to_compiling(recipe: Recipe, device: torch.device) -> str | None:
 
 
 def _compilable(precision: str) -> str | None:
-    """Return the precision that the compiled step uses for a recipe's; None if it cannot."""
+    """Return the precision that the compiled step uses for a recipe's; None if it cannot.
+
+    Whichever it is, a run predicts in float32. Where neither is compiled yet, both are compiled at
+    the same time.
+    """
     wanted = ("bfloat16", "float32") if precision == "auto" else (precision,)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(compiled_step, {*wanted, "float32"}))
     return next((p for p in wanted if compiled_step(p)), None)
 
 
