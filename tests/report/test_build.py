@@ -14,7 +14,7 @@ from mnistnet.errors import DataError
 from mnistnet.metrics.corruptions import CORRUPTIONS, corrupt
 from mnistnet.metrics.intervals import paired_difference
 from mnistnet.report.build import Predictions, build, with_comparison, with_not_digits
-from mnistnet.report.contents import Blank, Dataset, Model
+from mnistnet.report.contents import Dataset, Model
 from mnistnet.report.page import render_page
 
 MODEL = Model("default")
@@ -189,7 +189,7 @@ def test_an_image_without_a_prediction_is_wrong_and_in_no_figure_on_probabilitie
     predicted = np.where(some.any(axis=1), some.argmax(axis=1), -1)
     recall = sk.recall_score(labels, predicted, labels=[0], average=None)
     assert report.classes[0].recall == pytest.approx(recall[0], rel=1e-5)
-    assert report.unread.no_ink == tuple(Blank(f"image {i}", 0) for i in silent)
+    assert report.unread.no_ink == {f"image {i}": 0 for i in silent}
     lost = int((other_answers.argmax(axis=1)[silent] == 0).sum())
     assert len([s for s in report.against.lost if s.prediction is None]) == lost
     page = render_page(report)

@@ -93,17 +93,15 @@ def evaluate(
         target = out or default_folder(folder, against)
         # Now, as it may not be writable.
         scratch = stack.enter_context(replace_folder(target, {REPORT, PAGE}))
-        dataset = None
         if data is not None and is_labelled(data):
             predictions, others = _on_pictures(data, subjects, on_progress)
         else:
-            dataset = _load(data)
-            predictions, others = _on_images(dataset, subjects, on_progress)
+            predictions, others = _on_images(_load(data), subjects, on_progress)
         report = build(predictions, subjects[0].model, threshold=subjects[0].threshold)
         for other, probabilities in zip(subjects[1:], others, strict=True):
             report = with_comparison(report, predictions, other.model, probabilities)
         if not quick:
-            report = _measured(report, predictions, subjects[0], dataset, on_progress)
+            report = _measured(report, predictions, subjects[0], on_progress)
         write_bytes(scratch / REPORT, to_json(report))
         write_bytes(scratch / PAGE, render_page(report).encode())
     return Evaluation(report, target)
@@ -153,15 +151,11 @@ def _on_pictures(folder: Path, subjects: Sequence[Subject], on_progress: OnProgr
 
 
 def _measured(
-    report: Report,
-    predictions: Predictions,
-    subject: Subject,
-    dataset: DataSet | None,
-    on_progress: OnProgress,
+    report: Report, predictions: Predictions, subject: Subject, on_progress: OnProgress
 ) -> Report:
-    """Add the slow parts: on a data set also robustness and speed."""
-    if dataset is not None:
-        images, labels = dataset.test.images, dataset.test.labels
+    """Add the slow parts; robustness and speed not on people's own pictures."""
+    if predictions.file_names is None:
+        images, labels = predictions.images, predictions.labels
         robustness = measure_both_paths(subject, images, labels, on_progress)
         report = with_robustness(report, predictions, robustness)
         report = replace(report, speed=measure_speed(subject, images, on_progress))

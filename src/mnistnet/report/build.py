@@ -21,23 +21,8 @@ from mnistnet.errors import DataError
 from mnistnet.metrics import scores
 from mnistnet.metrics.corruptions import corrupt
 from mnistnet.metrics.intervals import mcnemar_exact, paired_difference, wilson_interval
-from mnistnet.report.contents import (
-    SIDE,
-    Accuracy,
-    Blank,
-    Calibration,
-    CalibrationBin,
-    Comparison,
-    CorruptedDigits,
-    Dataset,
-    LabelErrors,
-    Model,
-    NotDigits,
-    Report,
-    Sample,
-    SelectiveAccuracy,
-    Unread,
-)
+from mnistnet.report import contents
+from mnistnet.report.contents import SIDE, Dataset, Model, Report, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -219,14 +204,12 @@ def with_comparison(
         )
 
     verdict = "better" if test.n01 > test.n10 else "worse"
-    comparison = Comparison(
+    comparison = contents.Comparison(
         model=model,
         accuracy=_accuracy(other),
         verdict=verdict if test.p < SIGNIFICANT else "cannot tell",
         p=test.p,
-        difference=difference.difference,
-        low=difference.low,
-        high=difference.high,
+        **difference._asdict(),
         n_gained=test.n01,
         n_lost=test.n10,
         gained=flips(this & ~other),
@@ -251,7 +234,7 @@ def with_not_digits(
     for kind, values in confidences.items():
         others = np.asarray(values, dtype=np.float64)
         refused = None if threshold is None else int((others < threshold).sum())
-        rows.append(NotDigits(kind, len(others), scores.auroc(digits, others), refused))
+        rows.append(contents.NotDigits(kind, len(others), scores.auroc(digits, others), refused))
     return replace(report, not_digits=tuple(rows))
 
 
@@ -267,7 +250,7 @@ def with_robustness(
     pixels = {
         name: np.hstack(list(strip)).tobytes() for name, strip in ({"clean": row} | strips).items()
     }
-    shown = CorruptedDigits(tuple(predictions.labels[indices].tolist()), pixels)
+    shown = contents.CorruptedDigits(tuple(predictions.labels[indices].tolist()), pixels)
     return replace(report, robustness=robustness, corrupted=shown)
 
 
@@ -275,39 +258,39 @@ def _prediction(row: NDArray[Any]) -> int | None:
     return int(row.argmax()) if row.any() else None
 
 
-def _accuracy(correct: NDArray[np.bool_]) -> Accuracy:
+def _accuracy(correct: NDArray[np.bool_]) -> contents.Accuracy:
     n, k = len(correct), int(correct.sum())
-    return Accuracy(n, k, n - k, k / max(n, 1), *wilson_interval(k, n))
+    return contents.Accuracy(n, k, n - k, k / max(n, 1), *wilson_interval(k, n))
 
 
-def _calibration(rows: NDArray[Any], labels: NDArray[Any]) -> Calibration:
+def _calibration(rows: NDArray[Any], labels: NDArray[Any]) -> contents.Calibration:
     bins = []
     for b in scores.reliability_bins(rows, labels):
         ends = (None, None) if b.accuracy is None else wilson_interval(round(b.accuracy * b.n), b.n)
-        bins.append(CalibrationBin(b.low, b.high, b.n, b.confidence, b.accuracy, *ends))
-    return Calibration(scores.expected_calibration_error(rows, labels), tuple(bins))
+        bins.append(contents.CalibrationBin(b.low, b.high, b.n, b.confidence, b.accuracy, *ends))
+    return contents.Calibration(scores.expected_calibration_error(rows, labels), tuple(bins))
 
 
 def _selective(
     rows: NDArray[Any], labels: NDArray[Any], threshold: float | None
-) -> SelectiveAccuracy:
+) -> contents.SelectiveAccuracy:
     curve = scores.selective_accuracy(rows, labels, COVERAGES)
-    return SelectiveAccuracy(
+    return contents.SelectiveAccuracy(
         points=tuple(scores.selective_accuracy(rows, labels)),
         curve=tuple(sorted({(p.coverage, p.accuracy) for p in curve if p.accuracy is not None})),
         at_threshold=None if threshold is None else scores.accuracy_above(threshold, rows, labels),
     )
 
 
-def _label_errors(predictions: Predictions) -> LabelErrors | None:
+def _label_errors(predictions: Predictions) -> contents.LabelErrors | None:
     known = [i for i in predictions.label_errors if i < len(predictions.labels)]
     wrong = int((~predictions.correct[known]).sum())
-    return LabelErrors(len(known), wrong) if predictions.label_errors else None
+    return contents.LabelErrors(len(known), wrong) if predictions.label_errors else None
 
 
-def _unread(predictions: Predictions) -> Unread | None:
+def _unread(predictions: Predictions) -> contents.Unread | None:
     indices = np.flatnonzero(~predictions.made)
-    blanks = [Blank(predictions.name(int(i)), int(predictions.labels[i])) for i in indices]
+    blanks = {predictions.name(int(i)): int(predictions.labels[i]) for i in indices}
     if not blanks and not predictions.undecoded:
         return None
-    return Unread(tuple(blanks), dict(predictions.undecoded))
+    return contents.Unread(blanks, dict(predictions.undecoded))

@@ -115,19 +115,11 @@ class LabelErrors:
 
 
 @dataclass(frozen=True)
-class Blank:
-    """A picture in which no ink was found; it counts as a mistake."""
-
-    file: str
-    label: int
-
-
-@dataclass(frozen=True)
 class Unread:
-    """What got no prediction; files that could not be decoded (name → why) are in no figure."""
+    """What got no prediction: where no ink was found, it is a mistake, else in no figure."""
 
-    no_ink: tuple[Blank, ...]
-    undecoded: dict[str, str]
+    no_ink: dict[str, int]  # name → label
+    undecoded: dict[str, str]  # name → why
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,8 @@ def verdict(comparison: Comparison) -> str:
     return f"{VERDICTS[comparison.verdict]} {comparison.model.name} ({p_value(comparison.p)})"
 
 
-def summarise(report: Report) -> list[str]:
-    """Return the report's main figures, a line each; names in them may be hostile."""
-    return list(_lines(report))
-
-
-def _lines(report: Report) -> Iterator[str]:
+def summarise(report: Report) -> Iterator[str]:
+    """Yield the report's main figures, a line each; names in them may be hostile."""
     a, error = report.accuracy, report.calibration.expected_calibration_error
     yield (
         f"Accuracy: {a.value:.2%} (95% interval {100 * a.low:.2f}–{100 * a.high:.2f}, n = {a.n:,})"
