@@ -80,7 +80,10 @@ def test_a_repository_that_is_not_there_is_named(registry: Path, server: GitServ
 
 @pytest.mark.skipif(os.name == "nt", reason="the hook is a shell script")
 @pytest.mark.usefixtures("clone")
-def test_the_reason_of_a_protected_branch_is_shown(registry: Path, ada: Path) -> None:
+def test_the_reason_of_a_protected_branch_is_shown(
+    registry: Path, ada: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TRACE", "1")
     _refuse(registry, "models is protected \\033[2J")
     line = _complaint(ada)
     assert line.startswith("origin: refuses v1 (models is protected ?[2J; [remote rejected]")

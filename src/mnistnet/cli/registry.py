@@ -210,9 +210,9 @@ def _as_json(state: State, release: Release, until: datetime | None) -> dict[str
 def _print_comparison(compared: Comparison, *, as_json: bool) -> None:
     a, b = compared.a.release, compared.b.release
     for side in (compared.a, compared.b):
-        low, high = side.interval
+        low, high = side.accuracy.interval
         click.echo(
-            f"{side.release}: {side.correct / compared.n:.2%} of {compared.n:,} test images"
+            f"{side.release}: {side.accuracy.share:.2%} of {side.accuracy.n:,} test images"
             f" (95% interval {low * 100:.2f}–{high * 100:.2f}), {side.size_bytes / 1000:,.0f} kB"
         )
     points, low, high = (100 * value for value in compared.difference)
@@ -223,14 +223,13 @@ def _print_comparison(compared: Comparison, *, as_json: bool) -> None:
         " that this is chance alone (exact McNemar)"
     )
     if as_json:
-        sides = {
+        result: dict[str, object] = {
             name: {
                 "version": str(side.release),
-                "accuracy": side.correct / compared.n,
+                "accuracy": side.accuracy.share,
                 "size_bytes": side.size_bytes,
             }
             for name, side in (("a", compared.a), ("b", compared.b))
         }
-        difference = compared.difference._asdict()
-        mcnemar = {"mcnemar": test._asdict()}
-        click.echo(json.dumps({**sides, "n": compared.n, **difference, **mcnemar}))
+        result |= {"n": compared.a.accuracy.n} | compared.difference._asdict()
+        click.echo(json.dumps(result | {"mcnemar": test._asdict()}))

@@ -64,15 +64,10 @@ class GitError(RegistryError):
 
 @dataclass(frozen=True)
 class Repository:
-    """A temporary bare repository.
+    """A temporary bare repository."""
 
-    Attributes:
-        remote: the name under which it knows the remote.
-        shown: what the user called that remote, for messages.
-    """
-
-    remote: str
-    shown: str
+    remote: str  # the name under which it knows the remote
+    shown: str  # what the user called that remote, for messages
     _cwd: Path
     _environment: dict[str, str]
 
@@ -129,8 +124,7 @@ def scratch_folder() -> Iterator[Path]:
 def private_repository(remote: str) -> Iterator[Repository]:
     """Make a temporary repository that knows a remote; it is removed at the block's end.
 
-    Args:
-        remote: the name of a remote of the clone that the command is run in, or a URL or path.
+    The remote is the name of one of the clone that the command is run in, or a URL or path.
 
     Raises:
         RegistryError: there is no such remote, or git is not installed.
@@ -182,7 +176,11 @@ def _own_settings(remote: str, *, no_hooks: Path) -> list[tuple[str, str]]:
 
 def _environment() -> dict[str, str]:
     """Return the environment for git in a private repository, but for where that is."""
-    kept = {key: value for key, value in os.environ.items() if key not in REPOSITORY_VARIABLES}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in REPOSITORY_VARIABLES and not key.startswith("GIT_TRACE")  # not the reason
+    }
     kept.setdefault("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh")  # `ext` runs anything
     # English, for `_reason`
     return kept | {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}

@@ -17,17 +17,18 @@ from typing import TYPE_CHECKING
 from mnistnet import data as datasets
 from mnistnet.bundle.manifest import read_manifest, replace_bundle
 from mnistnet.inference import Predictor
-from mnistnet.metrics.intervals import mcnemar_exact, paired_difference, wilson_interval
+from mnistnet.metrics.intervals import mcnemar_exact, paired_difference
 from mnistnet.provenance import differences
 from mnistnet.registry.git import scratch_folder
 from mnistnet.registry.registry import naming, open_registry
+from mnistnet.registry.release import Accuracy
 from mnistnet.registry.signature import check_signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mnistnet.metrics.intervals import Interval, McNemar, PairedDifference
+    from mnistnet.metrics.intervals import McNemar, PairedDifference
     from mnistnet.provenance import Basis
     from mnistnet.registry.release import Release, State
     from mnistnet.registry.signature import Signer
@@ -35,21 +36,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Score:
-    """One release's accuracy in a comparison, and its bundle's size."""
+    """One release's accuracy on the test images, and its bundle's size."""
 
     release: Release
-    correct: int
-    interval: Interval
+    accuracy: Accuracy
     size_bytes: int
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two releases on the same n test images: B's accuracy minus A's, and McNemar's test."""
+    """Two releases on the same test images: B's accuracy minus A's, and McNemar's test."""
 
     a: Score
     b: Score
-    n: int
     difference: PairedDifference
     test: McNemar
 
@@ -138,9 +137,7 @@ def diff(
             log(f"evaluating {release} on {len(test):,} test images")
             predictor = Predictor(bundle)
             correct.append(predictor.classify(test.images).argmax(1) == test.labels)
-            n_correct = int(correct[-1].sum())
+            accuracy = Accuracy(int(correct[-1].sum()), len(test), "test")
             size_bytes = sum(file.size_bytes for file in predictor.manifest.files.values())
-            interval = wilson_interval(n_correct, len(test))
-            scores.append(Score(release, n_correct, interval, size_bytes))
-    difference, test_of_chance = paired_difference(*correct), mcnemar_exact(*correct)
-    return Comparison(scores[0], scores[1], len(test), difference, test_of_chance)
+            scores.append(Score(release, accuracy, size_bytes))
+    return Comparison(scores[0], scores[1], paired_difference(*correct), mcnemar_exact(*correct))
