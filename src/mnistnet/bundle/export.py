@@ -52,7 +52,7 @@ def export(
     Args:
         net: the trained network; it is not changed.
         directory: a bundle that lies there is replaced.
-        manifest: what it is to say about the network; the files are added.
+        manifest: of the bundle, but for the files, which are added.
         report: content of `report.json`: the evaluation, without timings.
         card: the model card, `README.md`.
 

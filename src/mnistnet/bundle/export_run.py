@@ -2,8 +2,8 @@
 
     manifest = export_run(Path("runs/fast-1"), Path("bundle"))
 
-The same run gives the same bytes from any folder: the report holds no timings, and all else is
-the run's own record.
+The same run gives the same bytes from any folder: the report contains no timings, and all else is
+in the run.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from mnistnet.report.contents import Report
     from mnistnet.training.recipe import Recipe
 
-# One digit in fifty goes to a person, and with them four of five mistakes.
+# One digit in fifty is left to a person, and with them four of five mistakes.
 SURE_SHARE = 0.98
-# What the rule gave for a recipe's network trained on the first 50,000 images, on the other 10,000:
-# of images that it was trained on, a network is more confident.
+# By recipe, what the rule gives for a network trained on the first 50,000 images, measured on the
+# other 10,000. On images that it was trained on, a network is more confident.
 CHOSEN_BEFORE = {"fast": 0.65, "release": 0.7}
 DEFAULT_THRESHOLD = 0.5  # for other recipes
 
@@ -74,13 +74,13 @@ def choose_threshold(
 ) -> float:
     """Choose the confidence below which `mnistnet predict` says "not sure".
 
-    The highest that leaves 98 % of the held-out digits sure. The rule uses digits alone; what share
-    of other pictures it rejects is measured (benchmarks/threshold.py), not chosen.
+    The highest one that leaves 98 % of the held-out digits sure. The rule uses digits alone; how
+    many other pictures it rejects is measured by `benchmarks/threshold.py`.
 
     Args:
         recipe: of the run.
         probabilities: (N, 10), of the images that the run is evaluated on.
-        labels: (N,), theirs. Both are used only if these images were held out for validation.
+        labels: (N,). Both are used only if these images were held out for validation.
     """
     if not recipe.validation:
         return CHOSEN_BEFORE.get(recipe.name, DEFAULT_THRESHOLD)

@@ -33,7 +33,7 @@ FILES = (
     *("README.md", "digit.onnx", "picture.onnx", "report.json", "vectors.json"),
     "weights.safetensors",
 )
-# May lie in the folder and are no part of the bundle; a signature, say, covers the manifest.
+# May be in the folder without being in the manifest: a signature, for example, covers it.
 BESIDE = ("model.sig", "report.html", "sbom.cdx.json")
 MAX_MANIFEST_BYTES = 65_536
 MAX_BUNDLE_BYTES = 1_000_000  # all of FILES together
@@ -141,10 +141,10 @@ def parse_manifest(content: bytes, where: object) -> Manifest:
 
     Args:
         content: of the file.
-        where: the file lies, for the messages.
+        where: the path of the file, for the messages.
 
     Raises:
-        BundleError: a field is missing, or is not what the format says.
+        BundleError: a field is missing, or is not of the format.
     """
     document = parse_json(content, where)
     version = decode(int, document, where, "format_version")
@@ -176,7 +176,7 @@ def parse_json(content: bytes, where: object) -> Any:
 
 
 def decode(kind: Any, value: Any, where: object, name: str = "") -> Any:
-    """Return a JSON value, or its field of a name, as a type says.
+    """Return a JSON value, or its field of a name, checked against a type.
 
     The type is a dataclass, `dict[str, T]`, `tuple[T, ...]`, `A | B`, or a plain one, which no
     subclass satisfies: true is no int. Fields that a dataclass does not have are ignored.
@@ -204,7 +204,7 @@ def decode(kind: Any, value: Any, where: object, name: str = "") -> Any:
 
 
 def _check(manifest: Manifest, where: object) -> None:
-    """Check what the types do not say."""
+    """Check what types cannot express."""
     if set(manifest.files) != set(FILES):
         raise _damaged(where, f"files does not name exactly {', '.join(FILES)}")
     sizes = [file.size_bytes for file in manifest.files.values()]

@@ -70,7 +70,7 @@ class Vectors:
 
 
 def parse_vectors(content: bytes, where: object) -> Vectors:
-    """Check and convert the file's content; `where` it lies is for the messages.
+    """Check and convert the file's content; `where` is its path, for the messages.
 
     Raises:
         BundleError: it is not of this format.
