@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 import pytest
 
-from mnistnet.bundle.manifest import BESIDE, FILES, Fingerprint, read_manifest
+from mnistnet.bundle.manifest import EXTRA_FILES, FILES, Fingerprint, read_manifest
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
@@ -46,7 +46,7 @@ def replace_file(bundle: Path, name: str, content: bytes) -> None:
 
 
 def test_the_shipped_bundle_passes_with_other_files_of_the_format_next_to_it(bundle: Path) -> None:
-    for name in BESIDE:
+    for name in EXTRA_FILES:
         (bundle / name).write_bytes(b"anything")
     assert verify(bundle) == read_manifest(DEFAULT_BUNDLE)
 

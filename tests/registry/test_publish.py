@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from releases import RecordingGate, git, make_bundle, published, refs, seal, sha256_of, verdict_line
 
-from mnistnet.bundle.manifest import BESIDE
+from mnistnet.bundle.manifest import EXTRA_FILES
 from mnistnet.errors import BundleError, RegistryError
 from mnistnet.registry.publish import publish
 from mnistnet.registry.read import history, pull
@@ -59,7 +59,7 @@ def test_a_damaged_bundle_is_refused(registry: Path, ada: Path) -> None:
 def test_files_next_to_a_bundle_are_published_and_pulled_with_it(
     registry: Path, ada: Path, tmp_path: Path
 ) -> None:
-    for name in BESIDE:
+    for name in EXTRA_FILES:
         (ada / name).write_bytes(b"content of " + name.encode())
     publish(ada, gate=RecordingGate())
     assert git(registry, "show", "models:model.sig") == "content of model.sig"

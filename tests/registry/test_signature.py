@@ -16,7 +16,7 @@ from key_pairs import write_pair
 from model_signing import hashing, signing, verifying
 from releases import RecordingGate, seal
 
-from mnistnet.bundle.manifest import BESIDE, FILES, MANIFEST, Fingerprint, read_manifest
+from mnistnet.bundle.manifest import EXTRA_FILES, FILES, MANIFEST, Fingerprint, read_manifest
 from mnistnet.errors import BundleError, FileError
 from mnistnet.files import json_bytes
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
@@ -110,7 +110,7 @@ def test_nothing_can_be_added_or_changed_beside_the_bundle(
 
 @pytest.mark.skipif(os.name == "nt", reason="links and pipes are for administrators there")
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/etc/hostname")])
-@pytest.mark.parametrize("name", BESIDE)
+@pytest.mark.parametrize("name", EXTRA_FILES)
 def test_pipes_and_links_beside_the_bundle_are_refused_and_not_opened(
     signed: Path, keys: Path, name: str, make: Callable[[Path], None]
 ) -> None:

@@ -34,10 +34,10 @@ FILES = (
     "weights.safetensors",
 )
 # May be in the folder without being in the manifest: a signature, for example, covers it.
-BESIDE = ("model.sig", "report.html", "sbom.cdx.json")
+EXTRA_FILES = ("model.sig", "report.html", "sbom.cdx.json")
 MAX_MANIFEST_BYTES = 65_536
 MAX_BUNDLE_BYTES = 1_000_000  # all of FILES together
-MAX_BESIDE_BYTES = 10_000_000  # each of BESIDE
+MAX_EXTRA_BYTES = 10_000_000  # each of EXTRA_FILES
 MAX_DIGITS = 18  # of a whole number
 SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -84,7 +84,7 @@ def replace_bundle(directory: Path) -> Iterator[Path]:
         BundleError: a manifest that lies in the directory is not a bundle's.
         FileError: something else lies in it, it is a file, or cannot be written.
     """
-    with replace_folder(directory, {MANIFEST, *FILES, *BESIDE}) as temporary:
+    with replace_folder(directory, {MANIFEST, *FILES, *EXTRA_FILES}) as temporary:
         if directory.exists() and any(directory.iterdir()):
             read_manifest(directory)
         yield temporary
@@ -98,10 +98,10 @@ def check_files(directory: Path) -> Manifest:
     """
     manifest = read_manifest(directory)
     for entry in sorted(directory.iterdir()):
-        if entry.name not in (MANIFEST, *FILES, *BESIDE):
+        if entry.name not in (MANIFEST, *FILES, *EXTRA_FILES):
             raise BundleError(f"{entry}: does not belong to the bundle; move it elsewhere")
-        if entry.name in BESIDE:  # whoever opens it must not wait for ever, or follow a link
-            _read_at_most(MAX_BESIDE_BYTES, entry)
+        if entry.name in EXTRA_FILES:  # whoever opens it must not wait for ever, or follow a link
+            _read_at_most(MAX_EXTRA_BYTES, entry)
     for name in FILES:
         read_file(directory, name, manifest)
     return manifest

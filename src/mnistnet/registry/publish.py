@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mnistnet.bundle.manifest import BESIDE, FILES, MANIFEST, check_files
+from mnistnet.bundle.manifest import EXTRA_FILES, FILES, MANIFEST, check_files
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError, RegistryError
 from mnistnet.gate.verdict import Verdict
@@ -211,7 +211,7 @@ def _copy(bundle: Path, folder: Path) -> Path:
     """
     check_files(bundle)
     folder.mkdir()
-    for name in (MANIFEST, *FILES, *BESIDE):
+    for name in (MANIFEST, *FILES, *EXTRA_FILES):
         if (bundle / name).exists():
             shutil.copyfile(bundle / name, folder / name, follow_symlinks=False)
     with naming(folder, bundle):
@@ -220,7 +220,7 @@ def _copy(bundle: Path, folder: Path) -> Path:
     if size_bytes > MAX_RELEASE_BYTES:
         raise BundleError(
             f"{bundle}: has {size_bytes:,} bytes, and a release at most {MAX_RELEASE_BYTES:,};"
-            f" remove what lies next to the bundle ({', '.join(BESIDE)})"
+            f" remove what lies next to the bundle ({', '.join(EXTRA_FILES)})"
         )
     return folder
 

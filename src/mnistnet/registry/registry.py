@@ -15,7 +15,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mnistnet.bundle.manifest import BESIDE, FILES, MANIFEST
+from mnistnet.bundle.manifest import EXTRA_FILES, FILES, MANIFEST
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError, RegistryError
 from mnistnet.files import write_error
@@ -127,7 +127,7 @@ class Registry:
         entries = {}
         for line in listed.split("\0")[:-1]:
             match = ENTRY.fullmatch(line)
-            if match is None or match[2] not in (MANIFEST, *FILES, *BESIDE):
+            if match is None or match[2] not in (MANIFEST, *FILES, *EXTRA_FILES):
                 raise self._damaged(release, "holds something that is no file of a bundle")
             entries[match[2]] = match[1]
         if not {MANIFEST, *FILES} <= set(entries):
