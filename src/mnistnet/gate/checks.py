@@ -120,7 +120,7 @@ def largest_loss_points(other: NDArray[np.bool_], candidate: NDArray[np.bool_]) 
 # ---- one function for each rule; a comparison with NaN is false, so NaN is refused
 
 
-def _check(rule: str, measured: str, against: str, *, passed: bool, why: str) -> Check:
+def _check(rule: str, measured: str, against: str, passed: bool, why: str) -> Check:
     return Check(rule, measured, against, passed, "" if passed else why)
 
 
@@ -130,58 +130,40 @@ def _not_compared(rule: str, with_what: str = "champion") -> Check:
 
 def _parameters(candidate: Measured, limit: int) -> Check:
     n = candidate.parameters
-    return _check(
-        "parameters",
-        f"{n:,}",
-        f"fewer than {limit:,}",
-        passed=n < limit,
-        why=f"{n:,} parameters are {n - limit + 1:,} too many",
-    )
+    why = f"{n:,} parameters are {n - limit + 1:,} too many"
+    return _check("parameters", f"{n:,}", f"fewer than {limit:,}", n < limit, why)
 
 
 def _accuracy(candidate: Measured, limit: float, rule: str, whose: str) -> Check:
     correct, n = int(candidate.correct.sum()), len(candidate.correct)
     low, high = wilson_interval(correct, n)
-    return _check(
-        rule,
-        f"{correct / n:.2%} of {n:,} images (95% interval {low * 100:.2f}–{high * 100:.2f})",
-        f"at least {limit:.2%}, {whose}",
-        passed=correct / n >= limit,
-        why=f"{n - correct:,} of {n:,} images are wrong; {(1 - limit) * n:,.0f} may be",
-    )
+    interval = f"95% interval {low * 100:.2f}–{high * 100:.2f}"
+    measured = f"{correct / n:.2%} of {n:,} images ({interval})"
+    why = f"{n - correct:,} of {n:,} images are wrong; {(1 - limit) * n:,.0f} may be"
+    return _check(rule, measured, f"at least {limit:.2%}, {whose}", correct / n >= limit, why)
 
 
 def _calibration(candidate: Measured, limit: float) -> Check:
     error = candidate.calibration_error
-    return _check(
-        "calibration",
-        f"expected calibration error {error:.4f}",
-        f"at most {limit:g}",
-        passed=error <= limit,
-        why=f"its confidence is off by {error * 100:.1f} points on average",
-    )
+    measured = f"expected calibration error {error:.4f}"
+    why = f"its confidence is off by {error * 100:.1f} points on average"
+    return _check("calibration", measured, f"at most {limit:g}", error <= limit, why)
 
 
 def _parity(parity: Parity, limit: float) -> Check:
     if parity.difference is None:  # `verify` has compared the stored answers before
         return Check("parity", "stored answers of PyTorch reproduced", "vectors.json", passed=True)
-    return _check(
-        "parity",
-        f"probabilities within {parity.difference:.1g} on {parity.images:,} images",
-        f"within {limit:g} of weights.safetensors in PyTorch",
-        passed=parity.difference <= limit,
-        why="digit.onnx is not the network of weights.safetensors; export the run again",
-    )
+    measured = f"probabilities within {parity.difference:.1g} on {parity.images:,} images"
+    against = f"within {limit:g} of weights.safetensors in PyTorch"
+    why = "digit.onnx is not the network of weights.safetensors; export the run again"
+    return _check("parity", measured, against, parity.difference <= limit, why)
 
 
 def _servable(served: Served, share: float) -> Check:
-    return _check(
-        "servable",
-        f"{served.correct} of {served.pictures} pictures read correctly",
-        f"at least {share:.0%}, in a fresh process without torch",
-        passed=served.correct >= share * served.pictures,
-        why=served.problem or f"{served.pictures - served.correct} pictures are wrong",
-    )
+    measured = f"{served.correct} of {served.pictures} pictures read correctly"
+    against = f"at least {share:.0%}, in a fresh process without torch"
+    why = served.problem or f"{served.pictures - served.correct} pictures are wrong"
+    return _check("servable", measured, against, served.correct >= share * served.pictures, why)
 
 
 def _loss(candidate: Measured, other: Measured | None, name: str, margin: float) -> Check:
@@ -192,16 +174,12 @@ def _loss(candidate: Measured, other: Measured | None, name: str, margin: float)
     gain = paired_difference(other.correct, candidate.correct)
     lost = int((other.correct & ~candidate.correct).sum())
     won = int((candidate.correct & ~other.correct).sum())
-    most = largest_loss_points(other.correct, candidate.correct)
-    return _check(
-        rule,
-        f"{points(gain.difference)} points (95% interval {points(gain.low)} to"
-        f" {points(gain.high)}; {lost} answers lost, {won} won)",
-        f"{name}: a loss of {margin:g} points is ruled out",
-        passed=most < margin,
-        why=f"{lost} answers lost and {won} won of {len(other.correct):,} do not rule out"
-        f" a loss of {most:.2f} points",
-    )
+    most, n = largest_loss_points(other.correct, candidate.correct), len(other.correct)
+    interval = f"95% interval {points(gain.low)} to {points(gain.high)}"
+    measured = f"{points(gain.difference)} points ({interval}; {lost} answers lost, {won} won)"
+    against = f"{name}: a loss of {margin:g} points is ruled out"
+    why = f"{lost} answers lost and {won} won of {n:,} do not rule out a loss of {most:.2f} points"
+    return _check(rule, measured, against, most < margin, why)
 
 
 def _corruptions(candidate: Measured, other: Measured | None, name: str, margin: float) -> Check:
@@ -209,36 +187,26 @@ def _corruptions(candidate: Measured, other: Measured | None, name: str, margin:
     if other is None:
         return _not_compared(rule, name)
     ours, theirs = (100 * m.robustness.mean_error for m in (candidate, other))
-    return _check(
-        rule,
-        f"mean error {ours:.2f}% on {candidate.robustness.n:,} images under each corruption",
-        f"{name}: {theirs:.2f}% and at most {margin:g} points more",
-        passed=ours - theirs <= margin,
-        why=f"its mean error is {ours - theirs:.2f} points higher",
-    )
+    n = candidate.robustness.n
+    measured = f"mean error {ours:.2f}% on {n:,} images under each corruption"
+    against = f"{name}: {theirs:.2f}% and at most {margin:g} points more"
+    why = f"its mean error is {ours - theirs:.2f} points higher"
+    return _check(rule, measured, against, ours - theirs <= margin, why)
 
 
 def _size(candidate: Measured, champion: Measured | None, limit: float) -> Check:
     if champion is None:
         return _not_compared("size")
     ratio = candidate.size_bytes / champion.size_bytes
-    return _check(
-        "size",
-        f"{candidate.size_bytes / 1000:,.0f} kB",
-        f"champion: {champion.size_bytes / 1000:,.0f} kB, at most {limit:g} times",
-        passed=ratio <= limit,
-        why=f"it is {ratio:.2f} times as large",
-    )
+    against = f"champion: {champion.size_bytes / 1000:,.0f} kB, at most {limit:g} times"
+    why = f"it is {ratio:.2f} times as large"
+    return _check("size", f"{candidate.size_bytes / 1000:,.0f} kB", against, ratio <= limit, why)
 
 
 def _latency(of_what: str, ratio: Spread | None, limit: float) -> Check:
     rule = f"latency of {of_what}"
     if ratio is None:
         return _not_compared(rule)
-    return _check(
-        rule,
-        f"{ratio.median:.2f} of the champion's (median of {ratio.n} rounds in turn)",
-        f"champion: at most {limit:g} times",
-        passed=ratio.median <= limit,
-        why=f"it takes {ratio.median:.2f} times as long",
-    )
+    measured = f"{ratio.median:.2f} of the champion's (median of {ratio.n} rounds in turn)"
+    why = f"it takes {ratio.median:.2f} times as long"
+    return _check(rule, measured, f"champion: at most {limit:g} times", ratio.median <= limit, why)
