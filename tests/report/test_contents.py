@@ -62,6 +62,8 @@ def test_half_a_character_in_a_file_name_can_be_written(report) -> None:
         lambda d: d["mistakes"][0].update(pixels="https://example.org/spy.png"),
         lambda d: d["mistakes"][0].update(pixels="AAAA"),
         lambda d: d["selective"].update(curve=[[0.5]]),
+        lambda d: d["against"].update(verdict="perfect"),
+        lambda d: d["against"].update(verdict=[]),
     ],
 )
 def test_a_damaged_report_is_refused_in_one_line(change, report) -> None:

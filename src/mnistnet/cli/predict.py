@@ -61,7 +61,8 @@ def predict(
         if show:
             from mnistnet.report.pictures import in_characters
 
-            click.echo("\n".join(in_characters(prediction.seen)), err=as_json)
+            lines = in_characters(prediction.seen)
+            click.echo("\n".join(line.rstrip() for line in lines), err=as_json)
     return 1 if failed else 0
 
 

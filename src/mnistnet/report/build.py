@@ -12,7 +12,7 @@ counts as a mistake; figures on probabilities leave it out.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -203,11 +203,11 @@ def with_comparison(
             replace(s, other_prediction=_prediction(probabilities[s.index])) for s in shown
         )
 
-    verdict = "better" if test.n01 > test.n10 else "worse"
+    better_or_worse: Literal["better", "worse"] = "better" if test.n01 > test.n10 else "worse"
     comparison = contents.Comparison(
         model=model,
         accuracy=_accuracy(other),
-        verdict=verdict if test.p < SIGNIFICANT else "cannot tell",
+        verdict="cannot tell" if test.p >= SIGNIFICANT else better_or_worse,
         p=test.p,
         **difference._asdict(),
         n_gained=test.n01,

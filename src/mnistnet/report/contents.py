@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, is_dataclass
 from functools import cache
 from inspect import Parameter, signature
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from mnistnet.errors import DataError
 from mnistnet.files import json_bytes
@@ -149,7 +149,7 @@ class Comparison:
 
     model: Model
     accuracy: Accuracy
-    verdict: str  # better, worse, cannot tell
+    verdict: Literal["better", "worse", "cannot tell"]
     p: float
     difference: float
     low: float
@@ -270,6 +270,8 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
     if kind is bytes and type(value) is str:
         value = base64.b64decode(value, validate=True)
         fits = len(value) > 0 and len(value) % SIDE**2 == 0
+    elif origin is Literal:
+        fits = value in arguments
     elif kind is float:
         fits = type(value) in (int, float) and abs(value) < HUGE
     else:
