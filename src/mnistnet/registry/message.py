@@ -4,8 +4,8 @@
     git log -z --format=FORMAT               # → parse_log(output, where)
 
 It ends in lines of `Name: value`, git's trailers, so the history is read without fetching a
-single bundle. docs/DELIVERY.md lists them. What comes from a remote may be hostile: every value is
-matched from beginning to end, and bounded.
+single bundle. docs/DELIVERY.md lists them. What comes from a remote may be hostile, so they are
+matched from beginning to end, and every value is bounded.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ FIELDS = ("%H", "%T", "%P", "%an", "%cI", "%(trailers:only,unfold)")
 FORMAT = "%x00".join(FIELDS)
 VERSION = r"v([1-9][0-9]{0,8})"
 SHA256 = r"[0-9a-f]{64}"
-TRAILERS = {  # name → what its value must be, from beginning to end
-    "Version": VERSION,
-    "Replaces": rf"{VERSION} ({OBJECT_NAME})",
-    "Rollback-To": VERSION,
-    "Verdict": r".{1,200}",
-    "Accuracy": r".{1,60}",
-    "Source-Commit": SOURCE.pattern,
-    "Bundle-SHA256": SHA256,
-    "Model-SHA256": SHA256,
-    "Withdraws": rf"{VERSION} ({SHA256})",
-}
+WITHDRAWS = rf"Withdraws: {VERSION} ({SHA256})\n"
+TRAILERS = re.compile(
+    rf"Version: {VERSION}\n"
+    rf"(?:Replaces: {VERSION} (?P<parent>{OBJECT_NAME})\n)?"
+    rf"(?:Rollback-To: {VERSION}\n)?"
+    r"Verdict: (?P<verdict>.{1,200})\n"
+    r"(?:Accuracy: (?P<accuracy>.{1,60})\n)?"
+    rf"(?:Source-Commit: (?P<source>{SOURCE.pattern})\n)?"
+    rf"Bundle-SHA256: (?P<bundle>{SHA256})\n"
+    rf"Model-SHA256: (?P<model>{SHA256})\n"
+    rf"(?P<withdraws>(?:{WITHDRAWS})*)"
+)
 
 
 def write_message(record: Record, table: str) -> str:
@@ -100,34 +101,22 @@ def _release(fields: Sequence[str], where: str) -> Release:
 
 
 def _record(trailers: str) -> Record:
-    """Read the trailers. Raises ValueError: one is missing, twice there or malformed."""
-    found: dict[str, list[re.Match[str]]] = {name: [] for name in TRAILERS}
-    for line in trailers.removesuffix("\n").split("\n"):
-        name, _, value = line.partition(": ")
-        match = re.fullmatch(TRAILERS[name], value) if name in TRAILERS else None
-        if match is None:
-            raise ValueError(name)
-        found[name].append(match)
-
-    def optional(name: str) -> re.Match[str] | None:
-        return required(name) if found[name] else None
-
-    def required(name: str) -> re.Match[str]:
-        (match,) = found[name]  # ValueError if there is none, or more than one
-        return match
-
-    replaces, rollback_to = optional("Replaces"), optional("Rollback-To")
-    accuracy, source = optional("Accuracy"), optional("Source-Commit")
+    """Read the trailers. Raises ValueError: one is missing, malformed, or out of order."""
+    match = TRAILERS.fullmatch(trailers)
+    if match is None:
+        raise ValueError(trailers)
+    version, replaced, rollback_to = match[1], match[2], match[4]
+    withdraws = re.findall(WITHDRAWS, match["withdraws"])
     return Record(
-        version=int(required("Version")[1]),
+        version=int(version),
         bundle=ReleasedBundle(
-            bundle_sha256=required("Bundle-SHA256")[0],
-            model_sha256=required("Model-SHA256")[0],
-            accuracy=Accuracy.parse(accuracy[0]) if accuracy else None,
-            source=source[0] if source else None,
+            bundle_sha256=match["bundle"],
+            model_sha256=match["model"],
+            accuracy=Accuracy.parse(match["accuracy"] or ""),
+            source=match["source"],
         ),
-        verdict=printable(required("Verdict")[0]),
-        replaces=(int(replaces[1]), replaces[2]) if replaces else None,
-        rollback_to=int(rollback_to[1]) if rollback_to else None,
-        withdraws=tuple((int(match[1]), match[2]) for match in found["Withdraws"]),
+        verdict=printable(match["verdict"]),
+        replaces=(int(replaced), match["parent"]) if replaced else None,
+        rollback_to=int(rollback_to) if rollback_to else None,
+        withdraws=tuple((int(version), digest) for version, digest in withdraws),
     )
