@@ -64,26 +64,29 @@ def export(
         BundleError: the manifest that lies in the directory is damaged.
         FileError: something else lies in the directory, or it cannot be written.
     """
-    from safetensors.torch import save
-
-    net.check_finite("the network")
-    state = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    digit = digit_graph({name: tensor.numpy() for name, tensor in state.items()})
     with replace_bundle(directory) as temporary:
-        contents = {
-            "README.md": card.encode(),
-            "digit.onnx": to_bytes(digit),
-            "picture.onnx": to_bytes(picture_graph(digit)),
-            "report.json": report,
-            "vectors.json": _vectors(net).to_bytes(),
-            "weights.safetensors": save(state),
-        }
+        contents = {"README.md": card.encode(), "report.json": report, **_computed_files(net)}
         files = {name: Fingerprint.of(content) for name, content in contents.items()}
         manifest = replace(manifest, files=files)
         for name, content in {**contents, MANIFEST: manifest.to_bytes()}.items():
             write_bytes(temporary / name, content)
         verify(temporary)
     return manifest
+
+
+def _computed_files(net: MnistNet) -> dict[str, bytes]:
+    """Return the content of the files that follow from the weights, by name."""
+    from safetensors.torch import save
+
+    net.check_finite("the network")
+    state = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    digit = digit_graph({name: tensor.numpy() for name, tensor in state.items()})
+    return {
+        "digit.onnx": to_bytes(digit),
+        "picture.onnx": to_bytes(picture_graph(digit)),
+        "vectors.json": _vectors(net).to_bytes(),
+        "weights.safetensors": save(state),
+    }
 
 
 def _vectors(net: MnistNet) -> Vectors:
