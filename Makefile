@@ -23,29 +23,29 @@ else
 endif
 	touch $(READY)
 
-install: $(READY)  ## create .venv and install everything (the others do so themselves)
+install: $(READY)  ## create .venv and install everything (the other targets do so too)
 
-train: $(READY)  ## train on the 60,000 images; results land in runs/
+train: $(READY)  ## train on the 60,000 images; results in runs/
 	$(BIN)/python train.py
 
-test: $(READY)  ## prove it, in under 4 minutes on two cores
+test: $(READY)  ## run the tests, in under two minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-all: $(READY)  ## the slow tests too: kills, whole processes, fuzzing, workflows
+test-all: $(READY)  ## the slow tests: kills, whole processes, fuzzing, a browser, workflows
 	$(BIN)/python -m pytest -m slow
 
-check: $(READY)  ## format, lint, types and workflows, as CI demands them
+check: $(READY)  ## format, lint, types and workflows, as in CI
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
 	$(BIN)/zizmor --offline --no-progress --persona auditor .github/workflows
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
 
-format: $(READY)  ## put the code in the house's format
+format: $(READY)  ## format the code
 	$(BIN)/python -m ruff format .
 	$(BIN)/python -m ruff check --fix .
 
-race: $(READY)  ## ours against a course's training loop, as whole processes in turn
+race: $(READY)  ## time this project against a course's training loop, in pairs
 	$(BIN)/python benchmarks/race.py
 
 clean:  ## remove .venv and caches; runs/ stays

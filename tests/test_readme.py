@@ -12,14 +12,17 @@ from mnistnet.model.network import MnistNet, parameter_count
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TRAINING = (ROOT / "docs" / "TRAINING.md").read_text(encoding="utf-8")
+DOCS = [file.relative_to(ROOT).as_posix() for file in (ROOT / "docs").glob("*.md")]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
-def test_every_file_it_links_to_is_there() -> None:
-    links = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", README)
-    assert links
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", *DOCS])
+def test_every_file_that_a_document_links_to_exists(file: str) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", (ROOT / file).read_text(encoding="utf-8"))
+    assert links or file in DOCS
     for link in links:
-        assert (ROOT / link).exists(), link
+        assert ((ROOT / file).parent / link).exists(), link
 
 
 def test_every_make_target_and_every_verb_it_names_exists() -> None:
@@ -30,9 +33,9 @@ def test_every_make_target_and_every_verb_it_names_exists() -> None:
     assert verbs
 
 
-def test_its_table_of_layers_adds_up_to_the_network() -> None:
+def test_the_documented_table_of_layers_adds_up_to_the_network() -> None:
     rows = re.findall(
-        r"^\| (?:Conv|MaxPool|Linear).*\| ([\d,]+(?: \+ [\d,]+)?) \|$", README, re.MULTILINE
+        r"^\| (?:Conv|MaxPool|Linear).*\| ([\d,]+(?: \+ [\d,]+)?) \|$", TRAINING, re.MULTILINE
     )
     numbers = [int(n.replace(",", "")) for row in rows for n in row.split(" + ")]
     assert sum(numbers) == parameter_count(MnistNet()) == 20_826
