@@ -43,8 +43,8 @@ def test_a_full_report_fits_into_a_bundle(report) -> None:
 
 
 def test_half_a_character_in_a_file_name_can_be_written(report) -> None:
-    lone = replace(report, dataset=replace(report.dataset, name="a\udcff.png"))
-    assert json.loads(to_json(lone))["dataset"]["name"] == "a?.png"
+    lone = replace(report, unread=replace(report.unread, undecoded={"a\udcff.png": "b\udcff"}))
+    assert json.loads(to_json(lone))["unread"]["undecoded"] == {"a?.png": "b?"}
 
 
 @pytest.mark.parametrize(

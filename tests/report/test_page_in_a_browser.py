@@ -6,20 +6,20 @@ import json
 import re
 import shutil
 import subprocess
-from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from mnistnet.metrics.corruptions import CORRUPTIONS
 from mnistnet.report.page import render_page
 
-ARTIFACTS = Path(__file__).parent.parent.parent / "artifacts"  # git ignores it
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
     None,
 )
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine"),
+]
 
 QUIET = (
     "--headless",
@@ -64,9 +64,6 @@ onload = () => {
     const page = frame.contentDocument, root = page.documentElement;
     return {width: root.clientWidth, needed: root.scrollWidth, pictures: page.images.length,
             missing: [...page.images].filter(image => !image.naturalWidth).length,
-            headings: [...page.querySelectorAll("h1,h2,h3,h4")].map(h => +h.tagName[1]),
-            mute: [...page.querySelectorAll("img:not([alt]),img[alt=''],svg:not([aria-label])")]
-              .length,
             faint: faint(page)};
   });
   document.querySelector("pre").textContent = JSON.stringify(seen);
@@ -97,25 +94,9 @@ def test_it_fits_both_widths_with_every_picture_and_nothing_on_the_console(folde
     for seen in (phone, desk):
         assert seen["needed"] <= seen["width"]
         assert seen["pictures"] > len(CORRUPTIONS)
-        assert seen["missing"] == seen["mute"] == 0
-        assert seen["headings"][0] == 1
-        assert all(after - before <= 1 for before, after in pairwise(seen["headings"]))
+        assert seen["missing"] == 0
         assert seen["faint"] == []
     assert "CONSOLE" not in log
-
-
-@pytest.mark.parametrize(("device", "width"), [("phone", 500), ("desktop", 1280)])
-def test_screenshots_are_kept_to_be_looked_at(folder, device, width):
-    """In artifacts/; headless Chromium's window is never narrower than 500 pixels."""
-    from PIL import Image
-
-    ARTIFACTS.mkdir(exist_ok=True)
-    kept = ARTIFACTS / f"report-{device}.png"
-    kept.unlink(missing_ok=True)
-    browse(folder, "report.html", f"--window-size={width},6000", f"--screenshot={kept}")
-    with Image.open(kept) as shot:
-        assert shot.size == (width, 6000)
-        assert len(shot.convert("L").getcolors()) > 50
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["dark", "light"])

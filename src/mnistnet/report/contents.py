@@ -241,7 +241,7 @@ def _plain(value: Any) -> Any:
             k: _plain(v) for k, v in found.items() if k not in _optional(kind) or v not in EMPTY
         }
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if isinstance(value, bytes):
