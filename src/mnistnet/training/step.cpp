@@ -1,10 +1,10 @@
-// A training step of MnistNet in one function: pictures in, gradients out.
+// A training step of MnistNet in one function: images in, gradients out.
 //
 //     c++ -std=c++17 -O3 -march=native -shared -fPIC step.cpp soap.cpp -o step.so    (see compiled.py)
 //
 // The layers are few and small: what a framework spends between them, and on writing every map
 // out and reading it back, is more than the arithmetic. Here each map is made, activated and
-// measured while it is in the cache, and what the way back needs is kept from the way there.
+// measured while it is in the cache, and the forward pass keeps what the backward pass needs.
 //
 // Maps lie channels-last, (height, width, channels). Four things keep it short:
 // - A row of a convolution's window is contiguous: (dx, channel) is one index.
@@ -17,8 +17,8 @@
 // kept as bfloat16, and what is summed is float32; the first and the last layer are float32
 // altogether. A word is 32 bits to multiply by: one float, or two bfloat16, whose products are added.
 //
-// Names on the way there: x or a →(convolution)→ y →(GELU)→ a →(BatchNorm)→ z. On the way back
-// dy, da and dz are the loss's derivatives by these.
+// Names in the forward pass: x or a →(convolution)→ y →(GELU)→ a →(BatchNorm)→ z. In the backward
+// pass dy, da and dz are the loss's derivatives with respect to these.
 
 #include <cstring>
 
@@ -106,7 +106,7 @@ void convolve(const float *x, const float *w, const float *bias, Y *y) {
         }
 }
 
-// Add to dw (K, K, C, O) what x (IN, IN, C) and dy say; a row of dy is `stride` words long. A word
+// Add to dw (K, K, C, O) the products of x (IN, IN, C) and dy; a row of dy is `stride` words long. A word
 // of two holds a pixel and the one to its right.
 template <class T, int C, int O, int K, int IN>
 void add_weight_gradient(const float *x, const float *dy, int stride, float *dw) {
@@ -172,13 +172,13 @@ template <int N> inline Vec<N> gelu(Vec<N> x, Vec<N> *derivative) {
 struct Norm {
     const float *weight, *bias;
     float *weight_grad, *bias_grad, *running_mean, *running_var;
-    double sum[widest()], product[widest()];  // there: of a and a·a; back: of dz and dz·a
+    double sum[widest()], product[widest()];  // forward: of a and a·a; backward: of dz and dz·a
     float mean[widest()], inverse[widest()];  // inverse: 1 / standard deviation
     float scale[widest()], shift[widest()];  // z = scale·a + shift
     float by_dz[widest()], by_a[widest()], rest[widest()];  // da = by_dz·dz + by_a·a + rest
 
     // Over a batch of `pictures`.
-    void finish_there(int row, int pictures) {
+    void finish_forward(int row, int pictures) {
         const int channels = SHAPES[row].channels;
         const double n = pixels(row) * pictures;
         for (int c = 0; c < channels; c++) {
@@ -192,8 +192,8 @@ struct Norm {
         }
     }
 
-    // In place of finish_there where nothing is learnt: what was seen before is what counts.
-    void recall(int row) {
+    // In place of finish_forward where nothing is trained.
+    void use_running_statistics(int row) {
         const int channels = SHAPES[row].channels;
         for (int c = 0; c < channels; c++) {
             scale[c] = weight[c] / __builtin_sqrtf(running_var[c] + 1e-5f);
@@ -201,7 +201,7 @@ struct Norm {
         }
     }
 
-    void finish_back(int row, int pictures) {
+    void finish_backward(int row, int pictures) {
         const int channels = SHAPES[row].channels;
         const double n = pixels(row) * pictures;
         for (int c = 0; c < channels; c++) {
@@ -217,7 +217,7 @@ struct Norm {
         }
     }
 
-    template <int L> Vec<L> back(Vec<L> dz, Vec<L> a, int channel) const {
+    template <int L> Vec<L> backward(Vec<L> dz, Vec<L> a, int channel) const {
         return load<L>(by_dz + channel) * dz + load<L>(by_a + channel) * a + load<L>(rest + channel);
     }
 };
@@ -236,7 +236,7 @@ template <int C> struct Sums {
             sum[v] = product[v] = Vec<L>{};
         }
     }
-    void give(Norm &norm, int channels = C) const {
+    void add_to(Norm &norm, int channels = C) const {
         for (int c = 0; c < C; c++) {
             norm.sum[c % channels] += all[c / L][c % L];
             norm.product[c % channels] += all_products[c / L][c % L];
@@ -252,7 +252,7 @@ template <int SIDE_, int C_> struct Map {
     Number a[SIZE], slope[SIZE];
 };
 
-// y → a = gelu(y) and its slope; the norm hears of a.
+// y → a = gelu(y) and its slope; a's sums are added to the norm's.
 template <class M> void activate(const float *y, M &map, Norm &norm) {
     constexpr int L = lanes(M::SPAN);
     Sums<M::SPAN> sums;
@@ -267,11 +267,11 @@ template <class M> void activate(const float *y, M &map, Norm &norm) {
             }
         sums.end_row();
     }
-    sums.give(norm, M::C);
+    sums.add_to(norm, M::C);
 }
 
-// The norm hears of dz.
-template <class M> void hear(const Number *dz, const M &map, Norm &norm) {
+// Add a picture's sums of dz and dz·a, which make BatchNorm's gradients.
+template <class M> void accumulate_gradients(const Number *dz, const M &map, Norm &norm) {
     constexpr int L = lanes(M::SPAN);
     Sums<M::SPAN> sums;
     for (int row = 0; row < M::SIZE; row += M::ROW) {
@@ -280,10 +280,10 @@ template <class M> void hear(const Number *dz, const M &map, Norm &norm) {
                 sums.add(v, load<L>(dz + i + v * L), load<L>(map.a + i + v * L));
         sums.end_row();
     }
-    sums.give(norm, M::C);
+    sums.add_to(norm, M::C);
 }
 
-// Put every pixel, or every STEP-th, and the one after it side by side; after the last is nought.
+// Put every pixel, or every STEP-th, and the one after it side by side; after the last is zero.
 template <int PIXELS, int C, int STEP, class T> void pair_pixels(const T *x, uint32_t *pairs) {
     for (int p = 0; p + 1 < PIXELS; p += STEP, pairs += C)
         for (int c = 0; c < C; c++)
@@ -299,14 +299,15 @@ template <int PIXELS, int C, int STEP, class T> void pair_pixels(const T *x, uin
 template <class T, int IN_, int C_, int O_, int K_, int FILTERS = O_> struct Layer {
     static constexpr int IN = IN_, C = C_, O = O_, K = K_, TAPS = K * K;
     static constexpr int SIDE = IN - K + 1;                   // of y
-    static constexpr int PAD = K - 1, WIDE = SIDE + 2 * PAD;  // dy, with nought around it
+    static constexpr int PAD = K - 1, WIDE = SIDE + 2 * PAD;  // dy, with zeros around it
     // Eight channels fill half a register of sixteen: two pixels side by side then share one.
     static constexpr int PAIR = O < LANES && SIDE % 2 == 0 ? 2 : 1;
     static constexpr int PAIR_BACK = C < LANES && IN % 2 == 0 ? 2 : 1;
     const float *weight, *bias;  // (FILTERS, C, K, K) and (FILTERS)
     float *weight_grad, *bias_grad;
     static constexpr int N = 4 / sizeof(T);  // numbers a word
-    T there[K][K + PAIR - 1][C / N][PAIR][O][N], back[K][K + PAIR_BACK - 1][O / N][PAIR_BACK][C][N];
+    T forward_weights[K][K + PAIR - 1][C / N][PAIR][O][N];
+    T backward_weights[K][K + PAIR_BACK - 1][O / N][PAIR_BACK][C][N];
     float offset[PAIR][O], nothing[PAIR_BACK * C];
     float gradient[K][K][C][O], bias_sum[O];
     T frame[WIDE][WIDE][O];  // dy of the picture that is on
@@ -323,9 +324,9 @@ template <class T, int IN_, int C_, int O_, int K_, int FILTERS = O_> struct Lay
                     const float w = weight[(o * C + c) * TAPS + k];
                     const float folded = before ? w * before->scale[c] : w;
                     for (int p = 0; p < PAIR; p++)
-                        store(&there[dy][dx + p][c / N][p][o][c % N], folded);
+                        store(&forward_weights[dy][dx + p][c / N][p][o][c % N], folded);
                     for (int p = 0; p < PAIR_BACK; p++)
-                        store(&back[PAD - dy][PAD - dx + p][o / N][p][c][o % N], w);
+                        store(&backward_weights[PAD - dy][PAD - dx + p][o / N][p][c][o % N], w);
                     if (before) moved += w * before->shift[c];
                 }
             for (int p = 0; p < PAIR; p++) offset[p][o] = moved;
@@ -333,15 +334,16 @@ template <class T, int IN_, int C_, int O_, int K_, int FILTERS = O_> struct Lay
     }
 
     void clear() {
-        memset(there, 0, sizeof there), memset(offset, 0, sizeof offset);
-        memset(back, 0, sizeof back), memset(nothing, 0, sizeof nothing);
+        memset(forward_weights, 0, sizeof forward_weights);
+        memset(offset, 0, sizeof offset);
+        memset(backward_weights, 0, sizeof backward_weights), memset(nothing, 0, sizeof nothing);
         memset(gradient, 0, sizeof gradient), memset(bias_sum, 0, sizeof bias_sum);
         memset(frame, 0, sizeof frame);
     }
 
     void run(const T *x, float *y) const {
         convolve<T, C / N, PAIR * O, K, K + PAIR - 1, PAIR, IN>(
-            (const float *)x, (const float *)there, offset[0], y);
+            (const float *)x, (const float *)forward_weights, offset[0], y);
     }
 
     // With dy in the frame: add to the weights' gradient.
@@ -352,7 +354,7 @@ template <class T, int IN_, int C_, int O_, int K_, int FILTERS = O_> struct Lay
         } else {
             constexpr int ROW = (SIDE + 1) / 2 * O;
             pair_pixels<IN * IN, C, 1>(x, x_pairs);
-            for (int row = 0; row < SIDE; row++)  // to the right of an odd row is nought
+            for (int row = 0; row < SIDE; row++)  // to the right of an odd row is zero
                 pair_pixels<SIDE + 1, O, 2>(frame[row + PAD][PAD], dy_pairs + row * ROW);
             add_weight_gradient<T, C, O, K, IN>((float *)x_pairs, (float *)dy_pairs, ROW, dw);
         }
@@ -361,7 +363,7 @@ template <class T, int IN_, int C_, int O_, int K_, int FILTERS = O_> struct Lay
     // With dy in the frame: give dx.
     template <class X> void run_back(X *dx) const {
         convolve<T, O / N, PAIR_BACK * C, K, K + PAIR_BACK - 1, PAIR_BACK, WIDE>(
-            (const float *)frame, (const float *)back, nothing, dx);
+            (const float *)frame, (const float *)backward_weights, nothing, dx);
     }
 
     // Write the gradients out. What the layer read was a, not z = scale·a + shift.
@@ -411,7 +413,7 @@ void deactivate(const Number *dz, const M &map, const Norm &norm, Y &layer) {
         for (int column = 0; column < M::ROW / M::SPAN; column++)
             UNROLL for (int v = 0; v < M::SPAN / L; v++) {
                 const int at = row * M::ROW + column * M::SPAN + v * L;
-                const Vec<L> da = norm.back<L>(load<L>(dz + at), load<L>(map.a + at), v * L);
+                const Vec<L> da = norm.backward<L>(load<L>(dz + at), load<L>(map.a + at), v * L);
                 frame.put(row, column, v, da * load<L>(map.slope + at));
             }
 }
@@ -445,7 +447,7 @@ template <class M, class P> void pool(const M &below, const Norm &norm_below, P 
             }
         sums.end_row();
     }
-    sums.give(norm);
+    sums.add_to(norm);
 }
 
 // Back through the pooled map's BatchNorm and GELU: dz → dz of the largest, in place.
@@ -456,14 +458,14 @@ template <class P> void unpool(Number *dz, const P &map, const Norm &norm, Norm 
         for (int i = row; i < row + P::SIDE * P::C; i += P::C)
             UNROLL for (int v = 0; v < P::C / L; v++) {
                 const int at = i + v * L;
-                const Vec<L> da = norm.back<L>(load<L>(dz + at), load<L>(map.a + at), v * L);
+                const Vec<L> da = norm.backward<L>(load<L>(dz + at), load<L>(map.a + at), v * L);
                 const Vec<L> below = da * load<L>(map.slope + at);
                 store<L>(dz + at, below);
                 sums.add(v, below, load<L>(map.top + at));
             }
         sums.end_row();
     }
-    sums.give(norm_below);
+    sums.add_to(norm_below);
 }
 
 // Give each dz to the first of its four that was the largest, then as in deactivate.
@@ -483,7 +485,7 @@ void deactivate_pooled(const Number *dz, const P &map, const M &below, const Nor
                     const int at = (r * M::SIDE + c) * M::C + v * L;
                     const Vec<L> a = load<L>(below.a + at);
                     const Ints<L> is_top = a == top;
-                    const Vec<L> da = norm.back<L>(is_top ? left : zero, a, v * L);
+                    const Vec<L> da = norm.backward<L>(is_top ? left : zero, a, v * L);
                     left = is_top ? zero : left;
                     frame.put(r, c, v, da * load<L>(below.slope + at));
                 }
@@ -508,8 +510,8 @@ struct Network {
     Norm norm1, norm2, norm2_pooled, norm3, norm3_pooled, norm4;
 };
 
-// What is kept of a picture for the way back.
-struct Kept {
+// What is kept of a picture for the backward pass.
+struct Activations {
     float x[PIXELS];
     MapOf<CONV1> one;
     MapOf<CONV2> two;
@@ -517,7 +519,7 @@ struct Kept {
     MapOf<CONV3> three;
     PooledOf<POOL2> three_pooled;
     MapOf<CONV4> four;
-    Number dz[largest_read()];  // of the map that the way back has come to
+    Number dz[largest_read()];  // of the map that the backward pass has reached
 };
 
 // Where the network's numbers lie, in the order of MnistNet.parameters() and buffers().
@@ -553,40 +555,40 @@ static void connect(Network &net, Cursor at) {
     at.take_layer(net.classifier, CLASSIFIER);
 }
 
-static void go_there(Network &net, Kept *pictures, int n) {
+static void forward(Network &net, Activations *pictures, int n) {
     float y[largest_output()];
     net.conv1.fold(nullptr);
-    for (Kept *k = pictures; k < pictures + n; k++)
+    for (Activations *k = pictures; k < pictures + n; k++)
         net.conv1.run(k->x, y), activate(y, k->one, net.norm1);
-    net.norm1.finish_there(CONV1, n);
+    net.norm1.finish_forward(CONV1, n);
     net.conv2.fold(&net.norm1);
-    for (Kept *k = pictures; k < pictures + n; k++)
+    for (Activations *k = pictures; k < pictures + n; k++)
         net.conv2.run(k->one.a, y), activate(y, k->two, net.norm2);
-    net.norm2.finish_there(CONV2, n);
-    for (Kept *k = pictures; k < pictures + n; k++)
+    net.norm2.finish_forward(CONV2, n);
+    for (Activations *k = pictures; k < pictures + n; k++)
         pool(k->two, net.norm2, k->two_pooled, net.norm2_pooled);
-    net.norm2_pooled.finish_there(POOL1, n);
+    net.norm2_pooled.finish_forward(POOL1, n);
     net.conv3.fold(&net.norm2_pooled);
-    for (Kept *k = pictures; k < pictures + n; k++)
+    for (Activations *k = pictures; k < pictures + n; k++)
         net.conv3.run(k->two_pooled.a, y), activate(y, k->three, net.norm3);
-    net.norm3.finish_there(CONV3, n);
-    for (Kept *k = pictures; k < pictures + n; k++)
+    net.norm3.finish_forward(CONV3, n);
+    for (Activations *k = pictures; k < pictures + n; k++)
         pool(k->three, net.norm3, k->three_pooled, net.norm3_pooled);
-    net.norm3_pooled.finish_there(POOL2, n);
+    net.norm3_pooled.finish_forward(POOL2, n);
     net.conv4.fold(&net.norm3_pooled);
-    for (Kept *k = pictures; k < pictures + n; k++)
+    for (Activations *k = pictures; k < pictures + n; k++)
         net.conv4.run(k->three_pooled.a, y), activate(y, k->four, net.norm4);
-    net.norm4.finish_there(CONV4, n);
+    net.norm4.finish_forward(CONV4, n);
 }
 
-struct Judgement {
+struct Prediction {
     double loss;
     int correct;
 };
 
 // The cross-entropy of one picture's logits against its target, ten probabilities, times `weight`;
 // they become its derivatives.
-static Judgement judge(float *logits, const float *target, float weight) {
+static Prediction cross_entropy(float *logits, const float *target, float weight) {
     int best = 0, wanted = 0;
     double total = 0, loss = 0;
     for (int k = 0; k < CLASSES; k++) {
@@ -603,52 +605,52 @@ static Judgement judge(float *logits, const float *target, float weight) {
     return {weight * loss, best == wanted};
 }
 
-// The last two layers, there and back: no BatchNorm has to be waited for between them.
-static Judgement turn(Network &net, Kept &k, const float *target, float weight) {
+// The last two layers, forward and backward: no BatchNorm between them waits for the batch.
+static Prediction head(Network &net, Activations &k, const float *target, float weight) {
     float y[size(CONV5)], dy[size(CONV5)], logits[PADDED_CLASSES];
     net.conv5.run(k.four.a, y);
     net.classifier.run(y, logits);
-    const Judgement judgement = judge(logits, target, weight);
+    const Prediction prediction = cross_entropy(logits, target, weight);
     frame_whole<SHAPES[CLASSIFIER].side>(logits, net.classifier);
     net.classifier.learn(y);
     net.classifier.run_back(dy);
     frame_whole<SHAPES[CONV5].side>(dy, net.conv5);
     net.conv5.learn(k.four.a);
     net.conv5.run_back(k.dz);
-    hear(k.dz, k.four, net.norm4);
-    return judgement;
+    accumulate_gradients(k.dz, k.four, net.norm4);
+    return prediction;
 }
 
-static void come_back(Network &net, Kept *pictures, int n) {
-    net.norm4.finish_back(CONV4, n);
-    for (Kept *k = pictures; k < pictures + n; k++) {
+static void backward(Network &net, Activations *pictures, int n) {
+    net.norm4.finish_backward(CONV4, n);
+    for (Activations *k = pictures; k < pictures + n; k++) {
         deactivate(k->dz, k->four, net.norm4, net.conv4);
         net.conv4.learn(k->three_pooled.a);
         net.conv4.run_back(k->dz);
-        hear(k->dz, k->three_pooled, net.norm3_pooled);
+        accumulate_gradients(k->dz, k->three_pooled, net.norm3_pooled);
     }
-    net.norm3_pooled.finish_back(POOL2, n);
-    for (Kept *k = pictures; k < pictures + n; k++)
+    net.norm3_pooled.finish_backward(POOL2, n);
+    for (Activations *k = pictures; k < pictures + n; k++)
         unpool(k->dz, k->three_pooled, net.norm3_pooled, net.norm3);
-    net.norm3.finish_back(CONV3, n);
-    for (Kept *k = pictures; k < pictures + n; k++) {
+    net.norm3.finish_backward(CONV3, n);
+    for (Activations *k = pictures; k < pictures + n; k++) {
         deactivate_pooled(k->dz, k->three_pooled, k->three, net.norm3, net.conv3);
         net.conv3.learn(k->two_pooled.a);
         net.conv3.run_back(k->dz);
-        hear(k->dz, k->two_pooled, net.norm2_pooled);
+        accumulate_gradients(k->dz, k->two_pooled, net.norm2_pooled);
     }
-    net.norm2_pooled.finish_back(POOL1, n);
-    for (Kept *k = pictures; k < pictures + n; k++)
+    net.norm2_pooled.finish_backward(POOL1, n);
+    for (Activations *k = pictures; k < pictures + n; k++)
         unpool(k->dz, k->two_pooled, net.norm2_pooled, net.norm2);
-    net.norm2.finish_back(CONV2, n);
-    for (Kept *k = pictures; k < pictures + n; k++) {
+    net.norm2.finish_backward(CONV2, n);
+    for (Activations *k = pictures; k < pictures + n; k++) {
         deactivate_pooled(k->dz, k->two_pooled, k->two, net.norm2, net.conv2);
         net.conv2.learn(k->one.a);
         net.conv2.run_back(k->dz);
-        hear(k->dz, k->one, net.norm1);
+        accumulate_gradients(k->dz, k->one, net.norm1);
     }
-    net.norm1.finish_back(CONV1, n);
-    for (Kept *k = pictures; k < pictures + n; k++) {
+    net.norm1.finish_backward(CONV1, n);
+    for (Activations *k = pictures; k < pictures + n; k++) {
         deactivate(k->dz, k->one, net.norm1, net.conv1);
         net.conv1.learn(k->x);
     }
@@ -658,7 +660,7 @@ static void come_back(Network &net, Kept *pictures, int n) {
 
 // ---- what compiled.py calls
 
-extern "C" int64_t workspace_bytes(int64_t n) { return sizeof(Network) + n * sizeof(Kept); }
+extern "C" int64_t workspace_bytes(int64_t n) { return sizeof(Network) + n * sizeof(Activations); }
 
 // parameters, gradients: float (20826), in the order of MnistNet.parameters().
 // statistics: float (272), each BatchNorm's running mean and variance in turn; updated.
@@ -672,19 +674,19 @@ extern "C" double gradients(const float *parameters, float *gradients, float *st
                             float brightness, float darkness, float weight,
                             char *workspace, int64_t *correct) {
     Network &net = *(Network *)workspace;
-    Kept *pictures = (Kept *)(workspace + sizeof(Network));
+    Activations *pictures = (Activations *)(workspace + sizeof(Network));
     connect(net, {parameters, gradients, statistics});
     for (int64_t i = 0; i < n; i++)
         for (int p = 0; p < PIXELS; p++)
             pictures[i].x[p] = images[i * PIXELS + p] * brightness + darkness;
-    go_there(net, pictures, n);
+    forward(net, pictures, n);
     double loss = 0;
     net.conv5.fold(&net.norm4), net.classifier.fold(nullptr);
     for (int64_t i = 0; i < n; i++) {
-        const Judgement judgement = turn(net, pictures[i], targets + i * CLASSES, weight);
-        loss += judgement.loss, *correct += judgement.correct;
+        const Prediction prediction = head(net, pictures[i], targets + i * CLASSES, weight);
+        loss += prediction.loss, *correct += prediction.correct;
     }
-    come_back(net, pictures, n);
+    backward(net, pictures, n);
     return loss;
 }
 
@@ -692,10 +694,14 @@ extern "C" double gradients(const float *parameters, float *gradients, float *st
 extern "C" void logits(float *parameters, float *statistics, const uint8_t *images, int64_t n,
                        float brightness, float darkness, char *workspace, float *logits) {
     Network &net = *(Network *)workspace;
-    Kept &k = *(Kept *)(workspace + sizeof(Network));  // one picture's: none waits for others
+    Activations &k = *(Activations *)(workspace + sizeof(Network));  // of one image at a time
     connect(net, {parameters, parameters, statistics});  // there are no gradients to write
-    net.norm1.recall(CONV1), net.norm2.recall(CONV2), net.norm2_pooled.recall(POOL1);
-    net.norm3.recall(CONV3), net.norm3_pooled.recall(POOL2), net.norm4.recall(CONV4);
+    net.norm1.use_running_statistics(CONV1);
+    net.norm2.use_running_statistics(CONV2);
+    net.norm2_pooled.use_running_statistics(POOL1);
+    net.norm3.use_running_statistics(CONV3);
+    net.norm3_pooled.use_running_statistics(POOL2);
+    net.norm4.use_running_statistics(CONV4);
     net.conv1.fold(nullptr), net.conv2.fold(&net.norm1), net.conv3.fold(&net.norm2_pooled);
     net.conv4.fold(&net.norm3_pooled), net.conv5.fold(&net.norm4), net.classifier.fold(nullptr);
     float y[largest_output()], answer[PADDED_CLASSES];
