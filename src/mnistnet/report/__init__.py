@@ -1,1 +1,1 @@
-"""The report on a model's predictions: as data, as one HTML page, as a Markdown summary."""
+"""The report on a model's predictions: built, written as JSON, an HTML page, Markdown."""
