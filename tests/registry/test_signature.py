@@ -100,7 +100,7 @@ def _change_weights(bundle: Path) -> None:
     ],
     ids=["other materials", "no materials", "a page", "git's", "git's folder", "a folder"],
 )
-def test_nothing_can_be_added_or_changed_beside_the_bundle(
+def test_nothing_can_be_added_or_changed_next_to_the_bundle(
     signed: Path, keys: Path, name: str, change: Callable[[Path], object]
 ) -> None:
     change(signed / name)
@@ -111,7 +111,7 @@ def test_nothing_can_be_added_or_changed_beside_the_bundle(
 @pytest.mark.skipif(os.name == "nt", reason="links and pipes are for administrators there")
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/etc/hostname")])
 @pytest.mark.parametrize("name", EXTRA_FILES)
-def test_pipes_and_links_beside_the_bundle_are_refused_and_not_opened(
+def test_pipes_and_links_next_to_the_bundle_are_refused_and_not_opened(
     signed: Path, keys: Path, name: str, make: Callable[[Path], None]
 ) -> None:
     (signed / name).unlink(missing_ok=True)
