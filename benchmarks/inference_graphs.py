@@ -13,8 +13,6 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
 from mnistnet.bundle.digit import (
-    IMAGES,
-    PROBABILITIES,
     Affine,
     batch_norms,
     convolutions,
@@ -70,7 +68,7 @@ def _plain(net: MnistNet) -> ModelProto:
         Reader().eval(),
         (torch.zeros(2, 28, 28, dtype=torch.uint8),),
         dynamic_shapes=({0: torch.export.Dim("N")},),
-        input_names=[IMAGES.name],
+        input_names=["images"],
         dynamo=True,
         opset_version=OPSET,
         verbose=False,
@@ -93,7 +91,7 @@ def _rewritten(
             return g.affine(g.max_pool(x, 2, 2), *norm)
         return g.max_pool(g.affine(x, *norm), 2, 2)
 
-    x = g.add("Reshape", IMAGES.name, [-1, 1, 28, 28])
+    x = g.add("Reshape", "images", [-1, 1, 28, 28])
     x = g.add("Cast", x, to=TensorProto.FLOAT)
     x = g.add("Gelu", g.add("Conv", x, *conv1.after(pixels)))
     x = pool(g.add("Gelu", g.add("Conv", x, *conv2.after(norm1))), norm2)
@@ -106,8 +104,8 @@ def _rewritten(
         x = g.add("Conv", x, *conv5.after(norm6))
         weight, bias = weights["classifier.0.weight"].T, weights["classifier.0.bias"]
     x = g.add("Gemm", g.add("Reshape", x, [-1, len(weight)]), weight, bias)
-    g.add("Softmax", x, axis=1, output=PROBABILITIES.name)
-    return g.model("digit", [IMAGES], [PROBABILITIES])
+    g.add("Softmax", x, axis=1, output="probabilities")
+    return g.model("digit.onnx")
 
 
 def _without(model: ModelProto, *operators: str) -> ModelProto:
@@ -162,7 +160,7 @@ def _quantized(model: ModelProto, calibration: Images, operators: list[str] | No
 
         def get_next(self) -> dict[str, Images] | None:
             batch = next(self._batches, None)
-            return None if batch is None else {IMAGES.name: batch}
+            return None if batch is None else {"images": batch}
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

@@ -22,7 +22,7 @@ ORDER = (
 )
 POSITION = {room: i for i, rooms in enumerate(ORDER) for room in rooms}
 MAY_IMPORT_WHAT_THEY_OFFER = {"__init__", "__main__"}  # of the package itself
-TORCH_ROOMS = ("model/network.py", "picture/", "training/", "bundle/export.py", "bundle/picture.py")
+TORCH_ROOMS = ("model/network.py", "picture/", "training/", "bundle/export.py")
 HEAVY = {  # what only extras install, and the files that may import it at their top
     **dict.fromkeys(("torch", "torchinfo", "safetensors"), TORCH_ROOMS),
     **dict.fromkeys(("mlflow", "tensorboard"), ("training/tracking/",)),
@@ -104,6 +104,12 @@ def test_what_only_extras_install_is_imported_at_the_top_of_its_own_rooms_only(
         rooms = HEAVY.get(imported.split(".")[0])
         if rooms and at_the_top:
             assert place.startswith(rooms), f"{place} imports {imported}"
+
+
+def test_onnx_runtime_is_imported_in_one_file() -> None:
+    assert [m for m, f in FILES.items() if "onnxruntime" in _imports(f)] == [
+        "mnistnet.bundle.runtime"
+    ]
 
 
 @pytest.mark.parametrize("verb", TORCHLESS_VERBS)

@@ -22,7 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from mnistnet.bundle.graph import GraphBuilder
 from mnistnet.model.architecture import MEAN, SIDE, STD, layers
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
     Weights = Mapping[str, NDArray[Any]]  # MnistNet's state_dict, as arrays
 
-IMAGES = helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", SIDE, SIDE])
-PROBABILITIES = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 10])
 BATCH_NORM_EPSILON = 1e-5  # torch's default, which MnistNet leaves as it is
 
 
@@ -101,7 +99,7 @@ def digit_graph(weights: Weights) -> onnx.ModelProto:
     pixels = Affine(np.array([1 / (255 * STD)]), np.array([-MEAN / STD]))
 
     g = GraphBuilder()
-    x = g.add("Reshape", IMAGES.name, [-1, 1, SIDE, SIDE])
+    x = g.add("Reshape", "images", [-1, 1, SIDE, SIDE])
     x = g.add("Cast", x, to=TensorProto.FLOAT)
     x = g.add("Conv", x, *conv1.after(pixels).to_row_pairs(), strides=[2, 1])  # (N, 2·8, 13, 26)
     x = g.add(
@@ -114,8 +112,8 @@ def digit_graph(weights: Weights) -> onnx.ModelProto:
     weight, bias = merged_head(conv5.after(norm6), weights)
     x = g.add("Reshape", g.add("Gelu", x), [-1, len(weight)])
     x = g.add("Gemm", x, weight, bias)  # (N, 10)
-    g.add("Softmax", x, axis=1, output=PROBABILITIES.name)
-    return g.model("digit", [IMAGES], [PROBABILITIES])
+    g.add("Softmax", x, axis=1, output="probabilities")
+    return g.model("digit.onnx")
 
 
 def convolutions(weights: Weights) -> list[Convolution]:

@@ -40,14 +40,9 @@ if TYPE_CHECKING:
 
 
 def export(
-    net: MnistNet,
-    directory: Path,
-    manifest: Manifest,
-    *,
-    report: bytes = b"{}\n",
-    card: str = "",
+    net: MnistNet, directory: Path, manifest: Manifest, *, report: bytes = b"{}\n", card: str = ""
 ) -> Manifest:
-    """Write a bundle.
+    """Write a bundle, and return its manifest.
 
     Args:
         net: the trained network; it is not changed.
@@ -56,9 +51,6 @@ def export(
         report: content of `report.json`: the evaluation, without timings.
         card: the model card, `README.md`.
 
-    Returns:
-        The manifest that was written.
-
     Raises:
         WeightsError: the weights are not finite.
         BundleError: the manifest that lies in the directory is damaged.
@@ -66,8 +58,8 @@ def export(
     """
     with replace_bundle(directory) as temporary:
         contents = {"README.md": card.encode(), "report.json": report, **_computed_files(net)}
-        files = {name: Fingerprint.of(content) for name, content in contents.items()}
-        manifest = replace(manifest, files=files)
+        fingerprints = {name: Fingerprint.of(content) for name, content in contents.items()}
+        manifest = replace(manifest, files=fingerprints)
         for name, content in {**contents, MANIFEST: manifest.to_bytes()}.items():
             write_bytes(temporary / name, content)
         verify(temporary)

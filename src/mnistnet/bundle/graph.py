@@ -2,7 +2,7 @@
 
     g = GraphBuilder()
     g.add("Softmax", g.add("Gemm", "images", weight, bias), axis=1, output="probabilities")
-    model = g.model("digit", inputs=[…], outputs=[…])
+    model = g.model("digit.onnx")
 
 Nothing gets into the model that the caller does not pass: no time, path or version of an exporter,
 and no name from source code.
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
+
+from mnistnet.bundle.runtime import SIGNATURES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import onnx
     from numpy.typing import ArrayLike
 
@@ -87,15 +87,15 @@ class GraphBuilder:
             inputs, outputs = ([names[n] for n in ends] for ends in (node.input, node.output))
             self._nodes.append(helper.make_node(node.op_type, inputs, outputs, **attributes))
 
-    def model(
-        self,
-        name: str,
-        inputs: Sequence[onnx.ValueInfoProto],
-        outputs: Sequence[onnx.ValueInfoProto],
-    ) -> onnx.ModelProto:
-        """Return the finished graph as a model."""
+    def model(self, file: str) -> onnx.ModelProto:
+        """Return the finished graph as a model with the input and outputs of a bundle's file."""
+        source, *outputs = (
+            helper.make_tensor_value_info(name, TensorProto.DataType.Value(kind.upper()), shape)
+            for name, kind, shape in SIGNATURES[file]
+        )
+        name = file.removesuffix(".onnx")
         return helper.make_model(
-            helper.make_graph(self._nodes, name, inputs, outputs, self._constants),
+            helper.make_graph(self._nodes, name, [source], outputs, self._constants),
             producer_name="mnistnet",
             ir_version=IR_VERSION,
             opset_imports=[helper.make_opsetid("", OPSET)],

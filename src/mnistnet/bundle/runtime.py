@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
     from mnistnet.bundle.manifest import Manifest
 
-# Inputs and outputs: name, type and shape; a letter stands for any number.
+# The input and the outputs: name, ONNX type and shape; a letter stands for any number.
 SIGNATURES: dict[str, list[tuple[str, str, list[int | str]]]] = {
     "digit.onnx": [
-        ("images", "tensor(uint8)", ["N", 28, 28]),
-        ("probabilities", "tensor(float)", ["N", 10]),
+        ("images", "uint8", ["N", 28, 28]),
+        ("probabilities", "float", ["N", 10]),
     ],
     "picture.onnx": [
-        ("picture", "tensor(uint8)", ["H", "W"]),
-        ("probabilities", "tensor(float)", [10]),
-        ("seen", "tensor(uint8)", [28, 28]),
-        ("ink", "tensor(bool)", []),
+        ("picture", "uint8", ["H", "W"]),
+        ("probabilities", "float", [10]),
+        ("seen", "uint8", [28, 28]),
+        ("ink", "bool", []),
     ],
 }
 
@@ -72,7 +72,8 @@ class Graph:
         except Exception as error:  # ONNX Runtime's errors have no base class of their own
             raise self.broken("cannot be loaded", error) from error
         ends = [*self._session.get_inputs(), *self._session.get_outputs()]
-        if [(end.name, end.type, end.shape) for end in ends] != SIGNATURES[name]:
+        expected = [(end, f"tensor({kind})", shape) for end, kind, shape in SIGNATURES[name]]
+        if [(end.name, end.type, end.shape) for end in ends] != expected:
             raise self.broken("has other inputs or outputs than its format")
 
     def run(self, array: NDArray[np.uint8]) -> list[Any]:
