@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,3 +68,50 @@ def test_a_folder_is_replaced_whole_through_a_link_and_only_if_it_holds_nothing_
     with pytest.raises(FileError, match="holds mine, so it is not replaced"):
         replace(folder)
     assert (folder / "mine").read_text() == "a user's"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from mnistnet.files import replace_folder
+rename, calls = Path.rename, 0
+def killing(path, target):
+    global calls
+    calls += 1
+    if calls == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(path, target)
+Path.rename = killing
+with replace_folder(Path(sys.argv[1]), {"a", "b"}) as temporary:
+    (temporary / "a").write_text("killed")
+"""
+
+
+@pytest.mark.parametrize("rename", [1, 2])
+def test_after_a_kill_while_a_folder_is_replaced_the_next_call_replaces_it(
+    rename: int, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "a").write_text("old")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(rename)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    with pytest.raises(ValueError, match="any"):
+        replace(folder, ValueError("any"))
+    assert (folder / "a").read_text() == "old"
+    replace(folder)
+    assert [file.name for file in folder.iterdir()] == ["b"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_running_one_writes_is_not(
+    tmp_path: Path,
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = tmp_path / f".report.{gone.pid}-0123abcd.json"
+    running = tmp_path / f".report.{os.getpid()}-0123abcd.json"
+    for path in (left, running):
+        path.write_text("part")
+    write(tmp_path / "report.json")
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", running.name}

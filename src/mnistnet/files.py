@@ -16,6 +16,7 @@ import os
 import secrets
 import shutil
 from contextlib import contextmanager, suppress
+from glob import escape
 from typing import TYPE_CHECKING, Any
 
 from mnistnet.errors import FileError
@@ -34,7 +35,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises:
         FileError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -63,24 +64,46 @@ def replace_folder(folder: Path, names: Collection[str]) -> Iterator[Path]:
         FileError: the folder holds something else, is a file, or cannot be written.
     """
     target = folder.resolve()
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    old = temporary.with_suffix(".replaced")
+    temporary = _temporary(target)
     try:
+        restore(target)
         _check_replaceable(folder, names)
         temporary.mkdir(parents=True)
         yield temporary
-        _flush_names(temporary)
-        if target.exists():
-            target.rename(old)
-        temporary.rename(target)
-        _flush_names(target.parent)
+        swap(temporary, target)
     except OSError as error:
         raise write_error(folder, error) from error
     finally:
-        if old.exists() and not target.exists():
-            old.rename(target)
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+
+
+def swap(new: Path, target: Path) -> None:
+    """Put a whole folder in the place of another, which is deleted then.
+
+    At every moment one of the two is whole, under one of three names; `restore` finds it.
+    Raises OSError, with the old folder in its place.
+    """
+    old = _replaced(target)
+    _flush_names(new)
+    if target.exists():
+        _delete(old)  # of a swap that was killed
+        target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        restore(target)
+        raise
+    _flush_names(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(target: Path) -> None:
+    """Clear up after a `swap` that was killed: put the old folder back, or finish deleting it."""
+    old = _replaced(target)
+    if old.exists() and target.exists():
+        shutil.rmtree(old)
+    elif old.exists():
+        old.rename(target)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -139,6 +162,39 @@ def write_error(path: Path, error: OSError) -> FileError:
     return FileError(
         f"{path}: cannot be written ({reason}); free some space or choose another place"
     )
+
+
+def _replaced(target: Path) -> Path:
+    return target.with_name(f".{target.name}.replaced")
+
+
+def _temporary(path: Path) -> Path:
+    """Return a new name next to `path` for this process, and delete what killed ones left there."""
+    if path.parent.is_dir():
+        for left in path.parent.glob(f".{escape(path.stem)}.*-????????{escape(path.suffix)}"):
+            process = left.name.removeprefix(f".{path.stem}.").partition("-")[0]
+            if process.isdecimal() and not _is_running(int(process)):
+                _delete(left)
+    return path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":
+        return True  # asking there would end it
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _check_replaceable(folder: Path, names: Collection[str]) -> None:

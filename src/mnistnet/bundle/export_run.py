@@ -17,7 +17,7 @@ from mnistnet.errors import RunError
 from mnistnet.metrics.scores import selective_accuracy
 from mnistnet.report.build import Predictions, build
 from mnistnet.report.contents import Model, to_json
-from mnistnet.training.runs import Run
+from mnistnet.training.runs import Run, recover
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +53,7 @@ def export_run(run_folder: Path, directory: Path, *, data: Path | None = None) -
     from mnistnet.model.network import MnistNet, parameter_count
     from mnistnet.training.prediction import predict
 
+    recover(run_folder)
     run = Run(run_folder)
     origin, recipe, net = run.origin(), run.recipe(), MnistNet.load(run_folder)
     dataset = datasets.load(data, validation=recipe.validation)

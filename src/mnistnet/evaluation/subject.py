@@ -24,7 +24,7 @@ from mnistnet.errors import RunError
 from mnistnet.files import sha256
 from mnistnet.inference import Predictor
 from mnistnet.report.contents import Model
-from mnistnet.training.runs import Run
+from mnistnet.training.runs import Run, recover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,6 +71,7 @@ def open_subject(folder: Path) -> Iterator[Subject]:
         RunError: it is neither bundle nor run, or a run that is not finished.
         WeightsError: the run's weights are not this network's, or not finite.
     """
+    recover(folder)
     if not is_run(folder):
         if not (folder / MANIFEST).exists():
             raise RunError(f"{folder}: is neither a run (recipe.json) nor a bundle ({MANIFEST})")

@@ -60,7 +60,7 @@ def illustrate(
         split=recipe.evaluated_on,
         name=Path(dataset.source).resolve().stem,
     )
-    model = Model(f"{run.folder.name} (recipe {recipe.name})", kind="run", origin=origin)
+    model = Model(f"{run.name} (recipe {recipe.name})", kind="run", origin=origin)
     report = replace(build(predictions, model), curves=_curves(run.metrics()))
     write_bytes(run.folder / "report.html", render_page(report).encode())
 

@@ -20,7 +20,15 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from mnistnet.errors import Interrupted, RunError
-from mnistnet.files import append_text, read_json, write_bytes, write_error, write_json
+from mnistnet.files import (
+    append_text,
+    read_json,
+    restore,
+    swap,
+    write_bytes,
+    write_error,
+    write_json,
+)
 from mnistnet.provenance import Origin
 from mnistnet.training.checkpoint import epochs_done
 from mnistnet.training.recipe import Recipe, recipe_from
@@ -35,6 +43,12 @@ class Run:
     """A run's folder and the files in it."""
 
     folder: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name, also while it is trained to replace another of that name."""
+        name = self.folder.name
+        return name[1:].removesuffix(".new") if name.startswith(".") else name
 
     @property
     def recipe_file(self) -> Path:
@@ -96,30 +110,29 @@ class Run:
 def new_run(root: Path, name: str | None, recipe: Recipe, *, overwrite: bool) -> Iterator[Run]:
     """Create a run's folder; remove it again if the block fails before there is any result.
 
+    A run that overwrites another is made next to it, in `.NAME.new`, and takes its place when the
+    block has succeeded: until then, whatever is killed when, the old run is there.
+
     Args:
         root: the folder of all runs.
         name: of the run; None: the recipe's name and the next free number.
         recipe: written into the folder.
-        overwrite: replace a run of that name, once the new one has succeeded.
+        overwrite: replace a run of that name.
 
     Raises:
         RunError: the name is taken or cannot be a folder's.
         FileError: the folder cannot be written.
     """
-    folder, aside = _claim(root, name, recipe, overwrite=overwrite)
-    run = Run(folder)
+    run = Run(_claim(root, name, recipe, overwrite=overwrite))
     try:
         write_json(run.recipe_file, recipe.as_dict())
         yield run
     except Interrupted:
-        _delete(aside)  # what was measured so far is a result, and is kept
-        raise
+        raise  # what was measured so far is a result, and is kept
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        if aside:
-            aside.rename(folder)
+        shutil.rmtree(run.folder, ignore_errors=True)
         raise
-    _delete(aside)
+    finish(run)
 
 
 def unfinished_run(root: Path, name: str) -> Run:
@@ -128,7 +141,9 @@ def unfinished_run(root: Path, name: str) -> Run:
     Raises:
         RunError: there is no such run, or it is complete.
     """
-    run = Run(root / check_name(name))
+    folder = root / check_name(name)
+    recover(folder)
+    run = Run(_unfinished(folder) if _unfinished(folder).is_dir() else folder)
     if not run.recipe_file.is_file():
         raise RunError(f"{run.folder}: there is no run to resume")
     if run.weights_file.exists():
@@ -139,6 +154,32 @@ def unfinished_run(root: Path, name: str) -> Run:
     return run
 
 
+def finish(run: Run) -> Run:
+    """Give a complete run its place, and return it there. Raises FileError."""
+    final = run.folder.with_name(run.name)
+    if run.folder != final:
+        try:
+            swap(run.folder, final)
+        except OSError as error:
+            raise write_error(final, error) from error
+    return Run(final)
+
+
+def recover(folder: Path) -> None:
+    """Clear up after a run that was killed while it took the place of another, if one was.
+
+    Raises:
+        FileError: the folder cannot be written.
+    """
+    new = _unfinished(folder)
+    try:
+        if Run(new).weights_file.is_file():
+            swap(new, folder)
+        restore(folder)
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
 def check_name(name: str) -> str:
     """Return a run's name, or raise RunError if it could lead out of the folder of runs."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]{0,99}", name, flags=re.ASCII) or name.endswith("."):
@@ -146,23 +187,31 @@ def check_name(name: str) -> str:
     return name
 
 
-def _claim(
-    root: Path, name: str | None, recipe: Recipe, *, overwrite: bool
-) -> tuple[Path, Path | None]:
-    """Create the folder, for this process alone; return it and where an old one was moved to."""
+def _claim(root: Path, name: str | None, recipe: Recipe, *, overwrite: bool) -> Path:
+    """Create the folder, for this process alone."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         if name is None:
-            return _numbered_folder(root, check_name(recipe.name)), None
+            return _numbered_folder(root, check_name(recipe.name))
         folder = root / check_name(name)
-        aside = _move_aside(folder) if overwrite and folder.exists() else None
+        recover(folder)
+        if overwrite and folder.exists():
+            if not (folder / "recipe.json").is_file():
+                raise RunError(f"{folder}: is not a run; --overwrite only replaces runs")
+            folder = _unfinished(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # of an earlier attempt
         folder.mkdir()
     except FileExistsError:
         hint = "choose another --name, or --overwrite, or --resume if it was interrupted"
         raise RunError(f"{root / name if name else root}: exists already; {hint}") from None
     except OSError as error:
         raise write_error(root, error) from error
-    return folder, aside
+    return folder
+
+
+def _unfinished(folder: Path) -> Path:
+    """Return where a run is trained that will replace another."""
+    return folder.with_name(f".{folder.name}.new")
 
 
 def _numbered_folder(root: Path, stem: str) -> Path:
@@ -174,16 +223,3 @@ def _numbered_folder(root: Path, stem: str) -> Path:
             continue
         return folder
     raise AssertionError("count() never ends")
-
-
-def _move_aside(folder: Path) -> Path:
-    if not (folder / "recipe.json").is_file():
-        raise RunError(f"{folder}: is not a run; --overwrite only replaces runs")
-    aside = folder.with_name(f".{folder.name}.replaced")
-    shutil.rmtree(aside, ignore_errors=True)
-    return folder.rename(aside)
-
-
-def _delete(aside: Path | None) -> None:
-    if aside:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -6,17 +6,18 @@ result.accuracy, result.run.folder
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnistnet import data as datasets
-from mnistnet.errors import Interrupted
-from mnistnet.files import write_bytes, write_json
+from mnistnet.errors import Interrupted, RunError
+from mnistnet.files import read_json, write_bytes, write_json
 from mnistnet.provenance import origin_of
-from mnistnet.training.runs import Run, check_name, new_run, unfinished_run
+from mnistnet.training.runs import Run, check_name, finish, new_run, unfinished_run
 from mnistnet.training.tracking import NO_TRACKERS
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ def train(
         check_name(name)  # before anything is loaded or downloaded
     dataset = datasets.load(data, validation=recipe.validation)
     with new_run(runs, name, recipe, overwrite=overwrite) as run:
-        return _carry_out(_Job(run, recipe, dataset, on_progress, trackers, clock))
+        result = _carry_out(_Job(run, recipe, dataset, on_progress, trackers, clock))
+    return replace(result, run=Run(runs / run.name))
 
 
 def resume(
@@ -104,7 +106,17 @@ def resume(
     run = unfinished_run(runs, name)
     recipe = run.recipe()
     dataset = datasets.load(data, validation=recipe.validation)
-    return _carry_out(_Job(run, recipe, dataset, on_progress, trackers, clock))
+    _check_same_data(run, dataset)
+    result = _carry_out(_Job(run, recipe, dataset, on_progress, trackers, clock))
+    return replace(result, run=finish(run))
+
+
+def _check_same_data(run: Run, dataset: DataSet) -> None:
+    origin = read_json(run.origin_file) if run.origin_file.exists() else {}
+    if isinstance(origin, dict) and origin.get("data", dataset.sha256) != dataset.sha256:
+        raise RunError(
+            f"{run.folder}: was begun on other data than {dataset.source}; name that with --data"
+        )
 
 
 @dataclass
@@ -142,7 +154,7 @@ def _carry_out(job: _Job) -> TrainResult:
     from mnistnet.training.prediction import predict
 
     run, recipe, dataset, clock = job.run, job.recipe, job.dataset, job.clock
-    with job.trackers.tracking(run.folder.name, run.folder, recipe):
+    with job.trackers.tracking(run.name, run.folder, recipe):
         for line in run.metrics():  # of a resumed run: those before it was interrupted
             job.trackers.log_line(line)
         clock.lap("data")
@@ -186,10 +198,11 @@ def _fit(job: _Job) -> MnistNet:
     except KeyboardInterrupt:
         if last is None:
             raise
-        raise Interrupted(_where_interrupted(run, last)) from None
+        raise Interrupted(_where_interrupted(job, last)) from None
 
 
-def _where_interrupted(run: Run, last: Progress) -> str:
+def _where_interrupted(job: _Job, last: Progress) -> str:
+    run = job.run
     reached = (
         f"interrupted in epoch {last.epoch} of {last.epochs}, after batch {last.batch} of"
         f" {last.batches}: loss {last.loss:.4f}, accuracy {last.accuracy:.2%};"
@@ -197,7 +210,12 @@ def _where_interrupted(run: Run, last: Progress) -> str:
     )
     if not run.checkpoint_file.exists():
         return reached
-    return f"{reached}; go on with: mnistnet train --name {run.folder.name} --resume"
+    words = ["mnistnet", "train", "--name", run.name, "--resume"]
+    if run.folder.parent != Path("runs"):
+        words += ["--runs", str(run.folder.parent)]
+    if (source := Path(job.dataset.source)) != datasets.find():
+        words += ["--data", str(source)]
+    return f"{reached}; go on with: {shlex.join(words)}"
 
 
 def _result(job: _Job, probabilities: NDArray[np.float32]) -> TrainResult:
