@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -20,11 +21,13 @@ ROOT = Path(__file__).parent.parent
 
 
 def pytest_configure() -> None:
-    """Let the processes that tests start receive Ctrl-C, even if pytest runs in the background.
+    """Let the processes that tests start receive Ctrl-C, and examples take as long as they take.
 
-    A shell makes background jobs ignore it, and child processes inherit that.
+    A shell makes background jobs ignore Ctrl-C, and child processes inherit that.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    hypothesis.settings.register_profile("no deadline", deadline=None)
+    hypothesis.settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")

@@ -8,19 +8,12 @@ import numpy as np
 import pytest
 
 from mnistnet.data import DataSet, Split, idx
+from mnistnet.data.sets import KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-NAMES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
 
 
 @pytest.fixture
@@ -38,7 +31,7 @@ def arrays(tiny: DataSet) -> dict[str, NDArray[np.uint8]]:
     """The tiny set's arrays by the names of MNIST's files."""
     splits = (tiny.train, tiny.test)
     four = [array for split in splits for array in (split.images, split.labels)]
-    return dict(zip(NAMES, four, strict=True))
+    return dict(zip(KEYS, four, strict=True))
 
 
 @pytest.fixture
@@ -58,17 +51,3 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MNISTNET_DATA", raising=False)
     monkeypatch.setenv("MNISTNET_MIRRORS", "")
     return tmp_path / "here"
-
-
-@pytest.fixture
-def same() -> Callable[[DataSet, DataSet], bool]:
-    """Compares two data sets pixel by pixel."""
-
-    def same(one: DataSet, other: DataSet) -> bool:
-        pairs = ((one.train, other.train), (one.test, other.test))
-        return all(
-            np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels)
-            for a, b in pairs
-        )
-
-    return same

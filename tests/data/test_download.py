@@ -82,7 +82,6 @@ BAD = {  # behaviour → what it does, and the reason that is named
     "no file": (lambda r: r.send_error(404), "HTTP Error 404"),
     "corrupt": (lambda r: r.send(GZIPPED[:-20] + bytes(20)), "serves other bytes than MNIST's"),
     "other data": (lambda r: r.send(gzip.compress(RAW[::-1])), "serves other bytes"),
-    "bomb": (lambda r: r.send(BOMB), "serves other bytes"),
     "no end": (lambda r: send_for_ever(r, bytes(1 << 16)), "serves other bytes"),
     "drips": (lambda r: send_for_ever(r, b"\x1f", 0.01), "is too slow"),
     "stalls": (stall, "timed out"),
@@ -120,8 +119,9 @@ def fetch(cache: Path, *mirrors: Mirror, timeout_s: float = 20) -> None:
 
 
 def assert_fetched(cache: Path) -> None:
-    assert sorted(file.name for file in cache.iterdir()) == ["one.gz", "two.gz"]
-    assert all(gzip.decompress(file.read_bytes()) == RAW for file in cache.iterdir())
+    assert {f.name: f.read_bytes() for f in cache.iterdir()} == dict.fromkeys(
+        ("one.gz", "two.gz"), GZIPPED
+    )
 
 
 def test_files_are_fetched_once_and_nothing_else_is_left(mirror, tmp_path, capfd):
@@ -146,11 +146,9 @@ def test_the_next_mirror_is_asked_only_for_what_the_first_did_not_serve(mirror, 
 
 
 @pytest.mark.parametrize("behaviour", BAD)
-def test_a_bad_mirror_is_named_with_the_reason_and_the_next_one_asked(
-    mirror, tmp_path, monkeypatch, behaviour
-):
-    monkeypatch.setattr(downloading, "MAX_DURATION_S", 0.3 if behaviour == "drips" else 600)
-    timeout_s = 0.3 if behaviour in ("stalls", "silent") else 20
+def test_a_bad_mirror_is_named_with_the_reason(mirror, tmp_path, monkeypatch, behaviour):
+    monkeypatch.setattr(downloading, "MAX_DURATION_S", 0.1 if behaviour == "drips" else 600)
+    timeout_s = 0.1 if behaviour in ("stalls", "silent") else 20
     does, reason = BAD[behaviour]
     bad = mirror(does)
 
@@ -161,16 +159,13 @@ def test_a_bad_mirror_is_named_with_the_reason_and_the_next_one_asked(
     assert str(caught.value).isprintable()
     assert not list(tmp_path.iterdir())
 
-    fetch(tmp_path, bad, mirror(serve), timeout_s=timeout_s)
-    assert_fetched(tmp_path)
-
 
 def test_a_gzip_bomb_is_not_decompressed(mirror, tmp_path):
     server = mirror(lambda r: r.send(BOMB))
 
     tracemalloc.start()
     try:
-        with pytest.raises(DataError):
+        with pytest.raises(DataError, match="serves other bytes"):
             fetch(tmp_path, server)
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:

@@ -102,23 +102,3 @@ def test_the_cache_is_the_users_own():
     expected = Path(platformdirs.user_cache_dir("mnistnet", appauthor=False))
 
     assert locations.cache_folder() == expected / "mnist"
-
-
-def test_the_list_says_what_is_where_and_which_is_used(folder, elsewhere, tmp_path, monkeypatch):
-    put(folder, elsewhere / "data" / "mnist")
-    monkeypatch.setenv("MNISTNET_DATA", str(MNIST_FOLDER))
-    (tmp_path / "cache").mkdir()
-
-    listed = {candidate.name: candidate for candidate in datasets.candidates(folder)}
-
-    assert list(listed) == ["--data", "$MNISTNET_DATA", "./data/mnist", "./data/MNIST/raw", "cache"]
-    assert [name for name, candidate in listed.items() if candidate.used] == ["--data"]
-    assert listed["--data"].what == "not MNIST: 20 training and 10 test images"
-    assert listed["$MNISTNET_DATA"].what == "MNIST: 60,000 training and 10,000 test images"
-    assert listed["./data/mnist"].found
-    assert listed["./data/mnist"].path == elsewhere / "data" / "mnist"
-    assert not listed["cache"].found
-    assert "has no file" in listed["cache"].what
-
-    used = [place.name for place in datasets.candidates(Path("data/mnist")) if place.used]
-    assert used == ["--data"]  # though ./data/mnist is the same

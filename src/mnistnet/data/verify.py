@@ -9,7 +9,6 @@ from mnistnet.data import idx, sets
 from mnistnet.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -33,12 +32,11 @@ class Check:
         return self.state in ("ok", "other")
 
 
-def verify(path: Path, *, known_sha256: Mapping[str, str] = sets.MNIST_SHA256) -> list[Check]:
+def verify(path: Path) -> list[Check]:
     """Read a data set's files to their ends, and compare them with MNIST's, byte for byte.
 
     Args:
         path: a folder of IDX files, or an `.npz`.
-        known_sha256: what to compare with, by file name.
 
     Returns:
         A check for each of the four, in MNIST's order.
@@ -50,7 +48,7 @@ def verify(path: Path, *, known_sha256: Mapping[str, str] = sets.MNIST_SHA256) -
     checks: list[Check] = []
     for split in (sets.TRAIN, sets.TEST):
         images, labels = (
-            _check(name, parts[name], known_sha256.get(name))
+            _check(name, parts[name], sets.MNIST_SHA256[name])
             if name in parts
             else Check(name, str(path), "missing", None, sets.describe_missing(path, name))
             for name in split
@@ -59,7 +57,7 @@ def verify(path: Path, *, known_sha256: Mapping[str, str] = sets.MNIST_SHA256) -
     return checks
 
 
-def _check(name: str, part: sets.Part, expected_sha256: str | None) -> Check:
+def _check(name: str, part: sets.Part, expected_sha256: str) -> Check:
     try:
         array = part.read()
     except DataError as error:
