@@ -11,6 +11,7 @@ import pytest
 from mnistnet.cli import main
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 
+MNIST = ("--data", Path(__file__).parents[2] / "data" / "mnist")
 FULL = Path("/dev/full")  # Linux has a disk that always is
 
 
@@ -30,6 +31,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["train", "--recipe", "empty"], "no recipe is called 'empty'"),
         (["export", "empty", "-o", "x"], "empty: is not a finished run"),
         (["export", DEFAULT_BUNDLE, "-o", "x"], "default: is not a finished run"),
+        (["predict", "x.png", "--bundle", "garbage"], "garbage: is not a bundle"),
+        (["predict", "x.png", "--threshold", "1.1"], "the threshold is 1.1; it lies between 0 and"),
+        (["predict", "x.png", "--threshold", "-0.1"], "the threshold is -0.1; it lies between"),
+        (["predict", "x.png", "--threshold", "nan"], "the threshold is nan; it lies between"),
         (["verify", "garbage"], "garbage: is not a bundle"),
         (["verify", "two\nlines"], "two?lines: is not a bundle"),
         (["verify", "\x1b[31mred"], "?[31mred: is not a bundle"),
@@ -38,6 +43,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["eval", DEFAULT_BUNDLE, "--quick", "-o", "."], ": holds empty, so it is not replaced"),
         (["gate", "garbage"], "garbage: is not a bundle"),
         (["gate", DEFAULT_BUNDLE, "--rules", "garbage"], "garbage: "),
+        (["gate", DEFAULT_BUNDLE, "--champion", "empty", *MNIST], "empty: is not a bundle"),
+        (["gate", DEFAULT_BUNDLE, "--best", "empty", *MNIST], "empty: is not a bundle"),
         (["publish", DEFAULT_BUNDLE], "this folder is in no git repository"),
         (["history", "--remote", "./empty"], "./empty: cannot be read"),
         (["history", "--remote", "http://127.0.0.1:1/x"], "cannot be read"),
@@ -52,7 +59,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ids=lambda value: " ".join(map(str, value))[:40] if isinstance(value, list) else "",
 )
 @pytest.mark.usefixtures("place")
-def test_what_cannot_be_used_is_an_error_of_one_line(
+def test_an_argument_that_cannot_be_used_is_an_error_of_one_line(
     arguments: list[str | Path], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:

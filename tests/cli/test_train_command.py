@@ -75,7 +75,7 @@ WILD = ("--learning-rate", "10", "--weight-decay", "10", "--warmup", "0", "--epo
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
-def test_bad_input_is_an_error_of_one_line_and_leaves_nothing(
+def test_bad_input_is_an_error_of_one_line_and_leaves_no_files(
     arguments: list[str],
     message: str,
     tiny: Path,

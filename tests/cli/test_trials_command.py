@@ -61,7 +61,7 @@ def test_summary_prints_every_layer_and_the_totals() -> None:
     assert "Total params: 20,826" in text
 
 
-def test_help_groups_every_verb_with_a_line_and_imports_none() -> None:
+def test_help_lists_every_verb_and_imports_none() -> None:
     program = """
 import sys
 from mnistnet.cli import cli
@@ -75,8 +75,4 @@ print(*(m for m in sys.modules if m.startswith("mnistnet.cli.") or m == "numpy")
     assert headings == ["Options", *GROUPS]
     for verb in VERBS:
         assert re.search(rf"^  {verb} +\w", text, re.MULTILINE)
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_a_help_page(verb: str) -> None:
-    assert f" {verb} " in _run(verb, "--help").output.splitlines()[0] + " "
+        assert _run(verb, "--help").output.startswith(f"Usage: cli {verb} ")

@@ -186,25 +186,6 @@ def test_one_flipped_bit_is_refused(
     assert "digit.onnx: has another SHA-256" in out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["nowhere"], "nowhere: is not a bundle"),
-        ([DEFAULT_BUNDLE, "--champion", "nowhere"], "nowhere: is not a bundle"),
-        ([DEFAULT_BUNDLE, "--best", "few.npz"], "few.npz: is not a bundle"),
-        ([DEFAULT_BUNDLE, "--rules", "nowhere.toml"], "nowhere.toml: cannot be read"),
-        ([DEFAULT_BUNDLE, "--rules", "few.npz"], "few.npz: is larger than 65,536 bytes"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_code_2(
-    few: Path, arguments: list[str | Path], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code, out, err = gate(few, capsys, *arguments)
-    assert (code, out) == (2, "")
-    assert err.startswith(f"mnistnet: {words}")
-    assert err.count("\n") == 1
-
-
 def test_a_bundle_that_cannot_be_served_is_refused_with_the_reason(
     mnist: DataSet, tmp_path: Path
 ) -> None:
