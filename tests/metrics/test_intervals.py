@@ -13,7 +13,6 @@ from mnistnet.metrics.intervals import (
     mcnemar_exact,
     mean_interval,
     paired_difference,
-    student_t_95,
     wilson_interval,
 )
 
@@ -36,11 +35,6 @@ def test_wilson_interval_equals_scipys(n, share):
 def test_an_accuracy_of_no_images_is_refused(correct, n):
     with pytest.raises(DataError, match="n ≥ 1"):
         wilson_interval(correct, n)
-
-
-@pytest.mark.parametrize("v", [*range(1, 41), 99, 100, 1001])
-def test_t_quantile_equals_scipys(v):
-    assert student_t_95(v) == pytest.approx(stats.t.ppf(0.975, v), rel=1e-10)
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=40))
