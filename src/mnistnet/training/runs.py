@@ -171,6 +171,9 @@ def recover(folder: Path) -> None:
     Raises:
         FileError: the folder cannot be written.
     """
+    folder = folder.resolve()  # "." has no name
+    if not folder.name:
+        return
     new = _unfinished(folder)
     try:
         if Run(new).weights_file.is_file():
