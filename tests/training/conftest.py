@@ -1,8 +1,18 @@
-"""A fixture of the tracking tests: MLflow's settings."""
+"""Fixtures of the training tests: both engines, and MLflow's settings."""
 
 from __future__ import annotations
 
 import pytest
+
+from mnistnet.training.compiled import compiled_step
+
+
+@pytest.fixture(params=["torch", "compiled"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine's name."""
+    if request.param == "compiled" and compiled_step("float32") is None:
+        pytest.skip("no C++ compiler was found here")
+    return str(request.param)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import torch
 
 from mnistnet.data import Split
 from mnistnet.model.network import MnistNet, normalise
-from mnistnet.training.compiled import compiled_step
 from mnistnet.training.distillation import Ensemble, smooth_labels
 from mnistnet.training.hardware import Hardware
 from mnistnet.training.loop import Progress, fit
@@ -21,12 +20,8 @@ if TYPE_CHECKING:
     from mnistnet.data import DataSet
 
 ALONE = Recipe(epochs=2, batch_size=100, label_smoothing=0.0)
-NEEDS_COMPILER = pytest.mark.skipif(
-    compiled_step("float32") is None, reason="no C++ compiler was found here"
-)
 
 
-@pytest.mark.parametrize("engine", ["torch", pytest.param("compiled", marks=NEEDS_COMPILER)])
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_soft_targets_are_the_geometric_mean_of_the_softened_probabilities(
     mnist: DataSet, engine: str, temperature: float

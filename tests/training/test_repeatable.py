@@ -39,7 +39,7 @@ DISTILLED = ALONE.replacing(teachers=2)  # six epochs in all
 def test_the_same_seed_gives_the_same_bits(
     mnist: DataSet, how: dict[str, str], threads: int
 ) -> None:
-    few = Split(mnist.train.images[:500], mnist.train.labels[:500])
+    few = Split(mnist.train.images[:200], mnist.train.labels[:200])
     recipe = DISTILLED.replacing(epochs=1, teachers=1, threads=threads, **how)
     one, two, other = (
         save(fit(recipe.replacing(seed=seed), few).state_dict()) for seed in (0, 0, 1)
@@ -71,8 +71,8 @@ def whole(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Recipe, 
 
 @pytest.mark.parametrize(
     ("recipe", "epoch"),
-    [(ALONE, 2), (DISTILLED, 2), (DISTILLED, 3), (DISTILLED, 5), (DISTILLED, 6)],
-    ids=["alone", "first teacher", "second teacher", "distilled network", "its last epoch"],
+    [(ALONE, 2), (DISTILLED, 3), (DISTILLED, 5), (DISTILLED, 6)],
+    ids=["alone", "second teacher", "distilled network", "its last epoch"],
 )
 def test_a_run_interrupted_at_any_stage_resumes_to_the_bits_of_an_uninterrupted_one(
     recipe: Recipe, epoch: int, whole: dict[Recipe, TrainResult], tiny: Path, tmp_path: Path
@@ -104,6 +104,8 @@ def test_only_an_unfinished_run_with_an_undamaged_checkpoint_resumes(
         save(without_teacher, metadata),
         save(tensors, {**metadata, "epochs_done": "7"}),  # of 6
         save({**tensors, "optimiser/steps": torch.tensor(-5)}, metadata),
+        save({**tensors, "optimiser/4/right_basis": torch.zeros(288, 1)}, metadata),
+        save({name: t for name, t in tensors.items() if name != "optimiser/2/square"}, metadata),
     ):
         checkpoint.write_bytes(damaged)
         with pytest.raises(RunError, match=r"checkpoint\.safetensors: is not a checkpoint"):

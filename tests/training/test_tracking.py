@@ -51,10 +51,6 @@ def _file_names(argument: Any) -> Any:
     return argument
 
 
-def _fail(line: str) -> None:
-    raise AssertionError(line)
-
-
 def _export(run: Path, bundle: Path, *, data: Path | None) -> None:
     bundle.mkdir()
     (bundle / f"{run.name} of {data}").write_text("{}", encoding="utf-8")
@@ -82,7 +78,7 @@ print(sorted({{m for m in sys.modules if m.startswith("torch.utils.tensorboard")
 
 def test_a_tracker_receives_a_run_from_its_recipe_to_its_bundle(tmp_path: Path) -> None:
     tracker = FakeTracker()
-    _track_a_run(Trackers([tracker], _fail, _export), tmp_path)
+    _track_a_run(Trackers([tracker], pytest.fail, _export), tmp_path)
     metrics = {"train/loss": 0.5, "train/accuracy": 0.75, "train/images_per_s": 1000.0}
     assert tracker.calls == [
         ("start", "run-1", [], Recipe().as_dict()),
@@ -112,7 +108,7 @@ def test_a_tracker_that_fails_is_reported_once_and_dropped_and_the_others_receiv
 
 def test_a_tracker_that_cannot_start_is_an_error_only_before_the_first_run(tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match=r"fake: cannot start a run \(the tracker broke\)"):
-        _track_a_run(Trackers([FakeTracker("start")], _fail), tmp_path)
+        _track_a_run(Trackers([FakeTracker("start")], pytest.fail), tmp_path)
     later, warnings = FakeTracker(), list[str]()
     trackers = Trackers([later], warnings.append)
     _track_a_run(trackers, tmp_path)
@@ -140,13 +136,13 @@ def test_the_status_says_how_a_run_ended(
     error: type[BaseException], status: str, tmp_path: Path
 ) -> None:
     tracker = FakeTracker()
-    with pytest.raises(error), Trackers([tracker], _fail).tracking("r", tmp_path, Recipe()):
+    with pytest.raises(error), Trackers([tracker], pytest.fail).tracking("r", tmp_path, Recipe()):
         raise error("by the test")
     assert tracker.calls[-1] == ("stop", status)
 
 
 def test_ctrl_c_while_a_result_is_tracked_keeps_the_run(tiny: Path, tmp_path: Path) -> None:
-    trackers = Trackers([FakeTracker("log_pictures", KeyboardInterrupt)], _fail)
+    trackers = Trackers([FakeTracker("log_pictures", KeyboardInterrupt)], pytest.fail)
     with pytest.raises(Interrupted, match="the run is complete"):
         train(TWO_EPOCHS, data=tiny, runs=tmp_path, name="kept", trackers=trackers)
     assert (tmp_path / "kept" / "weights.safetensors").exists()
@@ -161,7 +157,7 @@ def test_ctrl_c_while_a_result_is_tracked_keeps_the_run(tiny: Path, tmp_path: Pa
 )
 def test_a_place_that_cannot_be_tracked_in_is_refused(place: str) -> None:
     with pytest.raises(UsageError, match=r"no tracker is called|is no place to track in"):
-        open_trackers([place], warn=_fail)
+        open_trackers([place], warn=pytest.fail)
 
 
 @pytest.mark.usefixtures("mlflow_settings")
@@ -170,7 +166,7 @@ def test_a_missing_library_names_the_extra(library: str, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, library, None)
     message = rf"^{library} is not installed; this needs: pip install 'mnistnet\[track\]'$"
     with pytest.raises(MissingError, match=message):
-        open_trackers([library], warn=_fail)
+        open_trackers([library], warn=pytest.fail)
 
 
 # -- TensorBoard, read back with its own reader
@@ -189,7 +185,7 @@ def _text(events: EventAccumulator, tag: str) -> str:
 def test_tensorboard_holds_curves_result_pictures_and_parameters(
     tiny: Path, tmp_path: Path
 ) -> None:
-    trackers = open_trackers(["tensorboard", "tensorboard"], warn=_fail)
+    trackers = open_trackers(["tensorboard", "tensorboard"], warn=pytest.fail)
     result = train(TWO_EPOCHS, data=tiny, runs=tmp_path, trackers=trackers)
     events = _events(result.run.folder)
     lines = result.run.metrics()[:-1]
@@ -223,11 +219,11 @@ def test_an_interrupted_run_says_so_in_tensorboard_and_a_resumed_one_is_whole(
             raise KeyboardInterrupt
 
     places = {"data": tiny, "runs": tmp_path, "name": "cut"}
-    trackers = open_trackers(["tensorboard"], warn=_fail)
+    trackers = open_trackers(["tensorboard"], warn=pytest.fail)
     with pytest.raises(Interrupted):
         train(TWO_EPOCHS, on_progress=press_ctrl_c, trackers=trackers, **places)  # type: ignore[arg-type]
     assert _text(_events(tmp_path / "cut"), "status") == "interrupted"
-    resume(trackers=open_trackers(["tensorboard"], warn=_fail), **places)  # type: ignore[arg-type]
+    resume(trackers=open_trackers(["tensorboard"], warn=pytest.fail), **places)  # type: ignore[arg-type]
     events = _events(tmp_path / "cut")
     assert [p.step for p in events.Scalars("train/loss")] == [600, 1200]
     assert events.Scalars("test/accuracy")
@@ -236,7 +232,7 @@ def test_an_interrupted_run_says_so_in_tensorboard_and_a_resumed_one_is_whole(
 
 def test_each_seed_of_a_series_is_a_run_in_tensorboard(tiny: Path, tmp_path: Path) -> None:
     recipe = Recipe(batch_size=50, threads=1)
-    trackers = open_trackers(["tensorboard"], warn=_fail)
+    trackers = open_trackers(["tensorboard"], warn=pytest.fail)
     done = list(trials(recipe, 2, data=tiny, runs=tmp_path, trackers=trackers))
     (series,) = (p for p in (tmp_path / "trials").iterdir() if p.is_dir())
     for trial in done:

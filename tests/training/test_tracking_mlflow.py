@@ -29,10 +29,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("mlflow_settings")]
 TWO_EPOCHS = Recipe(epochs=2, batch_size=50, threads=1)
 
 
-def _fail(line: str) -> None:
-    raise AssertionError(line)
-
-
 def _uri(database: Path) -> str:
     return f"sqlite:///{database.as_posix()}"
 
@@ -53,7 +49,7 @@ def test_mlflow_holds_parameters_curves_result_pictures_and_the_bundle(
 ) -> None:
     database = tmp_path / "store" / "my.db"
     database.parent.mkdir()
-    trackers = open_trackers([f"mlflow={_uri(database)}"], warn=_fail, export=export_run)
+    trackers = open_trackers([f"mlflow={_uri(database)}"], warn=pytest.fail, export=export_run)
     result = train(TWO_EPOCHS, data=tiny, runs=tmp_path / "runs", trackers=trackers)
     client, (run,) = _runs_in(database)
     assert (run.info.run_name, run.info.status) == (result.run.folder.name, "FINISHED")
@@ -95,7 +91,7 @@ def test_a_folder_that_is_not_there_and_a_file_that_is_no_store_are_refused(
     text.write_text("not a database, but longer than the header of one " * 10, encoding="utf-8")
     for database in (tmp_path / "nowhere" / "my.db", tmp_path, text):
         with pytest.raises(TrackingError, match="cannot be written as a SQLite file"):
-            open_trackers([f"mlflow={_uri(database)}"], warn=_fail)
+            open_trackers([f"mlflow={_uri(database)}"], warn=pytest.fail)
     assert text.read_text(encoding="utf-8").startswith("not a database")
 
 
@@ -118,7 +114,7 @@ def test_a_server_that_refuses_is_silent_or_is_not_mlflow_is_named_in_one_line(
 
 def _complaint(uri: str) -> str:
     with pytest.raises(TrackingError) as raised:
-        open_trackers([f"mlflow={uri}"], warn=_fail)
+        open_trackers([f"mlflow={uri}"], warn=pytest.fail)
     message = str(raised.value)
     assert "secret" not in message
     assert "\n" not in message
@@ -127,11 +123,11 @@ def _complaint(uri: str) -> str:
 
 def test_a_deleted_experiment_is_named(tmp_path: Path) -> None:
     place = f"mlflow={_uri(tmp_path / 'my.db')}"
-    open_trackers([place], warn=_fail)
+    open_trackers([place], warn=pytest.fail)
     client, _ = _runs_in(tmp_path / "my.db")
     client.delete_experiment(client.get_experiment_by_name("mnistnet").experiment_id)
     with pytest.raises(TrackingError, match="the experiment mnistnet is deleted there"):
-        open_trackers([place], warn=_fail)
+        open_trackers([place], warn=pytest.fail)
 
 
 def test_ctrl_c_marks_the_run_as_killed_and_prints_nothing(
@@ -141,7 +137,7 @@ def test_ctrl_c_marks_the_run_as_killed_and_prints_nothing(
         if progress.epoch == 2:
             signal.raise_signal(signal.SIGINT)
 
-    trackers = open_trackers([f"mlflow={_uri(tmp_path / 'my.db')}"], warn=_fail)
+    trackers = open_trackers([f"mlflow={_uri(tmp_path / 'my.db')}"], warn=pytest.fail)
     with pytest.raises(Interrupted):
         train(TWO_EPOCHS, data=tiny, runs=tmp_path, on_progress=press_ctrl_c, trackers=trackers)
     assert capfd.readouterr().err == ""
