@@ -63,9 +63,19 @@ def percent(share: float | None, digits: int = 2) -> str:
     return "–" if share is None else f"{share * 100:.{digits}f}%"
 
 
+def interval(low: float, high: float, digits: int = 2) -> str:
+    """Format the 95 % interval of a share of 1, in per cent."""
+    return f"95% interval {low * 100:.{digits}f}–{high * 100:.{digits}f}"
+
+
 def points(difference: float) -> str:
     """Format a difference of shares in percentage points, with its sign."""
     return f"{difference * 100:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def points_interval(low: float, high: float) -> str:
+    """Format the 95 % interval of a difference of shares, in percentage points."""
+    return f"95% interval {points(low)} to {points(high)}"
 
 
 def count(number: float) -> str:

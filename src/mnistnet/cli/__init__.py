@@ -29,12 +29,12 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "Use": {
         "predict": ("predict", "predict", "read digits from pictures"),
-        "eval": ("eval", "evaluate", "evaluate a bundle or a run, and write a report"),
+        "eval": ("evaluate", "evaluate", "evaluate a bundle or a run, and write a report"),
         "export": ("bundle", "export", "write a finished run as a bundle"),
         "verify": ("bundle", "verify", "check a bundle: hashes, graphs, signature"),
     },
     "Release": {
-        "gate": ("gate", "gate", "check a bundle against the rules in gates.toml"),
+        "gate": ("evaluate", "gate", "check a bundle against the rules in gates.toml"),
         "publish": ("registry", "publish", "release a bundle, if it passes the gate"),
         "history": ("registry", "history", "list all releases"),
         "rollback": ("registry", "rollback", "release an earlier version again"),
@@ -82,7 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             stream.reconfigure(errors="replace")
     try:
         code = cli(list(arguments) if arguments is not None else None, standalone_mode=False)
-    except MnistNetError as error:
+    except BrokenPipeError:  # the reader, `head` for example, has closed it
+        sys.stderr.close()
+        code = 0
+    except (MnistNetError, OSError) as error:  # OSError: the output's disk is full, for example
         click.echo(f"mnistnet: {printable(str(error))}", err=True)
         code = 130 if isinstance(error, Interrupted) else 2
     except click.ClickException as error:
@@ -90,10 +93,4 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         code = 130
-    except BrokenPipeError:  # the reader, `head` for example, has closed it
-        sys.stderr.close()
-        code = 0
-    except OSError as error:  # for example, the disk that the output goes to is full
-        click.echo(f"mnistnet: {printable(str(error))}", err=True)
-        code = 2
     sys.exit(code if isinstance(code, int) else 0)

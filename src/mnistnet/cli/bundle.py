@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnistnet.cli.options import DATA, PATH, Command
+from mnistnet.cli.options import BUNDLE, DATA, OUT, PATH, Command
 from mnistnet.errors import SigningError, UsageError
 from mnistnet.extras import import_extra
 
@@ -61,7 +61,7 @@ def _signer(public_key: Path | None, identity: str | None, provider: str | None)
 
 @click.command()
 @click.argument("run", type=PATH)
-@click.option("-o", "--out", type=PATH, required=True, help="the bundle's folder")
+@OUT
 @DATA
 def export(run: Path, out: Path, data: Path | None) -> None:
     """Write a finished run as a bundle: graphs, weights, report, card and manifest."""
@@ -78,7 +78,7 @@ def export(run: Path, out: Path, data: Path | None) -> None:
 
 
 @click.command()
-@click.argument("bundle", type=PATH)
+@BUNDLE
 @signer_options
 def verify(bundle: Path, signer: Signer | None) -> None:
     """Check a bundle: every size and SHA-256, and both graphs on stored vectors."""
@@ -94,7 +94,7 @@ def verify(bundle: Path, signer: Signer | None) -> None:
 
 
 @click.command()
-@click.argument("bundle", type=PATH)
+@BUNDLE
 @click.option("--key", type=PATH, help="with a private key on the curve P-256, in PEM")
 @click.option("--keyless", is_flag=True, help="as the workflow that this runs in, by Sigstore")
 @click.option("--if-possible", is_flag=True, help="do nothing outside of such workflows")

@@ -2,58 +2,51 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from mnistnet.cli.options import DATA, JSON
+from mnistnet.cli.output import print_json, print_table
 from mnistnet.errors import DataError
-from mnistnet.text import table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.group(invoke_without_command=True)
+@click.command()
+@click.argument("action", type=click.Choice(["list", "verify"]), default="list")
 @DATA
 @JSON
-@click.pass_context
-def data(context: click.Context, data: Path | None, as_json: bool) -> None:
-    """List the data sets that are found, and where.
+def data(action: str, data: Path | None, as_json: bool) -> int:
+    """List the data sets that are found, or verify the one that is used.
 
     They are looked for in this order; the first one found is used, and without any, MNIST is
     downloaded into the cache: --data, $MNISTNET_DATA, ./data/mnist, ./data/MNIST/raw, cache.
+
+    `mnistnet data verify` reads every file to its end, and compares it with MNIST's, byte for byte.
+    It exits with 1 if a file is damaged or missing. Another data set, such as Fashion-MNIST, is
+    whole without being MNIST.
     """
-    if context.invoked_subcommand:
-        if data or as_json:
-            raise click.UsageError("put the options last: mnistnet data verify --data PATH --json")
-        return
+    return _verify(data, as_json=as_json) if action == "verify" else _list(data, as_json=as_json)
+
+
+def _list(data: Path | None, *, as_json: bool) -> int:
     from mnistnet.data import candidates
 
     found = candidates(data)
-    if as_json:
-        places = [asdict(candidate) | {"path": str(candidate.path)} for candidate in found]
-        click.echo(json.dumps({"places": places}))
-        return
-    click.echo(
-        "\n".join(table([("*" if c.used else "", c.name, c.what, str(c.path)) for c in found]))
-    )
     used = any(candidate.used for candidate in found)
-    click.echo("* is used" if used else "nothing found: MNIST will be downloaded into the cache")
+    if as_json:
+        print_json({"places": found})
+    else:
+        print_table([("*" if c.used else "", c.name, c.what, str(c.path)) for c in found])
+        click.echo(
+            "* is used" if used else "nothing found: MNIST will be downloaded into the cache"
+        )
+    return 0
 
 
-@data.command()
-@DATA
-@JSON
-@click.pass_context
-def verify(context: click.Context, data: Path | None, as_json: bool) -> None:
-    """Read every file to its end, and compare it with MNIST's, byte for byte.
-
-    Exits with 1 if a file is damaged or missing. Another data set, such as Fashion-MNIST, is
-    whole without being MNIST.
-    """
+def _verify(data: Path | None, *, as_json: bool) -> int:
     from mnistnet.data import find, verify
 
     place = find(data)
@@ -62,8 +55,7 @@ def verify(context: click.Context, data: Path | None, as_json: bool) -> None:
     checks = verify(place)
     usable = all(check.usable for check in checks)
     if as_json:
-        files = [asdict(check) for check in checks]
-        click.echo(json.dumps({"path": str(place), "usable": usable, "files": files}))
+        print_json({"path": place, "usable": usable, "files": checks})
     else:
-        click.echo("\n".join(table([(check.state, check.where, check.detail) for check in checks])))
-    context.exit(0 if usable else 1)
+        print_table([(check.state, check.where, check.detail) for check in checks])
+    return 0 if usable else 1

@@ -1,11 +1,13 @@
 """The options that several verbs share, each defined once.
 
     @click.command()
+    @BUNDLE
     @DATA
     @JSON
-    def verb(data: Path | None, as_json: bool) -> None: ...
+    def verb(bundle: Path, as_json: bool, **options: Any) -> None: ...
 
-Options that only one verb takes stand above that verb.
+A verb names the parameters that it reads itself. The others go as `**options` to the function that
+does the work, whose parameters have the same names. What only one verb takes stands above it.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import click
 
 PATH = click.Path(path_type=Path)
 
+BUNDLE = click.argument("bundle", type=PATH)
+OUT = click.option("-o", "--out", type=PATH, required=True, help="the bundle's folder")
 DATA = click.option("--data", type=PATH, help="a data set: a folder of IDX files, or an .npz")
 DATA_OR_PICTURES = click.option(
     "--data", type=PATH, help="a data set, or labelled pictures in folders 0 to 9"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mnistnet.cli.options import PATH
+from mnistnet.cli.output import print_error, print_json
 from mnistnet.errors import PictureError
 from mnistnet.text import printable
 
@@ -39,8 +40,6 @@ def predict(
     What is read with less confidence than the threshold, by default the bundle's, is "not sure".
     Exits with 0, or with 1 if some picture could not be read.
     """
-    import warnings
-
     # NumPy starts a thread a core for its matrices: a third of the processor time, for nothing.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from mnistnet.inference import Predictor
@@ -55,9 +54,15 @@ def predict(
             prediction = predictor.predict(_stdin() if name == "-" else name)
         except PictureError as error:
             failed = True
-            _print_error(name, error, as_json=as_json)
+            if as_json:
+                print_json({"path": name, "error": str(error)})
+            else:
+                print_error(error)
             continue
-        click.echo(json.dumps(_as_json(name, prediction)) if as_json else _line(name, prediction))
+        if as_json:
+            print_json(_as_json(name, prediction))
+        else:
+            click.echo(_line(name, prediction))
         if show:
             from mnistnet.report.pictures import in_characters
 
@@ -100,7 +105,7 @@ def _line(name: str, prediction: Prediction) -> str:
 
 
 def _as_json(name: str, prediction: Prediction) -> dict[str, Any]:
-    result: dict[str, Any] = {
+    result = {
         "path": name,
         "digit": prediction.digit,
         "confidence": round(prediction.confidence, 6),
@@ -108,10 +113,3 @@ def _as_json(name: str, prediction: Prediction) -> dict[str, Any]:
         "probabilities": [round(float(p), 6) for p in prediction.probabilities],
     }
     return result | ({"reason": prediction.reason} if prediction.reason else {})
-
-
-def _print_error(name: str, error: PictureError, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({"path": name, "error": str(error)}))
-    else:
-        click.echo(printable(f"mnistnet: {error}"), err=True)

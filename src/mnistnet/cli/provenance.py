@@ -89,7 +89,7 @@ def reproduce(bundle: str, data: Path | None, remote: str, branch: str, as_json:
     whether the difference in accuracy is significant.
     """
     import_extra("train", "torch", "safetensors")
-    from mnistnet.cli.progress import Bar
+    from mnistnet.cli.output import Bar
     from mnistnet.registry.reproduce import located, reproduce
 
     with located(bundle, remote=remote, branch=branch) as folder, Bar() as bar:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mnistnet.cli.options import DATA, JSON, RUNS, Command
-from mnistnet.cli.progress import Bar
+from mnistnet.cli.output import Bar, print_error, print_json
 from mnistnet.errors import UsageError
 from mnistnet.extras import import_extra
 from mnistnet.model.architecture import layer_table
+from mnistnet.text import interval
 from mnistnet.training.recipe import RECIPES, Recipe, recipe_named
-from mnistnet.training.tracking import Trackers, open_trackers
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mnistnet.training.tracking import Trackers
     from mnistnet.training.train import TrainResult
-    from mnistnet.training.trials import Trial
 
 TRACKERS = click.option(
     "--tracker",
@@ -67,28 +67,27 @@ def train(
 ) -> None:
     """Train the network, and write weights, metrics and pictures to runs/<name>/."""
     started = time.perf_counter()
-    changed = _given(flags)
-    if resume and (not name or overwrite or changed or recipe != "fast"):
+    chosen = _chosen(recipe, flags)
+    if resume and (not name or overwrite or chosen != Recipe()):
         raise UsageError("--resume takes --name alone: a resumed run keeps its recipe")
-    chosen = recipe_named(recipe).replacing(**changed)
     click.echo(layer_table())  # at once: importing NumPy and torch takes a second or more
     from mnistnet import data as datasets
 
     with datasets.load_in_background(data) as dataset:  # while torch is imported
-        pipeline = _import_training()
-    tracked = _open_trackers(trackers)
+        import_extra("train", "torch", "safetensors", "mnistnet.training.loop")
+    from mnistnet.training import train as training
+
+    where: dict[str, Any] = {"data": dataset, "runs": runs, "name": name}
+    where["trackers"] = _open_trackers(trackers)
     import_s = time.perf_counter() - started
     with Bar() as bar:
-        where = {"data": dataset, "runs": runs, "name": name, "trackers": tracked}
         if resume:
-            result = pipeline.resume(on_progress=bar.show_training, **where)
+            result = training.resume(on_progress=bar.show_training, **where)
         else:
-            result = pipeline.train(
+            result = training.train(
                 chosen, overwrite=overwrite, on_progress=bar.show_training, **where
             )
-    _print_result(result, import_s)
-    if as_json:
-        click.echo(json.dumps(_as_json(result, time.perf_counter() - started)))
+    _print_result(result, {"import": import_s, **result.phases_s}, as_json=as_json)
 
 
 @click.command()
@@ -113,21 +112,20 @@ def trials(
 
     An interrupted series continues where it stopped.
     """
-    chosen = recipe_named(recipe).replacing(**_given(flags))
-    _import_training()
-    from mnistnet.training import trials as pipeline
+    chosen = _chosen(recipe, flags)
+    import_extra("train", "torch", "safetensors")
+    from mnistnet.training import trials as training
 
-    series, tracked = [], _open_trackers(trackers)
-    for trial in pipeline.trials(chosen, seeds, data=data, runs=runs, trackers=tracked):
-        series.append(trial)
+    accuracies, tracked = [], _open_trackers(trackers)
+    for trial in training.trials(chosen, seeds, data=data, runs=runs, trackers=tracked):
+        accuracies.append(trial.accuracy)
         click.echo(
             f"Seed: {trial.seed}, Accuracy: {trial.accuracy:.2%}, Training: {trial.train_s:.1f} s"
         )
-    summary = _summary(chosen, series)
-    click.echo(_summary_line(summary))
-    click.echo(f"Each seed's line: {pipeline.trials_file(runs, chosen)}")
+    summary = _print_mean(chosen, accuracies)
+    click.echo(f"Each seed's line: {training.trials_file(runs, chosen)}")
     if as_json:
-        click.echo(json.dumps(summary))
+        print_json(summary)
 
 
 @click.command()
@@ -139,82 +137,60 @@ def summary() -> None:
     click.echo(summary_table())
 
 
-def _given(flags: dict[str, Any]) -> dict[str, Any]:
-    return {field: value for field, value in flags.items() if value is not None}
-
-
-def _import_training() -> Any:
-    """Import all that training needs, torch above all, so that this is timed as import."""
-    import_extra("train", "torch", "safetensors")
-    from mnistnet.training import loop  # noqa: F401
-    from mnistnet.training import train as pipeline
-
-    return pipeline
+def _chosen(recipe: str, flags: dict[str, Any]) -> Recipe:
+    """Return a recipe with the fields that flags override."""
+    given = {field: value for field, value in flags.items() if value is not None}
+    return recipe_named(recipe).replacing(**given)
 
 
 def _open_trackers(places: tuple[str, ...]) -> Trackers:
-    def export(run: Path, bundle: Path, *, data: Path | None) -> None:
-        from mnistnet.bundle.export_run import export_run
+    from mnistnet.bundle.export_run import export_run
+    from mnistnet.training.tracking import open_trackers
 
-        export_run(run, bundle, data=data)
-
-    def warn(line: str) -> None:
-        click.echo(f"mnistnet: {line}", err=True)
-
-    return open_trackers(places, warn=warn, export=export)
+    return open_trackers(places, warn=print_error, export=export_run)
 
 
-def _print_result(result: TrainResult, import_s: float) -> None:
+def _print_result(result: TrainResult, phases_s: dict[str, float], *, as_json: bool) -> None:
     from mnistnet.metrics.intervals import wilson_interval
     from mnistnet.training.hardware import describe
 
-    low, high = wilson_interval(result.correct, result.n)
-    phases = {"import": import_s, **result.phases_s}
-    times = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in phases.items())
+    split, wall_s = result.evaluated_on, sum(phases_s.values())
+    ends = interval(*wilson_interval(result.correct, result.n))
+    click.echo(f"{split.capitalize()} accuracy: {result.accuracy:.2%} ({ends})")
+    times = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in phases_s.items())
+    click.echo(f"Wall time: {wall_s:.1f} s ({times})")
     click.echo(
-        f"{result.evaluated_on.capitalize()} accuracy: {result.accuracy:.2%}"
-        f" (95% interval {low * 100:.2f}–{high * 100:.2f})"
-    )
-    click.echo(f"Wall time: {sum(phases.values()):.1f} s ({times})")
-    computed = describe(result.recipe)
-    click.echo(
-        f"Computed: {computed['engine']}, {computed['precision']}, {computed['threads']} threads"
+        "Computed: {engine}, {precision}, {threads} threads".format(**describe(result.recipe))
     )
     click.echo(f"Results: {result.run.folder}")
+    if as_json:
+        figures = {
+            "run": result.run.folder,
+            "seed": result.recipe.seed,
+            f"{split}_accuracy": result.accuracy,
+            "wall_s": round(wall_s, 3),
+            "images_per_s": round(result.images_per_s, 1),
+        }
+        print_json(figures)
 
 
-def _as_json(result: TrainResult, wall_s: float) -> dict[str, object]:
-    return {
-        "run": str(result.run.folder),
-        "seed": result.recipe.seed,
-        f"{result.evaluated_on}_accuracy": result.accuracy,
-        "wall_s": round(wall_s, 3),
-        "images_per_s": round(result.images_per_s, 1),
-    }
-
-
-def _summary(recipe: Recipe, series: list[Trial]) -> dict[str, Any]:
-    """Return the series' JSON object; deviation and interval only for more than one seed."""
+def _print_mean(recipe: Recipe, accuracies: list[float]) -> dict[str, Any]:
+    """Print a series' mean accuracy, with its interval where there are several, and return both."""
     from mnistnet.metrics.intervals import mean_interval
 
-    accuracies = [trial.accuracy for trial in series]
     summary: dict[str, Any] = {
         "recipe": recipe.name,
-        "n": len(series),
+        "n": len(accuracies),
         "judged_on": recipe.evaluated_on,
-        "mean": sum(accuracies) / len(series),
+        "mean": fmean(accuracies),
         "min": min(accuracies),
         "max": max(accuracies),
     }
-    if len(series) > 1:
-        mean = mean_interval(accuracies)
-        summary |= {"sd": mean.sd, "low": mean.low, "high": mean.high}
+    spread = f"n = {len(accuracies)}"
+    if len(accuracies) > 1:
+        _, sd, low, high, _ = mean_interval(accuracies)
+        summary |= {"sd": sd, "low": low, "high": high}
+        spread += f", {interval(low, high, 3)}, standard deviation {sd:.3%}"
+    ends = f"min {min(accuracies):.2%}, max {max(accuracies):.2%}"
+    click.echo(f"Mean {recipe.evaluated_on} accuracy: {summary['mean']:.3%} ({spread}, {ends})")
     return summary
-
-
-def _summary_line(summary: dict[str, Any]) -> str:
-    spread = "n = {n}"
-    if "sd" in summary:
-        spread += ", 95% interval {low:.3%}–{high:.3%}, standard deviation {sd:.3%}"
-    line = "Mean {judged_on} accuracy: {mean:.3%} (" + spread + ", min {min:.2%}, max {max:.2%})"
-    return line.format(**summary)

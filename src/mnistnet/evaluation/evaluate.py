@@ -12,7 +12,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnistnet import data as datasets
 from mnistnet.errors import DataError
@@ -32,7 +32,7 @@ from mnistnet.report.build import (
     with_not_digits,
     with_robustness,
 )
-from mnistnet.report.contents import Dataset, to_json
+from mnistnet.report.contents import Dataset, as_document, to_json
 from mnistnet.report.page import render_page
 
 if TYPE_CHECKING:
@@ -62,6 +62,26 @@ class Evaluation:
     def page(self) -> Path:
         """The report for people."""
         return self.folder / PAGE
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the main figures, and where the rest is, as JSON can hold them."""
+        report, document = self.report, as_document(self.report)
+        figures: dict[str, Any] = {
+            "report": str(self.folder / REPORT),
+            "page": str(self.page),
+            "model": report.model.name,
+            "dataset": report.dataset.name,
+        }
+        parts = ("accuracy", "negative_log_likelihood", "brier_score", "not_digits")
+        figures |= {part: document[part] for part in parts if part in document}
+        figures["calibration_error"] = document["calibration"]["expected_calibration_error"]
+        for path, measured in document.get("robustness", {}).items():
+            figures[f"{path}_mean_error"] = measured["mean_error"]
+        if report.against:
+            keys = ("verdict", "p", "difference", "low", "high", "n_gained", "n_lost")
+            figures["against"] = {"name": report.against.model.name}
+            figures["against"] |= {key: document["against"][key] for key in keys}
+        return figures
 
 
 def evaluate(

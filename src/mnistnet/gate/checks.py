@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mnistnet.gate.verdict import Check, Verdict
 from mnistnet.metrics.intervals import paired_difference, wilson_interval
-from mnistnet.text import points
+from mnistnet.text import interval, points, points_interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,9 +136,8 @@ def _parameters(candidate: Measured, limit: int) -> Check:
 
 def _accuracy(candidate: Measured, limit: float, rule: str, whose: str) -> Check:
     correct, n = int(candidate.correct.sum()), len(candidate.correct)
-    low, high = wilson_interval(correct, n)
-    interval = f"95% interval {low * 100:.2f}–{high * 100:.2f}"
-    measured = f"{correct / n:.2%} of {n:,} images ({interval})"
+    ends = interval(*wilson_interval(correct, n))
+    measured = f"{correct / n:.2%} of {n:,} images ({ends})"
     why = f"{n - correct:,} of {n:,} images are wrong; {(1 - limit) * n:,.0f} may be"
     return _check(rule, measured, f"at least {limit:.2%}, {whose}", correct / n >= limit, why)
 
@@ -175,8 +174,8 @@ def _loss(candidate: Measured, other: Measured | None, name: str, margin: float)
     lost = int((other.correct & ~candidate.correct).sum())
     won = int((candidate.correct & ~other.correct).sum())
     most, n = largest_loss_points(other.correct, candidate.correct), len(other.correct)
-    interval = f"95% interval {points(gain.low)} to {points(gain.high)}"
-    measured = f"{points(gain.difference)} points ({interval}; {lost} answers lost, {won} won)"
+    ends = points_interval(gain.low, gain.high)
+    measured = f"{points(gain.difference)} points ({ends}; {lost} answers lost, {won} won)"
     against = f"{name}: a loss of {margin:g} points is ruled out"
     why = f"{lost} answers lost and {won} won of {n:,} do not rule out a loss of {most:.2f} points"
     return _check(rule, measured, against, most < margin, why)

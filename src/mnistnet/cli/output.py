@@ -1,16 +1,41 @@
-"""How far long work is: a live bar on a terminal, plain lines elsewhere."""
+"""How verbs print: JSON, tables, errors, and how far long work is."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from mnistnet.text import printable, table
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mnistnet.evaluation import measures
     from mnistnet.training import loop
+
+
+def print_json(document: object) -> None:
+    """Print one JSON object on a line; dataclasses become objects, paths text."""
+    click.echo(json.dumps(document, default=_plain))
+
+
+def _plain(value: object) -> object:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of cells in aligned columns."""
+    click.echo("\n".join(table(rows)))
+
+
+def print_error(message: object) -> None:
+    """Print a line on stderr, with the program's name."""
+    click.echo(printable(f"mnistnet: {message}"), err=True)
 
 
 class Bar(logging.Handler):
