@@ -137,11 +137,7 @@ def read_file(directory: Path, name: str, manifest: Manifest) -> bytes:
 
 
 def parse_manifest(content: bytes, where: object) -> Manifest:
-    """Check and convert a manifest's content; fields of unknown names are ignored.
-
-    Args:
-        content: of the file.
-        where: the path of the file, for the messages.
+    """Check and convert the content of a manifest; `where` is its path, for the messages.
 
     Raises:
         BundleError: a field is missing, or is not of the format.
@@ -200,7 +196,8 @@ def decode(kind: Any, value: Any, where: object, name: str = "") -> Any:
         return tuple(decode(get_args(kind)[0], item, where) for item in value)
     if kind is Any or type(value) is kind or (kind is float and type(value) is int):
         return value
-    raise _damaged(where, f"has no {name!r:.40} of the right type")
+    what = f"has no {name!r:.40}" if name else "holds a value that is not"
+    raise _damaged(where, f"{what} of the right type")
 
 
 def _check(manifest: Manifest, where: object) -> None:

@@ -9,6 +9,7 @@ shows.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def _check_images(digit: Graph, vectors: Sequence[ImageVector]) -> None:
     expected = np.array([vector.probabilities for vector in vectors])
     for n in (len(images), 1):
         (probabilities,) = digit.run(images[:n])
-        if not _close(probabilities, expected[:n], TOLERANCE):
+        if largest_difference(probabilities, expected[:n]) > TOLERANCE:
             raise digit.broken("computes other probabilities than PyTorch for a stored image")
 
 
@@ -64,17 +65,17 @@ def _check_picture(picture: Graph, digit: Graph, vector: PictureVector, number: 
     probabilities, seen, ink = picture.run(from_base64(vector.picture, vector.shape))
     if bool(ink) != vector.ink:
         raise picture.broken(f"has ink={bool(ink)} for stored picture {number}, which is wrong,")
-    if not _close(seen, from_base64(vector.seen), SEEN_TOLERANCE):
+    if largest_difference(seen, from_base64(vector.seen)) > SEEN_TOLERANCE:
         raise picture.broken(f"prepares stored picture {number} otherwise than PyTorch")
     # Against stored probabilities, one grey level more or less could make too large a difference.
     (expected,) = digit.run(seen[None])
-    if not _close(probabilities, expected[0], TOLERANCE):
+    if largest_difference(probabilities, expected[0]) > TOLERANCE:
         raise picture.broken(f"computes other probabilities than digit.onnx for picture {number}")
 
 
-def _close(found: NDArray[Any], expected: NDArray[Any], tolerance: float) -> bool:
-    """Whether all numbers differ by at most the tolerance; a NaN never does."""
+def largest_difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Return the largest absolute difference; infinity for a NaN, or arrays of two shapes."""
     if found.shape != expected.shape:
-        return False
-    difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))
-    return bool((difference <= tolerance).all())
+        return math.inf
+    difference = float(np.abs(found.astype(np.float64) - expected.astype(np.float64)).max())
+    return math.inf if math.isnan(difference) else difference

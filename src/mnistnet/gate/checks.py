@@ -27,21 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One bundle's figures.
+    """One bundle's figures."""
 
-    Attributes:
-        correct: bool (N,), whether each test image was classified correctly; the same N for all.
-        calibration_error: the expected calibration error, 0–1.
-        robustness: of the network, under corruptions.
-        parameters: how many the network learnt.
-        size_bytes: of all its files but the manifest.
-    """
-
-    correct: NDArray[np.bool_]
-    calibration_error: float
-    robustness: Robustness
+    correct: NDArray[np.bool_]  # (N,), of the test images; the same N for all bundles
+    calibration_error: float  # expected calibration error, 0–1
+    robustness: Robustness  # of the network, under corruptions
     parameters: int
-    size_bytes: int
+    size_bytes: int  # of all its files but the manifest
 
 
 @dataclass(frozen=True)
@@ -63,19 +55,15 @@ class Served:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """All that was measured; None where there is nothing to compare with.
-
-    `images_time` and `picture_time` are the candidate's time divided by the champion's, for a
-    batch of images and for one picture.
-    """
+    """All that was measured; None where there is nothing to compare with."""
 
     candidate: Measured
     parity: Parity
     served: Served
     champion: Measured | None = None
     best: Measured | None = None
-    images_time: Spread | None = None
-    picture_time: Spread | None = None
+    images_time: Spread | None = None  # the candidate's for a batch, divided by the champion's
+    picture_time: Spread | None = None  # … for one picture
 
 
 def apply_rules(evidence: Evidence, rules: Rules) -> Verdict:

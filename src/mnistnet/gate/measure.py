@@ -9,13 +9,13 @@ import tempfile
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from mnistnet.bundle.manifest import decode, parse_json, read_file, read_manifest
-from mnistnet.errors import BundleError
+from mnistnet.bundle.verify import largest_difference
 from mnistnet.gate.checks import Evidence, Measured, Parity, Served
 from mnistnet.inference import Predictor
 from mnistnet.metrics.robustness import corrupt_all, measure_robustness
@@ -96,14 +96,9 @@ def count_parameters(bundle: Path) -> int:
     where = bundle / "weights.safetensors"
     content = read_file(bundle, where.name, read_manifest(bundle))
     end = 8 + int.from_bytes(content[:8], "little")
-    header = parse_json(content[8:end], where)
-    if not isinstance(header, dict):
-        raise BundleError(f"{where}: its header is no table of tensors; export it again")
+    header = decode(dict[str, Any], parse_json(content[8:end], where), where)
     names = [n for n in header if n != "__metadata__" and not n.endswith(STATISTICS)]
-    shapes = [decode(list, header[name], where, "shape") for name in names]
-    if not all(type(side) is int for shape in shapes for side in shape):
-        raise BundleError(f"{where}: a shape is not of whole numbers; export it again")
-    return sum(math.prod(shape) for shape in shapes)
+    return sum(math.prod(decode(tuple[int, ...], header[n], where, "shape")) for n in names)
 
 
 def _parity(bundle: Path, images: NDArray[np.uint8]) -> Parity:
@@ -115,7 +110,7 @@ def _parity(bundle: Path, images: NDArray[np.uint8]) -> Parity:
 
     expected = predict(MnistNet.load(bundle), images)
     found = Predictor(bundle).classify(images)
-    return Parity(float(np.abs(found - expected).max()), len(images))
+    return Parity(largest_difference(found, expected), len(images))
 
 
 def serve(bundle: Path, test: Split, timeout_s: float = SERVE_TIMEOUT_S) -> Served:

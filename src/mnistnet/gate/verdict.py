@@ -32,36 +32,32 @@ class Verdict:
         """Whether the bundle may ship."""
         return all(check.passed for check in self.checks)
 
+    @property
+    def outcome(self) -> str:
+        """How many rules refuse the bundle, without the reasons."""
+        refused = sum(not check.passed for check in self.checks)
+        n = len(self.checks)
+        return f"refused by {refused} of {n} rules" if refused else f"passes all {n} rules"
+
     def summary(self) -> str:
-        """Return it in one line."""
+        """Return the outcome and the reasons in one line."""
         reasons = "; ".join(f"{c.rule}: {c.why}" for c in self.checks if not c.passed)
-        return f"{_outcome(self.checks)}: {reasons}" if reasons else _outcome(self.checks)
+        return f"{self.outcome}: {reasons}" if reasons else self.outcome
 
     def table(self, *, markdown: bool = False) -> str:
         """Lay out the checks, a line each, for a terminal or for a job's summary."""
-        if markdown:
-            return _markdown_table(self.checks)
         rows = [(STATES[c.passed], c.rule, c.measured, c.against) for c in self.checks]
+        whys = [check.why for check in self.checks]
+        if markdown:  # a reason may quote a hostile bundle, so every cell is escaped
+            cells = [(*row, why) for row, why in zip(rows, whys, strict=True)]
+            lines = markdown_table(("", "rule", "measured", "against", "why not"), cells)
+            return "\n".join([f"The bundle **{self.outcome}**.", "", *lines])
         lines = []
-        for line, check in zip(table(rows), self.checks, strict=True):
-            lines += [line, f"         └ {check.why}"] if check.why else [line]
+        for line, why in zip(table(rows), whys, strict=True):
+            lines += [line, f"         └ {why}"] if why else [line]
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
         checks = [asdict(check) for check in self.checks]
         return {"passed": self.passed, "summary": self.summary(), "checks": checks}
-
-
-def _outcome(checks: tuple[Check, ...]) -> str:
-    refused = sum(not check.passed for check in checks)
-    if refused:
-        return f"refused by {refused} of {len(checks)} rules"
-    return f"passes all {len(checks)} rules"
-
-
-def _markdown_table(checks: tuple[Check, ...]) -> str:
-    # A reason may quote a hostile bundle, so every cell is escaped.
-    head = [f"The bundle **{_outcome(checks)}**.", ""]
-    rows = [(STATES[c.passed], c.rule, c.measured, c.against, c.why) for c in checks]
-    return "\n".join([*head, *markdown_table(("", "rule", "measured", "against", "why not"), rows)])
