@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 DIGITS = 10
+BINS = 15  # of confidence
 # A probability of 0 counts as this in a logarithm, so that one impossible answer costs 16 and not
 # infinity: float32's resolution at 1.
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
@@ -110,28 +111,24 @@ def brier_score(probabilities: ArrayLike, labels: ArrayLike) -> float:
     return float(((rows - np.eye(DIGITS)[truth]) ** 2).sum(axis=1).mean())
 
 
-def expected_calibration_error(
-    probabilities: ArrayLike, labels: ArrayLike, bins: int = 15
-) -> float:
+def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike) -> float:
     """Return the mean gap between confidence and accuracy over bins of confidence.
 
     Guo et al. 2017 (ICML, arXiv:1706.04599), eq. 3: bins are weighted by their images.
     """
-    filled = [b for b in reliability_bins(probabilities, labels, bins) if b.n]
+    filled = [b for b in reliability_bins(probabilities, labels) if b.n]
     gaps = sum(b.n * abs((b.accuracy or 0.0) - (b.confidence or 0.0)) for b in filled)
     return gaps / sum(b.n for b in filled)
 
 
-def reliability_bins(
-    probabilities: ArrayLike, labels: ArrayLike, bins: int = 15
-) -> list[ReliabilityBin]:
+def reliability_bins(probabilities: ArrayLike, labels: ArrayLike) -> list[ReliabilityBin]:
     """Group images into bins of equal width by confidence, and return each bin's accuracy."""
     rows, truth = _checked(probabilities, labels)
     confidence, correct = rows.max(axis=1), rows.argmax(axis=1) == truth
-    edges = np.linspace(0.0, 1.0, bins + 1)
+    edges = np.linspace(0.0, 1.0, BINS + 1)
     bin_of = np.searchsorted(edges[1:-1], confidence)
-    n = np.bincount(bin_of, minlength=bins)
-    sums = [np.bincount(bin_of, values, minlength=bins) for values in (confidence, correct)]
+    n = np.bincount(bin_of, minlength=BINS)
+    sums = [np.bincount(bin_of, values, minlength=BINS) for values in (confidence, correct)]
     return [
         ReliabilityBin(low, high, int(count), _share(confident, count), _share(right, count))
         for low, high, count, confident, right in zip(
