@@ -2,7 +2,7 @@
 
     with private_repository("origin") as repository:
         repository.contact("fetch", repository.remote, "+refs/heads/models:refs/heads/models")
-        blobs = repository.read_objects(names, max_bytes=1_000_000)
+        log = repository.run("log", "refs/heads/models")
 
 Bounded time and output, no prompts, no hooks, and one line for whatever goes wrong. Of the clone
 that a command is run in, only the configuration is read. Its own objects and refs would not do:
@@ -34,13 +34,27 @@ NETWORK_TIMEOUT_S = 300
 STALLED_S = 30  # an HTTP connection is given up that stays under 1 kB/s for so long
 MAX_OUTPUT_BYTES = 50_000_000
 URL_REMOTE = "mnistnet-registry"  # the private name of a remote that was given as a URL
-# Variables that lead git to another repository; they are set wherever a hook calls this program.
-REPOSITORY_VARIABLES = (
-    *("GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"),
-    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE"),
-    *("GIT_SHALLOW_FILE", "GIT_GRAFT_FILE", "GIT_REPLACE_REF_BASE", "GIT_QUARANTINE_PATH"),
-    *("GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS"),  # read once, and then in a file
+# Of git's variables, those that say who its user is, and how remotes are reached. Others lead to
+# another repository, wherever a hook calls this program, or mix traces with a failure's reason.
+KEPT = re.compile(
+    r"(?!GIT_)|GIT_(SSH|SSL|HTTP|PROXY|ASKPASS|AUTHOR|COMMITTER|ALLOW_PROTOCOL|EXEC_PATH)"
 )
+# What the private repository is configured to, whatever its user's settings are.
+OWN_SETTINGS = {
+    "core.hooksPath": "/dev/null",
+    "fetch.fsckObjects": "true",
+    "gc.auto": "0",
+    "http.lowSpeedLimit": "1000",
+    "i18n.commitEncoding": "UTF-8",
+    "i18n.logOutputEncoding": "UTF-8",
+    "maintenance.auto": "false",
+    "protocol.ext.allow": "never",
+    "push.gpgSign": "false",
+    "tag.forceSignAnnotated": "false",
+    "tag.gpgSign": "false",
+    "trailer.separators": ":",
+    "user.useConfigOnly": "true",
+}
 # The settings of a clone itself that say who its user is and how its remotes are reached.
 TAKEN_OVER = re.compile(
     r"(http|https|credential|url|ssh|user|author|committer)\..+"
@@ -66,6 +80,7 @@ class GitError(RegistryError):
 class Repository:
     """A temporary bare repository."""
 
+    scratch: Path  # the temporary folder that it lies in
     remote: str  # the name under which it knows the remote
     shown: str  # what the user called that remote, for messages
     _cwd: Path
@@ -90,35 +105,6 @@ class Repository:
                 " network, and who may read it"
             ) from None
 
-    def read_objects(self, names: Sequence[str], *, max_bytes: int) -> list[bytes]:
-        """Return the content of some blobs, after a look at their sizes.
-
-        Raises:
-            RegistryError: they are larger than that together, cannot be had, or are no blobs.
-        """
-        given = "".join(f"{name}\n" for name in names).encode()
-        found = self.contact("cat-file", "--batch-check", given=given).decode().splitlines()
-        sizes = [int(line.split()[2]) for line in found if line.split()[1] == "blob"]
-        if len(sizes) < len(names) or sum(sizes) > max_bytes:
-            raise RegistryError(
-                f"{self.shown}: holds files of more than {max_bytes:,} bytes, or none where a"
-                " release has some; the registry is damaged"
-            )
-        output = self.contact("cat-file", "--batch", given=given)
-        contents = []
-        for size in sizes:
-            start = output.index(b"\n") + 1  # after the header: name, type and size
-            contents.append(output[start : start + size])
-            output = output[start + size + 1 :]
-        return contents
-
-
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Make a temporary folder that is removed at the block's end."""
-    with tempfile.TemporaryDirectory(prefix="mnistnet-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-
 
 @contextmanager
 def private_repository(remote: str) -> Iterator[Repository]:
@@ -142,45 +128,22 @@ def private_repository(remote: str) -> Iterator[Repository]:
             f"there is no remote {printable(remote)!r} here; git remote -v lists them, and --remote"
             " takes one of them, a URL or a path"
         )
-    with scratch_folder() as scratch:
-        folder, config = scratch / "git", scratch / "config"
+    with tempfile.TemporaryDirectory(prefix="mnistnet-", ignore_cleanup_errors=True) as scratch:
+        folder, config = Path(scratch, "git"), Path(scratch, "config")
         config.write_bytes(_config_file(settings))
         environment = _environment() | {"GIT_CONFIG_GLOBAL": str(config), "GIT_DIR": str(folder)}
         words = ("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}")
         run_git(words, cwd, environment)
+        own = OWN_SETTINGS | {"http.lowSpeedTime": str(STALLED_S)}
         with (folder / "config").open("ab") as file:
-            file.write(_config_file(_own_settings(name, no_hooks=folder / "no-hooks")))
-        yield Repository(name, printable(without_password(remote)), cwd, environment)
-
-
-def _own_settings(remote: str, *, no_hooks: Path) -> list[tuple[str, str]]:
-    """Return the settings that the private repository has whatever the user's are."""
-    return [
-        # Where the remote can, it sends the files of those releases only that are read.
-        (f"remote.{remote}.promisor", "true"),
-        (f"remote.{remote}.partialclonefilter", "blob:none"),
-        ("core.hooksPath", str(no_hooks)),
-        ("http.lowSpeedLimit", "1000"),
-        ("http.lowSpeedTime", str(STALLED_S)),
-        ("protocol.ext.allow", "never"),
-        ("fetch.fsckObjects", "true"),
-        ("i18n.commitEncoding", "UTF-8"),
-        ("i18n.logOutputEncoding", "UTF-8"),
-        ("trailer.separators", ":"),
-        *((key, "false") for key in ("push.gpgSign", "tag.gpgSign", "tag.forceSignAnnotated")),
-        ("user.useConfigOnly", "true"),
-        ("gc.auto", "0"),
-        ("maintenance.auto", "false"),
-    ]
+            file.write(_config_file(own.items()))
+        shown = printable(without_password(remote))
+        yield Repository(Path(scratch), name, shown, cwd, environment)
 
 
 def _environment() -> dict[str, str]:
     """Return the environment for git in a private repository, but for where that is."""
-    kept = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in REPOSITORY_VARIABLES and not key.startswith("GIT_TRACE")  # not the reason
-    }
+    kept = {key: value for key, value in os.environ.items() if KEPT.match(key)}
     kept.setdefault("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh")  # `ext` runs anything
     # English, for `_reason`
     return kept | {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
@@ -220,13 +183,9 @@ def _clone() -> tuple[Path, str]:
     try:
         found = os.fsdecode(run_git(words, Path.cwd())).removesuffix("\n")
     except GitError as error:
-        if "not a git repository" not in error.reason:
-            raise RegistryError(
-                f"git does not use the repository here ({error.reason}); git status says how it can"
-            ) from None
         raise RegistryError(
-            "this folder is in no git repository, so it has no remotes by name; run the command in"
-            " a clone, or give --remote a URL or a path"
+            f"this folder is in no git repository that git uses ({error.reason}), so it has no"
+            " remotes by name; run the command in a clone, or give --remote a URL or a path"
         ) from None
     object_format, git_dir, *up = found.split("\n")  # a bare repository has no `up`
     return (Path.cwd() / up[0] if up else Path(git_dir)), object_format

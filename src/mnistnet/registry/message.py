@@ -81,33 +81,20 @@ def parse_log(output: bytes, where: str) -> tuple[Release, ...]:
 
 
 def _release(fields: Sequence[str], where: str) -> Release:
+    commit, tree, parents, author, time, trailers = fields
     try:
-        commit, tree, parents, author, time, trailers = fields
-        record = _record(trailers)
-        if parents != (record.replaces[1] if record.replaces else ""):  # a merge is no release
-            raise ValueError
-        return Release(
-            **vars(record),
-            commit=commit,
-            tree=tree,
-            author=printable(author)[:100],
-            time=datetime.fromisoformat(time),
-        )
+        match = TRAILERS.fullmatch(trailers)
+        if match is None or parents != (match["parent"] or ""):  # a merge is no release
+            raise ValueError(trailers)
+        moment = datetime.fromisoformat(time)
     except ValueError:
         raise RegistryError(
-            f"{where}: commit {fields[0][:12]} is no release of mnistnet publish; take it off the"
+            f"{where}: commit {commit[:12]} is no release of mnistnet publish; take it off the"
             " branch, or give --branch the name of one that holds releases only"
         ) from None
-
-
-def _record(trailers: str) -> Record:
-    """Read the trailers. Raises ValueError: one is missing, malformed, or out of order."""
-    match = TRAILERS.fullmatch(trailers)
-    if match is None:
-        raise ValueError(trailers)
     version, replaced, rollback_to = match[1], match[2], match[4]
     withdraws = re.findall(WITHDRAWS, match["withdraws"])
-    return Record(
+    return Release(
         version=int(version),
         bundle=ReleasedBundle(
             bundle_sha256=match["bundle"],
@@ -119,4 +106,8 @@ def _record(trailers: str) -> Record:
         replaces=(int(replaced), match["parent"]) if replaced else None,
         rollback_to=int(rollback_to) if rollback_to else None,
         withdraws=tuple((int(version), digest) for version, digest in withdraws),
+        commit=commit,
+        tree=tree,
+        author=printable(author)[:100],
+        time=moment,
     )

@@ -11,6 +11,7 @@ the registry's.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,11 @@ from mnistnet.bundle.manifest import read_manifest, replace_bundle
 from mnistnet.inference import Predictor
 from mnistnet.metrics.intervals import mcnemar_exact, paired_difference
 from mnistnet.provenance import differences
-from mnistnet.registry.git import scratch_folder
-from mnistnet.registry.registry import naming, open_registry
+from mnistnet.registry.registry import Log, naming, open_registry
 from mnistnet.registry.release import Accuracy
 from mnistnet.registry.signature import check_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from mnistnet.metrics.intervals import McNemar, PairedDifference
@@ -80,10 +79,12 @@ def pull(
     """
     with replace_bundle(directory) as temporary, open_registry(remote, branch) as registry:
         release = registry.find(registry.read(), version)
-        registry.extract(release, temporary)
+        bundle = registry.extract(release)
         if signer:
-            with naming(temporary, release):
-                check_signature(temporary, signer)
+            with naming(bundle, release):
+                check_signature(bundle, signer)
+        for file in bundle.iterdir():
+            shutil.copyfile(file, temporary / file.name)
         return release
 
 
@@ -100,12 +101,12 @@ def changed_since_champion(
         RegistryError: the remote cannot be read.
         BundleError: the champion's bundle fails verification.
     """
-    with open_registry(remote, branch) as registry, scratch_folder() as folder:
+    with open_registry(remote, branch) as registry:
         champion = registry.read().champion
         if champion is None:
             return "", [f"nothing is published yet on branch {branch}"]
-        bundle = registry.extract(champion, folder / str(champion))
-        return str(champion), differences(read_manifest(bundle).origin, basis)
+        manifest = read_manifest(registry.extract(champion))
+        return str(champion), differences(manifest.origin, basis)
 
 
 def diff(
@@ -115,7 +116,7 @@ def diff(
     remote: str = "origin",
     branch: str = "models",
     data: Path | None = None,
-    log: Callable[[str], object] = lambda _: None,
+    log: Log = lambda _: None,
 ) -> Comparison:
     """Compare two versions on the same test images: B with A.
 
@@ -124,18 +125,14 @@ def diff(
         BundleError: a bundle fails verification.
         DataError: the data set is damaged.
     """
-    with open_registry(remote, branch) as registry, scratch_folder() as folder:
-        log(f"fetching {branch} from {registry.shown}")
+    with open_registry(remote, branch, log) as registry:
         state = registry.read()
         releases = [registry.find(state, version) for version in (version_a, version_b)]
         test = datasets.load(data).test
         correct, scores = [], []
         for release in releases:
-            bundle = folder / str(release)
-            if not bundle.exists():
-                registry.extract(release, bundle)
+            predictor = Predictor(registry.extract(release))
             log(f"evaluating {release} on {len(test):,} test images")
-            predictor = Predictor(bundle)
             correct.append(predictor.classify(test.images).argmax(1) == test.labels)
             accuracy = Accuracy(int(correct[-1].sum()), len(test), "test")
             size_bytes = sum(file.size_bytes for file in predictor.manifest.files.values())

@@ -2,7 +2,7 @@
 
     with open_registry("origin", "models") as registry:
         state = registry.read()                          # the releases, and who is champion
-        registry.extract(state.champion, folder)         # its bundle, verified
+        registry.extract(state.champion)                 # its bundle, verified
         commit = registry.commit(tree, record, table)
         registry.push(commit, record)                    # all of it or nothing
 
@@ -12,6 +12,7 @@ A push is a compare-and-swap: it succeeds only where branch and tags still are w
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     from mnistnet.registry.git import Repository
     from mnistnet.registry.release import Record, Release
 
+Log = Callable[[str], object]  # is called with a line on what is done next
 TAGS = "refs/tags/model/"
 TAG = re.compile(rf"({OBJECT_NAME})\t{TAGS}{VERSION}(?:\^\{{\}})?")
-ENTRY = re.compile(rf"100644 blob ({OBJECT_NAME})\t([A-Za-z.]{{1,32}})")
+ENTRY = re.compile(rf"100644 blob ({OBJECT_NAME}) +([0-9]+)\t([A-Za-z.]{{1,32}})")
 MAX_RELEASES = 100_000
 MAX_RELEASE_BYTES = 1_000_000  # a bundle with all files next to it
 
@@ -40,8 +42,10 @@ MAX_RELEASE_BYTES = 1_000_000  # a bundle with all files next to it
 class Registry:
     """The branch of a remote, seen through a private repository."""
 
-    def __init__(self, repository: Repository, branch: str) -> None:
+    def __init__(self, repository: Repository, branch: str, log: Log) -> None:
         self._git = repository
+        self.log = log
+        self.scratch = repository.scratch
         self._ref = f"refs/heads/{branch}"
         self.branch = branch
         self.shown = repository.shown
@@ -59,8 +63,9 @@ class Registry:
         tags = {int(m[2]): m[1] for line in lines if (m := TAG.fullmatch(line))}
         if not any(line.endswith(f"\t{self._ref}") for line in lines):
             return State((), tags)
-        words = ("fetch", "--quiet", "--no-tags", "--refmap=", self._git.remote)
-        self._git.contact(*words, f"+{self._ref}:{self._ref}")
+        # Where the remote can, it sends the files of those releases only that are read.
+        words = ("fetch", "--quiet", "--no-tags", "--refmap=", "--filter=blob:none")
+        self._git.contact(*words, self._git.remote, f"+{self._ref}:{self._ref}")
         log = self._git.run(
             *("log", "-z", f"--format={FORMAT}", "--first-parent", "--reverse"),
             *("--no-show-signature", f"--max-count={MAX_RELEASES}", self._ref, "--"),
@@ -99,20 +104,22 @@ class Registry:
             f" {state.champion}, and mnistnet history lists all"
         )
 
-    def extract(self, release: Release, folder: Path) -> Path:
-        """Write a release's bundle into a folder that is new or empty, and verify it there.
+    def extract(self, release: Release) -> Path:
+        """Return a folder with a release's bundle, verified, which lasts until the block's end.
 
         Raises:
             RegistryError: the release does not hold exactly one bundle, the one that it names.
             BundleError: the bundle fails verification.
             FileError: the folder cannot be written.
         """
-        entries = self._entries(release)
-        contents = self._git.read_objects(list(entries.values()), max_bytes=MAX_RELEASE_BYTES)
+        folder = self.scratch / str(release)
+        if folder.exists():
+            return folder
+        blobs = self._blobs(release)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, content in zip(entries, contents, strict=True):
-                (folder / name).write_bytes(content)
+            folder.mkdir()
+            for name, blob in blobs.items():
+                (folder / name).write_bytes(self._git.contact("cat-file", "blob", blob))
         except OSError as error:
             raise write_error(folder, error) from error
         with naming(folder, release):
@@ -121,18 +128,21 @@ class Registry:
             raise self._damaged(release, "does not hold the bundle that its commit names")
         return folder
 
-    def _entries(self, release: Release) -> dict[str, str]:
+    def _blobs(self, release: Release) -> dict[str, str]:
         """List the files of a release and their blobs: plain files of a bundle, nothing else."""
-        listed = self._git.run("ls-tree", "-z", release.tree).decode(errors="replace")
-        entries = {}
+        listed = self._git.contact("ls-tree", "-l", "-z", release.tree).decode(errors="replace")
+        blobs, size_bytes = {}, 0
         for line in listed.split("\0")[:-1]:
             match = ENTRY.fullmatch(line)
-            if match is None or match[2] not in (MANIFEST, *FILES, *EXTRA_FILES):
+            if match is None or match[3] not in (MANIFEST, *FILES, *EXTRA_FILES):
                 raise self._damaged(release, "holds something that is no file of a bundle")
-            entries[match[2]] = match[1]
-        if not {MANIFEST, *FILES} <= set(entries):
+            blobs[match[3]] = match[1]
+            size_bytes += int(match[2])
+        if not {MANIFEST, *FILES} <= set(blobs):
             raise self._damaged(release, "lacks some of a bundle's files")
-        return entries
+        if size_bytes > MAX_RELEASE_BYTES:
+            raise self._damaged(release, f"has files of more than {MAX_RELEASE_BYTES:,} bytes")
+        return blobs
 
     def _damaged(self, release: Release, problem: str) -> RegistryError:
         return RegistryError(
@@ -186,18 +196,25 @@ class Registry:
 
 
 @contextmanager
-def open_registry(remote: str, branch: str) -> Iterator[Registry]:
+def open_registry(
+    remote: str, branch: str, log: Log = lambda _: None, *, writes: bool = False
+) -> Iterator[Registry]:
     """Open the registry that a remote's branch is; the remote is a name, a URL or a path.
 
     Raises:
-        RegistryError: there is no such remote, no such name, or no git.
+        RegistryError: there is no such remote, no such name, or no git; or git does not know who
+            writes, where something is to be written.
     """
     with private_repository(remote) as repository:
         try:
             repository.run("check-ref-format", f"refs/heads/{branch}")
         except GitError:
             raise RegistryError(f"{branch!r} cannot be a branch's name; try models") from None
-        yield Registry(repository, branch)
+        registry = Registry(repository, branch, log)
+        if writes:
+            registry.check_identity()
+        log(f"fetching {branch} from {registry.shown}")
+        yield registry
 
 
 @contextmanager

@@ -130,10 +130,6 @@ class State:
         by_bundle = self._withdrawn.get(bundle.bundle_sha256)
         return by_bundle or self._withdrawn.get(bundle.model_sha256)
 
-    def find(self, commits: set[str]) -> Release | None:
-        """Return the release that is one of some commits, or None."""
-        return next((release for release in self.releases if release.commit in commits), None)
-
     def champion_with(self, bundle: ReleasedBundle) -> Release | None:
         """Return the champion, if this is its bundle to the byte; else None."""
         same = self.champion and self.champion.bundle.bundle_sha256 == bundle.bundle_sha256

@@ -17,8 +17,7 @@ from mnistnet.bundle.manifest import check_files
 from mnistnet.errors import DataError, RecipeError
 from mnistnet.metrics.intervals import PairedDifference, mcnemar_exact, paired_difference
 from mnistnet.provenance import changes, origin_of
-from mnistnet.registry.git import scratch_folder
-from mnistnet.registry.read import pull
+from mnistnet.registry.registry import open_registry
 from mnistnet.training.recipe import recipe_from
 
 if TYPE_CHECKING:
@@ -91,13 +90,12 @@ def reproduce(
 
 @contextmanager
 def located(name: str, *, remote: str, branch: str) -> Iterator[Path]:
-    """Yield a bundle's folder; a version such as `v3` is pulled to a temporary one."""
+    """Yield a bundle's folder; that of a version such as `v3` is a temporary one."""
     if Path(name).exists() or not re.fullmatch(r"v[0-9]{1,9}", name):
         yield Path(name)
         return
-    with scratch_folder() as scratch:
-        pull(int(name[1:]), scratch / name, remote=remote, branch=branch)
-        yield scratch / name
+    with open_registry(remote, branch) as registry:
+        yield registry.extract(registry.find(registry.read(), int(name[1:])))
 
 
 def _resolved_recipe(manifest: Manifest, bundle: Path) -> Recipe:
@@ -114,9 +112,9 @@ def _resolved_recipe(manifest: Manifest, bundle: Path) -> Recipe:
 def _differences(there: Origin, here: Origin) -> list[str]:
     """List what differs in all that the last bits can depend on, a line each."""
     lines = [
-        *changes("versions", there.versions, here.versions),
-        *changes("environment", there.environment, here.environment),
-        *changes("source", there.source, here.source),
+        line
+        for kind in ("versions", "environment", "source")
+        for line in changes(kind, getattr(there, kind), getattr(here, kind))
     ]
     if there.inputs and here.inputs and there.inputs["code"] != here.inputs["code"]:
         lines.append("code: the rooms that train have changed since")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnistnet.bundle.manifest import check_files
-from mnistnet.errors import BundleError, FileError, SigningError
+from mnistnet.errors import BundleError, FileError, MnistNetError, SigningError
 from mnistnet.extras import import_extra
 from mnistnet.files import atomic_write
 from mnistnet.text import first_line
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SIGNATURE = "model.sig"
-MAKE_KEY = "openssl ecparam -name prime256v1 -genkey -noout -out private.pem"
+CURVES = "on the curve P-256, P-384 or P-521"
+MAKE_KEY = "; make one: openssl ecparam -name prime256v1 -genkey -noout -out private.pem"
 GITHUB = "https://token.actions.githubusercontent.com"
 
 
@@ -70,7 +71,7 @@ def sign(bundle: Path, private_key: Path, *, password: str | None = None) -> Pat
 
     # The library's type says str, and the function that it passes the password to takes bytes.
     secret: Any = password.encode() if password else None
-    with _key_errors(private_key, "private"):
+    with _errors(FileError, f"{private_key}: cannot be used as a private key {CURVES}", MAKE_KEY):
         signer = signing.Config().use_elliptic_key_signer(private_key=private_key, password=secret)
     with atomic_write(bundle / SIGNATURE) as temporary:
         signer.set_hashing_config(_hashing()).sign(bundle.resolve(), temporary)
@@ -93,37 +94,23 @@ def sign_keyless(bundle: Path) -> Path | None:
     """
     check_files(bundle)
     import_extra("deliver", "id", "model_signing.signing")
+    from id import GitHubOidcPermissionCredentialError, detect_credential
     from model_signing import signing
 
-    token = _identity_token()
+    advice = "; try again, or sign with --key"
+    with _errors(SigningError, "the host's identity token cannot be had", advice):
+        try:
+            token = detect_credential("sigstore")
+        except GitHubOidcPermissionCredentialError:  # a job without `id-token: write`
+            token = None
     if token is None:
         return None
-    with atomic_write(bundle / SIGNATURE) as temporary:
-        try:
-            # With this token: without one, the library would open a browser.
-            signer = signing.Config().use_sigstore_signer(identity_token=token)
-            signer.set_hashing_config(_hashing()).sign(bundle.resolve(), temporary)
-        except Exception as error:  # the library's errors have no other base
-            raise SigningError(
-                f"{bundle}: Sigstore did not sign it ({first_line(error)}); try again, or sign with"
-                " --key"
-            ) from error
+    failed = _errors(SigningError, f"{bundle}: Sigstore did not sign it", advice)
+    with atomic_write(bundle / SIGNATURE) as temporary, failed:
+        # With this token: without one, the library would open a browser.
+        signer = signing.Config().use_sigstore_signer(identity_token=token)
+        signer.set_hashing_config(_hashing()).sign(bundle.resolve(), temporary)
     return bundle / SIGNATURE
-
-
-def _identity_token() -> str | None:
-    """Ask the host for a proof of who this runs as, if there is one. Raises SigningError."""
-    from id import GitHubOidcPermissionCredentialError, detect_credential
-
-    try:
-        return detect_credential("sigstore")
-    except GitHubOidcPermissionCredentialError:  # a job without `id-token: write`
-        return None
-    except Exception as error:  # the library's own, or its HTTP client's
-        raise SigningError(
-            f"the host's identity token cannot be had ({first_line(error)}); try again, or sign"
-            " with --key"
-        ) from error
 
 
 def check_signature(bundle: Path, signer: Signer) -> None:
@@ -140,18 +127,17 @@ def check_signature(bundle: Path, signer: Signer) -> None:
     if not signature.exists():
         raise BundleError(f"{bundle}: is not signed (no {SIGNATURE}); get one that is")
     verifier = _verifier(signer)
-    try:
+    with _errors(
+        BundleError,  # the file may be hostile
+        f"{signature}: does not show that {signer_name(signer)} made this bundle",
+        ": it was made by somebody else, or the bundle changed since; get it again, from a source"
+        " that you trust",
+    ):
         with redirect_stdout(io.StringIO()):  # the library prints a warning of its own
             verifier.set_hashing_config(_hashing()).verify(bundle.resolve(), signature)
         envelope = json.loads(signature.read_bytes())["dsseEnvelope"]
         statement = json.loads(base64.b64decode(envelope["payload"]))
         signed = {resource["name"] for resource in statement["predicate"]["resources"]}
-    except Exception as error:  # the file may be hostile; the errors have no other base
-        raise BundleError(
-            f"{signature}: does not show that {signer_name(signer)} made this bundle"
-            f" ({first_line(error)}): it was made by somebody else, or the bundle changed since;"
-            " get it again, from a source that you trust"
-        ) from error
     present = {entry.name for entry in bundle.iterdir()} - {SIGNATURE}
     # The library leaves out what the signed statement says to leave out; nothing may be.
     if signed != present:
@@ -167,17 +153,13 @@ def _verifier(signer: Signer) -> Any:
     from model_signing import verifying
 
     if isinstance(signer, Path):
-        with _key_errors(signer, "public"):
+        with _errors(FileError, f"{signer}: cannot be used as a public key {CURVES}", MAKE_KEY):
             return verifying.Config().use_elliptic_key_verifier(public_key=signer)
-    try:
+    advice = ", and signatures without a key are checked by them; check the network"
+    with _errors(SigningError, "Sigstore's keys cannot be fetched", advice):
         return verifying.Config().use_sigstore_verifier(
             identity=signer.name, oidc_issuer=signer.provider
         )
-    except Exception as error:  # it fetches Sigstore's own keys
-        raise SigningError(
-            f"Sigstore's keys cannot be fetched ({first_line(error)}), and signatures without a key"
-            " are checked by them; check the network"
-        ) from error
 
 
 def _hashing() -> Any:
@@ -188,13 +170,10 @@ def _hashing() -> Any:
 
 
 @contextmanager
-def _key_errors(path: Path, kind: str) -> Iterator[None]:
-    """Turn whatever the library raises about a key into a FileError."""
+def _errors(kind: type[MnistNetError], problem: str, advice: str) -> Iterator[None]:
+    """Turn whatever a library raises into one line; its errors have no base but Exception."""
     try:
         yield
-    except Exception as error:  # OSError, ValueError, TypeError, AttributeError, …
-        reason = error.strerror if isinstance(error, OSError) else first_line(error)
-        raise FileError(
-            f"{path}: cannot be used as a {kind} key on the curve P-256, P-384 or P-521"
-            f" ({reason}); make one: {MAKE_KEY}"
-        ) from error
+    except Exception as error:
+        reason = (isinstance(error, OSError) and error.strerror) or first_line(error)
+        raise kind(f"{problem} ({reason}){advice}") from error
