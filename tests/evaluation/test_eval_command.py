@@ -250,7 +250,7 @@ def test_a_bundle_is_evaluated_where_there_is_no_torch(few: Path, tmp_path: Path
     assert process.returncode == 0, process.stderr
     assert "Verdict: Cannot tell whether it is better or worse than default" in process.stdout
     report = json.loads((tmp_path / "reports/default-against-default/report.json").read_bytes())
-    assert not {"robustness", "speed", "not_digits", "label_errors"} & set(report)
+    assert not any(report[part] for part in ("robustness", "speed", "not_digits", "label_errors"))
 
 
 def test_only_mnists_own_test_images_have_known_label_errors(
@@ -288,9 +288,9 @@ def test_own_pictures_are_all_accounted_for(
     pictures = sorted(mine.glob("*/by-hand/*.png"))
     read = [Predictor().predict(p).digit == int(p.relative_to(mine).parts[0]) for p in pictures]
     assert report["accuracy"]["correct"] == sum(read) >= 5
-    assert report["unread"]["no_ink"] == {"4/blank.png": 4}
-    assert set(report["unread"]["undecoded"]) == {"loose.png", "7/damaged.jpg"}
-    assert report["unread"]["undecoded"]["7/damaged.jpg"].startswith("is damaged")
+    assert report["no_ink"] == {"4/blank.png": 4}
+    assert set(report["undecoded"]) == {"loose.png", "7/damaged.jpg"}
+    assert report["undecoded"]["7/damaged.jpg"].startswith("is damaged")
     assert report["classes"][4]["recall"] == pytest.approx(sum(read[2:4]) / 3, rel=1e-5)
     assert report["classes"][4]["n"] == 3
     assert sum(map(sum, report["confusion_matrix"])) == 6

@@ -46,24 +46,21 @@ def test_scores_are_scikit_learns(report, labels, answers):
 def test_calibration_is_scikit_learns(report, labels, answers):
     right, confidence = answers.argmax(axis=1) == labels, answers.max(axis=1)
     accuracies, confidences = calibration_curve(right, confidence, n_bins=15)
-    filled = [b for b in report.calibration.bins if b.n]
+    filled = [b for b in report.reliability if b.n]
     assert [b.accuracy for b in filled] == pytest.approx(list(accuracies), rel=1e-5)
     assert [b.confidence for b in filled] == pytest.approx(list(confidences), rel=1e-5)
     weights = np.histogram(confidence, bins=15, range=(0, 1))[0]
     error = np.average(abs(accuracies - confidences), weights=weights[weights > 0])
-    assert report.calibration.expected_calibration_error == pytest.approx(error, rel=1e-5)
-    for b in filled:
-        ends = stats.binomtest(round(b.accuracy * b.n), b.n).proportion_ci(method="wilson")
-        assert (b.accuracy_low, b.accuracy_high) == pytest.approx(ends, abs=1e-6)
+    assert report.expected_calibration_error == pytest.approx(error, rel=1e-5)
 
 
 def test_what_is_left_above_the_threshold_is_counted(report, labels, answers):
     kept = answers.max(axis=1) >= 0.7
     wrong = (answers.argmax(axis=1) != labels)[kept].sum()
-    chosen = report.selective.at_threshold
+    chosen = report.at_threshold
     assert (chosen.answered, chosen.wrong) == (kept.sum(), wrong)
     assert chosen.accuracy == pytest.approx(1 - wrong / kept.sum(), rel=1e-5)
-    assert report.selective.points[0].wrong == report.accuracy.wrong
+    assert report.selective[0].wrong == report.accuracy.wrong
 
 
 def test_telling_digits_from_other_pictures_is_scikit_learns_auroc(report, answers):
@@ -133,10 +130,10 @@ def test_verdicts_need_a_p_value_below_5_percent(n_right, other_right, verdict):
 
 
 def test_each_corruption_is_shown_on_the_same_few_digits(report, labels, images):
-    assert report.corrupted.labels == tuple(labels[:5])  # 7, 2, 1, 0, 4
-    assert list(report.corrupted.pixels) == ["clean", *CORRUPTIONS]
+    assert len(set(labels[:5])) == 5
+    assert list(report.corrupted) == list(CORRUPTIONS)
     expected = np.hstack(list(corrupt(images[:5], "fog", seed=0)))
-    assert report.corrupted.pixels["fog"] == expected.tobytes()
+    assert report.corrupted["fog"] == expected.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -147,7 +144,6 @@ def test_each_corruption_is_shown_on_the_same_few_digits(report, labels, images)
         ({"probabilities": np.eye(10)}, "do not match"),
         ({"probabilities": np.ones((200, 10))}, "sum to 1"),
         ({"probabilities": np.zeros((200, 10))}, "no ink"),
-        ({"file_names": ["a.png"]}, "1 file names for 200 labels"),
         (
             {
                 "labels": np.zeros(0, np.uint8),
@@ -165,7 +161,7 @@ def test_what_cannot_be_evaluated_is_refused_in_one_line(changed, reason, predic
 
 
 def test_parts_that_do_not_fit_are_refused(report, predictions):
-    with pytest.raises(DataError, match="must be of the same images"):
+    with pytest.raises(DataError, match="do not match"):
         with_comparison(report, predictions, MODEL, np.eye(10))
     with pytest.raises(DataError, match="at least one"):
         with_not_digits(report, predictions, {"letters": []})
@@ -184,14 +180,13 @@ def test_an_image_without_a_prediction_is_wrong_and_in_no_figure_on_probabilitie
     rest = build(Predictions(Dataset("rest"), images[kept], labels[kept], answers[kept]), MODEL)
     assert report.accuracy.n == 200
     assert report.accuracy.correct == whole.accuracy.correct - 2
-    for part in ("negative_log_likelihood", "brier_score", "calibration", "confusion_matrix"):
+    for part in ("negative_log_likelihood", "brier_score", "reliability", "confusion_matrix"):
         assert getattr(report, part) == getattr(rest, part)
     predicted = np.where(some.any(axis=1), some.argmax(axis=1), -1)
     recall = sk.recall_score(labels, predicted, labels=[0], average=None)
     assert report.classes[0].recall == pytest.approx(recall[0], rel=1e-5)
-    assert report.unread.no_ink == {f"image {i}": 0 for i in silent}
+    assert report.no_ink == {f"image {i}": 0 for i in silent}
     lost = int((other_answers.argmax(axis=1)[silent] == 0).sum())
     assert len([s for s in report.against.lost if s.prediction is None]) == lost
     page = render_page(report)
-    assert "In 2 pictures it found no ink." in page
-    assert "1 file could not be read" in page
+    assert "2 without ink (wrong), 1 not read (not counted)" in page

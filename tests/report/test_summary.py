@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ PIXELS = {" ": (0, 0), "▄": (0, 1), "▀": (1, 0), "█": (1, 1)}
 
 def test_its_confusion_matrix_is_scikit_learns(report, labels, answers) -> None:
     text = render_markdown(report)
-    rows = [line.split("|")[2:-1] for line in text.splitlines() if line.startswith("| **")]
+    rows = [line.split("|")[2:-1] for line in text.splitlines() if re.match(r"\| \d", line)]
     matrix = [[int(cell.replace("·", "0")) for cell in row] for row in rows]
     np.testing.assert_array_equal(matrix, sk.confusion_matrix(labels, answers.argmax(axis=1)))
 
@@ -40,5 +41,5 @@ def test_without_mistakes_there_are_no_drawings(predictions, labels) -> None:
 
 def test_names_cannot_break_out_of_their_line(make_report) -> None:
     text = render_markdown(make_report("<img src=x>\n# owned"))
-    assert "<img" not in text
+    assert re.findall(r".<img", text) == ["\\<img"] * text.count("<img")
     assert "\n# owned" not in text

@@ -90,7 +90,7 @@ def choose_threshold(
 
 
 def _metrics(report: Report, split: str) -> dict[str, Any]:
-    accuracy, calibration = report.accuracy, report.calibration
+    accuracy = report.accuracy
     return {
         "judged_on": split,
         "n": accuracy.n,
@@ -99,7 +99,7 @@ def _metrics(report: Report, split: str) -> dict[str, Any]:
         "accuracy_low": round(accuracy.low, 6),
         "accuracy_high": round(accuracy.high, 6),
         "negative_log_likelihood": round(report.negative_log_likelihood, 4),
-        "calibration_error": round(calibration.expected_calibration_error, 4),
+        "calibration_error": round(report.expected_calibration_error, 4),
     }
 
 

@@ -73,9 +73,9 @@ class Evaluation:
             "dataset": report.dataset.name,
         }
         parts = ("accuracy", "negative_log_likelihood", "brier_score", "not_digits")
-        figures |= {part: document[part] for part in parts if part in document}
-        figures["calibration_error"] = document["calibration"]["expected_calibration_error"]
-        for path, measured in document.get("robustness", {}).items():
+        figures |= {part: document[part] for part in parts if document[part] != []}
+        figures["calibration_error"] = document["expected_calibration_error"]
+        for path, measured in document["robustness"].items():
             figures[f"{path}_mean_error"] = measured["mean_error"]
         if report.against:
             keys = ("verdict", "p", "difference", "low", "high", "n_gained", "n_lost")

@@ -21,8 +21,17 @@ from mnistnet.errors import DataError
 from mnistnet.metrics import scores
 from mnistnet.metrics.corruptions import corrupt
 from mnistnet.metrics.intervals import mcnemar_exact, paired_difference, wilson_interval
-from mnistnet.report import contents
-from mnistnet.report.contents import SIDE, Dataset, Model, Report, Sample
+from mnistnet.report.contents import (
+    SIDE,
+    Accuracy,
+    Comparison,
+    Dataset,
+    LabelErrors,
+    Model,
+    NotDigits,
+    Report,
+    Sample,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -79,8 +88,6 @@ class Predictions:
             )
         if self.probabilities.shape != (n, scores.DIGITS):
             raise DataError(f"{n} labels and probabilities {self.probabilities.shape} do not match")
-        if self.file_names is not None and len(self.file_names) != n:
-            raise DataError(f"{len(self.file_names)} file names for {n} labels: they must match")
         if n and not self.probabilities.any():
             raise DataError(f"no ink was found in any of the {n:,} images: nothing to evaluate")
 
@@ -121,25 +128,27 @@ class Predictions:
         """Whether each image is classified correctly: bool (N,)."""
         return np.asarray(self.made & (self.probabilities.argmax(axis=1) == self.labels))
 
-    def samples(self, indices: NDArray[Any]) -> tuple[Sample, ...]:
-        """Return some images, with their predictions, to be shown."""
-        return tuple(self._sample(int(i)) for i in indices)
-
     def name(self, index: int) -> str:
         """Return the name of an image's file, or its place."""
         return f"image {index}" if self.file_names is None else self.file_names[index]
 
-    def _sample(self, i: int) -> Sample:
-        row, label = self.probabilities[i], int(self.labels[i])
-        return Sample(
-            index=i,
-            file=None if self.file_names is None else self.name(i),
-            label=label,
-            prediction=_prediction(row),
-            confidence=float(row.max()),
-            label_probability=float(row[label]),
-            is_label_error=i in self.label_errors,
-            pixels=self.images[i].tobytes(),
+    def samples(
+        self, indices: NDArray[np.intp], other: NDArray[Any] | None = None
+    ) -> tuple[Sample, ...]:
+        """Return some images, with their predictions and those of another model, to be shown."""
+        return tuple(
+            Sample(
+                index=i,
+                name=self.name(i),
+                label=int(self.labels[i]),
+                prediction=_prediction(self.probabilities[i]),
+                confidence=float(self.probabilities[i].max()),
+                label_probability=float(self.probabilities[i, self.labels[i]]),
+                is_label_error=i in self.label_errors,
+                pixels=self.images[i].tobytes(),
+                other_prediction=None if other is None else _prediction(other[i]),
+            )
+            for i in indices.tolist()
         )
 
 
@@ -158,20 +167,26 @@ def build(predictions: Predictions, model: Model, *, threshold: float | None = N
     labels, rows = predictions.labels[made], predictions.probabilities[made]
     matrix = scores.confusion_matrix(rows, labels)
     worst = np.flatnonzero(made)[scores.worst_mistakes(rows, labels, SHOWN_MISTAKES)]
-    missed = predictions.labels[~made]
+    missed = np.flatnonzero(~made).tolist()
+    answered = scores.selective_accuracy(rows, labels, COVERAGES)
+    curve = {(point.coverage, point.accuracy) for point in answered if point.accuracy is not None}
     return Report(
         dataset=predictions.dataset,
         model=model,
         accuracy=_accuracy(predictions.correct),
         negative_log_likelihood=scores.negative_log_likelihood(rows, labels),
         brier_score=scores.brier_score(rows, labels),
-        classes=tuple(scores.class_scores(rows, labels, missed)),
+        classes=tuple(scores.class_scores(rows, labels, predictions.labels[missed])),
         confusion_matrix=tuple(map(tuple, matrix.tolist())),
-        calibration=_calibration(rows, labels),
-        selective=_selective(rows, labels, threshold),
+        expected_calibration_error=scores.expected_calibration_error(rows, labels),
+        reliability=tuple(scores.reliability_bins(rows, labels)),
+        selective=tuple(scores.selective_accuracy(rows, labels)),
+        coverage_curve=tuple(sorted(curve)),
+        at_threshold=None if threshold is None else scores.accuracy_above(threshold, rows, labels),
         mistakes=predictions.samples(worst),
         label_errors=_label_errors(predictions),
-        unread=_unread(predictions),
+        no_ink={predictions.name(i): int(predictions.labels[i]) for i in missed},
+        undecoded=dict(predictions.undecoded),
     )
 
 
@@ -187,24 +202,12 @@ def with_comparison(
         probabilities: the other's, (N, 10).
 
     Raises:
-        DataError: the other's are not of the same images.
+        DataError: the other's are not of as many images.
     """
-    if probabilities.shape != predictions.probabilities.shape:
-        raise DataError(
-            f"{model.name} has predictions {probabilities.shape}, this model "
-            f"{predictions.probabilities.shape}: both must be of the same images"
-        )
     other, this = replace(predictions, probabilities=probabilities).correct, predictions.correct
     test, difference = mcnemar_exact(other, this), paired_difference(other, this)
-
-    def flips(where: NDArray[np.bool_]) -> tuple[Sample, ...]:
-        shown = predictions.samples(np.flatnonzero(where)[:SHOWN_FLIPS])
-        return tuple(
-            replace(s, other_prediction=_prediction(probabilities[s.index])) for s in shown
-        )
-
     better_or_worse: Literal["better", "worse"] = "better" if test.n01 > test.n10 else "worse"
-    comparison = contents.Comparison(
+    comparison = Comparison(
         model=model,
         accuracy=_accuracy(other),
         verdict="cannot tell" if test.p >= SIGNIFICANT else better_or_worse,
@@ -212,8 +215,8 @@ def with_comparison(
         **difference._asdict(),
         n_gained=test.n01,
         n_lost=test.n10,
-        gained=flips(this & ~other),
-        lost=flips(other & ~this),
+        gained=predictions.samples(np.flatnonzero(this & ~other)[:SHOWN_FLIPS], probabilities),
+        lost=predictions.samples(np.flatnonzero(other & ~this)[:SHOWN_FLIPS], probabilities),
     )
     return replace(report, against=comparison)
 
@@ -228,13 +231,13 @@ def with_not_digits(
         predictions: this model's, on digits.
         confidences: (M,) for each kind, the model's on pictures of it.
     """
-    threshold = report.selective.at_threshold and report.selective.at_threshold.threshold
+    threshold = report.at_threshold and report.at_threshold.threshold
     digits = predictions.probabilities[predictions.made].max(axis=1)
     rows = []
     for kind, values in confidences.items():
         others = np.asarray(values, dtype=np.float64)
         refused = None if threshold is None else int((others < threshold).sum())
-        rows.append(contents.NotDigits(kind, len(others), scores.auroc(digits, others), refused))
+        rows.append(NotDigits(kind, len(others), scores.auroc(digits, others), refused))
     return replace(report, not_digits=tuple(rows))
 
 
@@ -247,50 +250,20 @@ def with_robustness(
     indices = np.sort(firsts)[:SHOWN_CORRUPTED]
     row = predictions.images[indices]
     strips = {name: corrupt(row, name, seed=measured.seed) for name in measured.corruptions}
-    pixels = {
-        name: np.hstack(list(strip)).tobytes() for name, strip in ({"clean": row} | strips).items()
-    }
-    shown = contents.CorruptedDigits(tuple(predictions.labels[indices].tolist()), pixels)
-    return replace(report, robustness=robustness, corrupted=shown)
+    corrupted = {name: np.hstack(list(strip)).tobytes() for name, strip in strips.items()}
+    return replace(report, robustness=robustness, corrupted=corrupted)
 
 
 def _prediction(row: NDArray[Any]) -> int | None:
     return int(row.argmax()) if row.any() else None
 
 
-def _accuracy(correct: NDArray[np.bool_]) -> contents.Accuracy:
+def _accuracy(correct: NDArray[np.bool_]) -> Accuracy:
     n, k = len(correct), int(correct.sum())
-    return contents.Accuracy(n, k, n - k, k / max(n, 1), *wilson_interval(k, n))
+    return Accuracy(n, k, n - k, k / n, *wilson_interval(k, n))
 
 
-def _calibration(rows: NDArray[Any], labels: NDArray[Any]) -> contents.Calibration:
-    bins = []
-    for b in scores.reliability_bins(rows, labels):
-        ends = (None, None) if b.accuracy is None else wilson_interval(round(b.accuracy * b.n), b.n)
-        bins.append(contents.CalibrationBin(b.low, b.high, b.n, b.confidence, b.accuracy, *ends))
-    return contents.Calibration(scores.expected_calibration_error(rows, labels), tuple(bins))
-
-
-def _selective(
-    rows: NDArray[Any], labels: NDArray[Any], threshold: float | None
-) -> contents.SelectiveAccuracy:
-    curve = scores.selective_accuracy(rows, labels, COVERAGES)
-    return contents.SelectiveAccuracy(
-        points=tuple(scores.selective_accuracy(rows, labels)),
-        curve=tuple(sorted({(p.coverage, p.accuracy) for p in curve if p.accuracy is not None})),
-        at_threshold=None if threshold is None else scores.accuracy_above(threshold, rows, labels),
-    )
-
-
-def _label_errors(predictions: Predictions) -> contents.LabelErrors | None:
+def _label_errors(predictions: Predictions) -> LabelErrors | None:
     known = [i for i in predictions.label_errors if i < len(predictions.labels)]
     wrong = int((~predictions.correct[known]).sum())
-    return contents.LabelErrors(len(known), wrong) if predictions.label_errors else None
-
-
-def _unread(predictions: Predictions) -> contents.Unread | None:
-    indices = np.flatnonzero(~predictions.made)
-    blanks = {predictions.name(int(i)): int(predictions.labels[i]) for i in indices}
-    if not blanks and not predictions.undecoded:
-        return None
-    return contents.Unread(blanks, dict(predictions.undecoded))
+    return LabelErrors(len(known), wrong) if predictions.label_errors else None

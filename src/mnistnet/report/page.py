@@ -9,31 +9,25 @@ comes from outside is escaped by Jinja2, after `printable` has replaced what ste
 from __future__ import annotations
 
 import math
-import os
-import sys
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.util import cache_from_source
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnistnet import text
-from mnistnet.report.contents import SIDE
+from mnistnet.metrics.intervals import wilson_interval
 from mnistnet.report.pictures import png_address
-from mnistnet.report.summary import verdict
+from mnistnet.report.summary import spread, unread, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from jinja2 import BytecodeCache, Environment
+    from jinja2 import Environment
 
-    from mnistnet.metrics.timing import Spread
-    from mnistnet.report.contents import CalibrationBin, Model, Report
-
-TEMPLATES = Path(__file__).parent / "templates"
+    from mnistnet.metrics.intervals import Interval
+    from mnistnet.metrics.scores import ReliabilityBin
+    from mnistnet.report.contents import Report
 
 
 def render_page(report: Report) -> str:
@@ -72,75 +66,30 @@ class Axis:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # 20 ms, not for other verbs
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # 20 ms, not for other verbs
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        bytecode_cache=_bytecode_cache(),
+        loader=PackageLoader("mnistnet.report"),
         autoescape=True,
         undefined=StrictUndefined,
-        optimized=False,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=lambda value: text.printable(value) if type(value) is str else value,
     )
     for function in (
         *(text.percent, text.points, text.count, text.counted, text.decimal, text.p_value),
-        *(text.size, verdict, png, spread, mean, origin_rows),
+        *(text.size, asdict, interval, mean, png_address, spread, unread, verdict),
     ):
         environment.filters[function.__name__] = function
     environment.globals["axis"] = Axis.over
     return environment
 
 
-def _bytecode_cache() -> BytecodeCache | None:
-    """Return where compiled templates are kept: where Python keeps its modules', if it may.
-
-    Compiling them takes as long as all the rest that a run of `mnistnet train` shows.
-    """
-    from jinja2 import FileSystemBytecodeCache
-
-    folder = Path(cache_from_source(str(TEMPLATES / "page.html"))).parent
-    with suppress(OSError):
-        folder.mkdir(exist_ok=True)
-    may_write = os.access(folder, os.W_OK) and not sys.dont_write_bytecode
-    return FileSystemBytecodeCache(str(folder)) if may_write else None
+def interval(measured: ReliabilityBin) -> Interval:
+    """Return the 95% interval of the accuracy in a bin that is not empty."""
+    return wilson_interval(round((measured.accuracy or 0.0) * measured.n), measured.n)
 
 
-def png(pixels: bytes) -> str:
-    """Return pixels, 28 rows, as the address of a PNG file."""
-    return png_address(np.frombuffer(pixels, np.uint8).reshape(SIDE, -1))
-
-
-def spread(timed: Spread) -> str:
-    """Write what was timed several times: median, quartiles, and n."""
-    low, median, high = (
-        text.count(t) if t >= 100 else f"{t:.3g}" for t in (timed.low, timed.median, timed.high)
-    )
-    return f"{median} (quartiles {low}–{high}, n = {timed.n:,})"
-
-
-def mean(bins: Sequence[CalibrationBin], name: str) -> float:
+def mean(bins: Sequence[ReliabilityBin], name: str) -> float:
     """Return the mean of a field over all images in some bins."""
     return float(np.average([getattr(b, name) for b in bins], weights=[b.n for b in bins]))
-
-
-def origin_rows(report: Report) -> Iterator[tuple[str, str]]:
-    """Flatten what is known of data and models into rows."""
-    yield from _rows("data", report.dataset.sha256)
-    yield from _rows("model", _origin(report.model))
-    if report.against:
-        yield from _rows("compared with", _origin(report.against.model))
-
-
-def _origin(model: Model) -> dict[str, Any]:
-    parts = {"kind": model.kind, "sha256": model.sha256}
-    return parts | (asdict(model.origin) if model.origin else {})
-
-
-def _rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _rows(f"{name} · {key}", item)
-    elif value is not None:
-        yield name, str(value)

@@ -1,6 +1,6 @@
 """Images shown to people: as PNG in a page, in characters, and as a contact sheet.
 
-    png_address(image)                 # data:image/png;base64,…
+    png_address(pixels)                # data:image/png;base64,…
     in_characters(image)               # 14 lines of 28 characters
     write_contact_sheet(Path("batch.png"), "The first batch", images, captions)
 
@@ -30,10 +30,10 @@ COLUMNS, ROWS = 8, 4  # of a contact sheet
 WIDTH, HEIGHT, SIDE = 106, 112, 84  # pixels: of a place in it, and of the image there
 
 
-def png_address(image: NDArray[np.uint8]) -> str:
-    """Return an image as an address that holds the PNG file itself."""
+def png_address(pixels: bytes) -> str:
+    """Return 28 rows of pixels as an address that holds the PNG file itself."""
     content = io.BytesIO()
-    Image.fromarray(image).save(content, "png")
+    Image.frombytes("L", (len(pixels) // 28, 28), pixels).save(content, "png")
     return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
 
 

@@ -8,18 +8,25 @@ Markdown can only link to pictures, not hold them, so the worst mistakes are dra
 
 from __future__ import annotations
 
-import html
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnistnet.report.contents import SIDE
 from mnistnet.report.pictures import in_characters
-from mnistnet.text import p_value, points, printable
+from mnistnet.text import (
+    count,
+    escape_markdown,
+    markdown_table,
+    p_value,
+    points,
+    printable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mnistnet.metrics.timing import Spread
     from mnistnet.report.contents import Comparison, Report, Sample
 
 DRAWN, ACROSS = 8, 4  # mistakes; next to each other
@@ -35,9 +42,25 @@ def verdict(comparison: Comparison) -> str:
     return f"{VERDICTS[comparison.verdict]} {comparison.model.name} ({p_value(comparison.p)})"
 
 
+def unread(report: Report) -> str:
+    """Return how many images and files got no prediction, and what that means for the figures."""
+    return (
+        f"No prediction: {count(len(report.no_ink))} without ink (wrong), "
+        f"{count(len(report.undecoded))} not read (not counted)"
+    )
+
+
+def spread(timed: Spread) -> str:
+    """Return what was timed several times: median, quartiles, and n."""
+    low, median, high = (
+        count(t) if t >= 100 else f"{t:.3g}" for t in (timed.low, timed.median, timed.high)
+    )
+    return f"{median} (quartiles {low}–{high}, n = {timed.n:,})"
+
+
 def summarise(report: Report) -> Iterator[str]:
     """Yield the report's main figures, a line each; names in them may be hostile."""
-    a, error = report.accuracy, report.calibration.expected_calibration_error
+    a, error = report.accuracy, report.expected_calibration_error
     yield (
         f"Accuracy: {a.value:.2%} (95% interval {100 * a.low:.2f}–{100 * a.high:.2f}, n = {a.n:,})"
     )
@@ -45,9 +68,8 @@ def summarise(report: Report) -> Iterator[str]:
         f"Calibration error: {error:.4f} (ECE, 15 bins); negative log-likelihood "
         f"{report.negative_log_likelihood:.4f}"
     )
-    if report.unread:
-        blank, broken = len(report.unread.no_ink), len(report.unread.undecoded)
-        yield f"No prediction: {blank} without ink (wrong), {broken} not read (not counted)"
+    if report.no_ink or report.undecoded:
+        yield unread(report)
     for path, r in report.robustness.items():
         yield (
             f"Robustness of the {'picture graph' if path == 'picture' else path}: mean error "
@@ -57,11 +79,8 @@ def summarise(report: Report) -> Iterator[str]:
     if report.not_digits:
         yield _not_digits(report)
     if report.speed:
-        images, picture = report.speed.images_per_s, report.speed.ms_per_picture
-        yield (
-            f"Speed: {images.median:,.0f} images/s (n = {images.n}), "
-            f"{picture.median:.2f} ms a picture (n = {picture.n})"
-        )
+        images, picture = spread(report.speed.images_per_s), spread(report.speed.ms_per_picture)
+        yield f"Speed: {images} images a second, {picture} ms a picture"
     if c := report.against:
         yield (
             f"Verdict: {verdict(c)}: {points(c.difference)} points (95% interval "
@@ -82,30 +101,28 @@ def _not_digits(report: Report) -> str:
 
 def render_markdown(report: Report) -> str:
     """Return the report as Markdown: its main figures, confusion matrix and worst mistakes."""
+    title = f"Evaluation of {report.model.name} on {report.dataset.name}"
+    counts = [
+        [str(label), *(count(n) if n else "·" for n in row)]
+        for label, row in enumerate(report.confusion_matrix)
+    ]
     parts = [
-        _escaped(f"### Evaluation of {report.model.name} on {report.dataset.name}"),
-        "\n".join(_escaped(f"- {line}") for line in summarise(report)),
+        f"### {_escaped(title)}",
+        "\n".join(f"- {_escaped(line)}" for line in summarise(report)),
         "Rows: the digit it is. Columns: the digit it was classified as.",
-        _confusion(report),
+        "\n".join(markdown_table(["", *map(str, range(10))], counts)),
     ]
     if report.mistakes:
-        parts += ["The worst mistakes:", _mistakes(report.mistakes[:DRAWN])]
+        parts += ["The worst mistakes:", _drawn(report.mistakes[:DRAWN])]
     return "\n\n".join(parts)
 
 
 def _escaped(line: str) -> str:
-    """Keep names, which come from anywhere, from breaking out of their line, or being HTML."""
-    return html.escape(printable(line), quote=False)
+    """Keep names, which come from anywhere, from breaking out of their line, or being markup."""
+    return escape_markdown(printable(line))
 
 
-def _confusion(report: Report) -> str:
-    rows = [["", *map(str, range(10))], ["---:"] * 11]
-    for digit, counts in enumerate(report.confusion_matrix):
-        rows.append([f"**{digit}**", *(f"{count:,}" if count else "·" for count in counts)])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
-def _mistakes(samples: tuple[Sample, ...]) -> str:
+def _drawn(samples: tuple[Sample, ...]) -> str:
     drawings = []
     for s in samples:
         caption = f"{s.label} as {s.prediction}, confidence {s.confidence:.0%}"
