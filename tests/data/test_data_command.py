@@ -33,9 +33,9 @@ class Done(NamedTuple):
 
 
 def call(*words: object) -> Done:
-    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
-        with pytest.raises(SystemExit) as ended:
-            main(["data", *map(str, words)])
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        main(["data", *map(str, words)])
     return Done(ended.value.code, out.getvalue(), err.getvalue())
 
 

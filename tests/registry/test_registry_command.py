@@ -129,7 +129,7 @@ def test_pull_and_diff_take_versions(tmp_path: Path, few_digits: Path, run: Run)
     assert run("pull", "v1", "-o", out)[1] == f"{out}: v1, verified\n"
     verify(out)
     _, words, _ = run("diff", "v1", "v2", "--data", few_digits, "--json")
-    assert "v2 minus v1: +0.00 points (95% interval -" in words
+    assert "v2 minus v1: +0.00 points (95% interval −" in words
     assert json.loads(words.splitlines()[-1])["mcnemar"] == {"n01": 0, "n10": 0, "p": 1.0}
 
 

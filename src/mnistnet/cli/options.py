@@ -12,10 +12,17 @@ does the work, whose parameters have the same names. What only one verb takes st
 
 from __future__ import annotations
 
+import re
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from mnistnet.errors import UsageError
+
+if TYPE_CHECKING:
+    from mnistnet.registry.signature import Signer
 
 PATH = click.Path(path_type=Path)
 
@@ -35,14 +42,26 @@ JSON = click.option("--json", "as_json", is_flag=True, help="end with one JSON o
 MARKDOWN = click.option(
     "--markdown", is_flag=True, help="print Markdown, for a job's summary or a comment"
 )
+DRY_RUN = click.option("--dry-run", is_flag=True, help="do everything but publish")
 _REMOTE = click.option(
-    "--remote",
-    default="origin",
-    show_default=True,
-    help="a remote of this clone, or a URL or path",
+    "--remote", default="origin", show_default=True, help="a remote of this clone, or a URL or path"
 )
 _BRANCH = click.option(
     "--branch", default="models", show_default=True, help="the branch of the published models"
+)
+_PUBLIC_KEY = click.option(
+    "--public-key", type=PATH, help="demand that this key's owner has signed it"
+)
+_IDENTITY = click.option(
+    "--identity",
+    metavar="NAME",
+    help="demand that this identity has signed it without a key: a workflow is"
+    " https://github.com/OWNER/REPOSITORY/.github/workflows/FILE@refs/heads/BRANCH",
+)
+_PROVIDER = click.option(
+    "--identity-provider",
+    metavar="URL",
+    help="who vouches for the identity; by default GitHub's workflows",
 )
 
 Command = Any  # what click's decorators take and return
@@ -51,3 +70,37 @@ Command = Any  # what click's decorators take and return
 def registry_options(command: Command) -> Command:
     """Add `--remote` and `--branch` to a command that reads or writes published models."""
     return _REMOTE(_BRANCH(command))
+
+
+def signer_options(command: Command) -> Command:
+    """Add the options that demand a signer to a command, and pass it what they mean as `signer`."""
+
+    @wraps(command)
+    def called(
+        public_key: Path | None, identity: str | None, identity_provider: str | None, **rest: Any
+    ) -> Any:
+        return command(signer=_signer(public_key, identity, identity_provider), **rest)
+
+    return _PUBLIC_KEY(_IDENTITY(_PROVIDER(called)))
+
+
+def version_number(text: str) -> int:
+    """Return 3 for `v3` or `3`, as an argument's type."""
+    match = re.fullmatch(r"v?([1-9][0-9]{0,8})", text)
+    if match is None:
+        raise UsageError(f"{text!r:.40} is no version; they are v1, v2 and so on")
+    return int(match[1])
+
+
+def _signer(public_key: Path | None, identity: str | None, provider: str | None) -> Signer | None:
+    from mnistnet.registry.signature import Identity
+
+    if identity == "" or provider == "":  # an unset variable must not demand nothing
+        raise UsageError("--identity, or its provider, is empty; name it, or demand no signer")
+    if public_key and identity:
+        raise UsageError("--public-key and --identity: a bundle has one signature; name one signer")
+    if provider and not identity:
+        raise UsageError("--identity-provider: vouches for an --identity; name that too")
+    if not identity:
+        return public_key
+    return Identity(identity, provider) if provider else Identity(identity)

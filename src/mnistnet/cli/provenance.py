@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mnistnet.cli.options import DATA, JSON, MARKDOWN, PATH, registry_options
+from mnistnet.cli.output import Bar, print_json, print_table
 from mnistnet.errors import UsageError
 from mnistnet.extras import import_extra
 from mnistnet.files import append_text
-from mnistnet.text import escape_markdown
+from mnistnet.text import escape_markdown, p_value, points, points_interval
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 @MARKDOWN
 @JSON
 def fingerprint(
-    recipe: str,
-    data: Path | None,
-    constraints: Path | None,
     against: Path | None,
     against_champion: bool,
     remote: str,
@@ -48,6 +45,7 @@ def fingerprint(
     answer: Path | None,
     markdown: bool,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """Print one hash over all that the weights depend on: code, recipe, data and versions.
 
@@ -58,20 +56,19 @@ def fingerprint(
     """
     if against and against_champion:
         raise UsageError("--against and --against-champion: one bundle at a time; name either")
-    compared = against is not None or against_champion
-    if answer and not compared:
+    if answer and not (against or against_champion):
         raise UsageError("--answer: to what? it goes with --against or --against-champion")
-    basis = _basis(recipe, data, constraints)
+    basis = _basis(**options)
     result: dict[str, object] = {"fingerprint": basis.inputs}
     found: list[str] = []
-    if compared:
+    if against or against_champion:
         what, found = _differences(basis, against, remote, branch)
-        click.echo(_comparison(what, found, markdown=markdown))
+        _print_differences(what, found, markdown=markdown)
         result |= {"same": not found, "differences": found}
     else:
-        click.echo("\n".join(f"{kind:<9} {digest}" for kind, digest in basis.inputs.items()))
+        print_table(list(basis.inputs.items()))
     if as_json:
-        click.echo(json.dumps(result))
+        print_json(result)
     if answer:
         append_text(answer, f"train={'true' if found else 'false'}\n")
     return 1 if found and not answer else 0
@@ -82,21 +79,20 @@ def fingerprint(
 @DATA
 @registry_options
 @JSON
-def reproduce(bundle: str, data: Path | None, remote: str, branch: str, as_json: bool) -> int:
+def reproduce(bundle: str, data: Path | None, as_json: bool, **registry: str) -> int:
     """Train BUNDLE, a folder or a version as v3, again: are the weights the same to the bit?
 
     Exits with 0 if they are, and with 1 if not, with a list of what differs in the environment and
     whether the difference in accuracy is significant.
     """
     import_extra("train", "torch", "safetensors")
-    from mnistnet.cli.output import Bar
     from mnistnet.registry.reproduce import located, reproduce
 
-    with located(bundle, remote=remote, branch=branch) as folder, Bar() as bar:
+    with located(bundle, **registry) as folder, Bar() as bar:
         result = reproduce(folder, data=data, on_progress=bar.show_training)
-    click.echo("\n".join(_lines(bundle, result)))
+    _print_reproduction(bundle, result)
     if as_json:
-        click.echo(json.dumps(result.as_dict()))
+        print_json(result.as_dict())
     return 0 if result.same else 1
 
 
@@ -125,31 +121,29 @@ def _differences(
     return changed_since_champion(basis, remote=remote, branch=branch)
 
 
-def _comparison(what: str, found: list[str], *, markdown: bool) -> str:
-    """Return what differs, a line each, and what follows from it."""
+def _print_differences(what: str, found: list[str], *, markdown: bool) -> None:
+    """Print what differs, a line each, and what follows from it."""
     inputs = "other inputs than here" if found else "the same inputs as here"
     conclusion = f"{what}: was trained from {inputs}; " if what else ""
     conclusion += f"there is {'something' if found else 'nothing'} to train"
-    if not markdown:
-        return "\n".join([*found, conclusion])
-    return "\n".join(
-        [*(f"- {escape_markdown(line)}" for line in found), "", escape_markdown(conclusion)]
-    )
+    if markdown:
+        found = [f"- {escape_markdown(line)}" for line in found]
+        conclusion = f"\n{escape_markdown(conclusion)}"
+    click.echo("\n".join([*found, conclusion]))
 
 
-def _lines(bundle: str, result: Reproduction) -> list[str]:
+def _print_reproduction(bundle: str, result: Reproduction) -> None:
     images = f"of {result.judged:,} {result.judged_on} images"
+    there, here = (n / result.judged for n in (result.correct_there, result.correct_here))
     if result.same:
-        return [
-            f"Accuracy: {result.correct_there / result.judged:.2%} {images}",
-            f"{bundle}: trained again to the same weights, bit for bit",
-        ]
-    low, high = (f"{end * 100:+.2f}" for end in (result.difference.low, result.difference.high))
-    return [
-        *(result.differences or ["nothing that is recorded differs"]),
-        f"Accuracy: {result.correct_there / result.judged:.2%} there,"
-        f" {result.correct_here / result.judged:.2%} here, {images}",
-        f"Difference: {result.difference.difference * 100:+.2f} points (95% interval {low} to"
-        f" {high}, McNemar p = {result.p:.2g}): {'' if result.significant else 'not '}significant",
-        f"{bundle}: trained again to other weights",
-    ]
+        click.echo(f"Accuracy: {there:.2%} {images}")
+        click.echo(f"{bundle}: trained again to the same weights, bit for bit")
+        return
+    difference, low, high = result.difference
+    click.echo("\n".join(result.differences or ["nothing that is recorded differs"]))
+    click.echo(f"Accuracy: {there:.2%} there, {here:.2%} here, {images}")
+    click.echo(
+        f"Difference: {points(difference)} points ({points_interval(low, high)}, McNemar"
+        f" {p_value(result.p)}): {'' if result.significant else 'not '}significant"
+    )
+    click.echo(f"{bundle}: trained again to other weights")

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import re
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnistnet.cli.bundle import signer_options
-from mnistnet.cli.options import DATA, JSON, MARKDOWN, PATH, RULES, registry_options
-from mnistnet.errors import UsageError
-from mnistnet.text import escape_markdown, table
+from mnistnet.cli.options import (
+    BUNDLE,
+    DATA,
+    DRY_RUN,
+    JSON,
+    MARKDOWN,
+    OUT,
+    RULES,
+    registry_options,
+    signer_options,
+    version_number,
+)
+from mnistnet.cli.output import print_json, print_table
+from mnistnet.text import escape_markdown, interval, p_value, points, points_interval, size
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,11 +31,9 @@ if TYPE_CHECKING:
     from mnistnet.registry.release import Release, State
     from mnistnet.registry.signature import Signer
 
-DRY_RUN = click.option("--dry-run", is_flag=True, help="do everything but publish")
-
 
 @click.command()
-@click.argument("bundle", type=PATH)
+@BUNDLE
 @registry_options
 @RULES
 @DATA
@@ -37,14 +43,11 @@ DRY_RUN = click.option("--dry-run", is_flag=True, help="do everything but publis
 @JSON
 def publish(
     bundle: Path,
-    remote: str,
-    branch: str,
     rules: Path | None,
     data: Path | None,
-    reinstate: bool,
-    dry_run: bool,
     markdown: bool,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """Make a bundle the champion, if it passes the gate next to the champion of now.
 
@@ -53,15 +56,8 @@ def publish(
     from mnistnet.gate.judge import judge
     from mnistnet.registry.publish import publish
 
-    done = publish(
-        bundle,
-        remote=remote,
-        branch=branch,
-        gate=partial(judge, rules=rules, data=data),
-        reinstate=reinstate,
-        dry_run=dry_run,
-        log=_log_in_markdown if markdown else _log,
-    )
+    gate, log = partial(judge, rules=rules, data=data), partial(_log, markdown=markdown)
+    done = publish(bundle, gate=gate, log=log, **options)
     if done.verdict:
         click.echo(done.verdict.table(markdown=markdown))
     _print_publication(str(bundle), done, markdown=markdown, as_json=as_json)
@@ -69,17 +65,16 @@ def publish(
 
 
 @click.command()
-@click.argument("version", metavar="vN")
+@click.argument("version", metavar="vN", type=version_number)
 @registry_options
 @DRY_RUN
 @JSON
-def rollback(version: str, remote: str, branch: str, dry_run: bool, as_json: bool) -> None:
+def rollback(version: int, as_json: bool, **options: Any) -> None:
     """Publish vN's bundle again, as a new version, and withdraw the models that came after it."""
     from mnistnet.registry.publish import rollback
 
-    number = _number(version)
-    done = rollback(number, remote=remote, branch=branch, dry_run=dry_run, log=_log)
-    _print_publication(f"v{number}'s bundle", done, markdown=False, as_json=as_json)
+    done = rollback(version, log=_log, **options)
+    _print_publication(f"v{version}'s bundle", done, as_json=as_json)
 
 
 @click.command()
@@ -94,64 +89,65 @@ def history(remote: str, branch: str, as_json: bool) -> None:
     rows = list(zip(state.releases, ends, strict=False))
     if as_json:
         champion = str(state.champion) if state.champion else None
-        releases = [_as_json(state, *row) for row in rows]
-        click.echo(json.dumps({"champion": champion, "releases": releases}))
+        print_json({"champion": champion, "releases": [_as_json(state, *row) for row in rows]})
     elif not state.releases:
         click.echo(f"nothing is published yet on branch {branch}; mnistnet publish does it")
     else:
-        click.echo("\n".join(table([_cells(state, *row) for row in reversed(rows)])))
+        print_table([_cells(state, *row) for row in reversed(rows)])
 
 
 @click.command()
-@click.argument("version", metavar="[vN]", required=False)
-@click.option("-o", "--out", type=PATH, required=True, help="the bundle's folder")
+@click.argument("version", metavar="[vN]", required=False, type=version_number)
+@OUT
 @signer_options
 @registry_options
-def pull(version: str | None, out: Path, signer: Signer | None, remote: str, branch: str) -> None:
+def pull(version: int | None, out: Path, signer: Signer | None, **registry: str) -> None:
     """Write the champion's bundle, or vN's, to a folder, and verify it."""
     from mnistnet.registry.read import pull
     from mnistnet.registry.signature import signer_name
 
-    number = _number(version) if version else None
-    release = pull(number, out, remote=remote, branch=branch, signer=signer)
+    release = pull(version, out, signer=signer, **registry)
     signed = f", signed by {signer_name(signer)}" if signer else ""
     click.echo(f"{out}: {release}, verified{signed}")
 
 
 @click.command()
-@click.argument("a", metavar="vA")
-@click.argument("b", metavar="vB")
+@click.argument("a", metavar="vA", type=version_number)
+@click.argument("b", metavar="vB", type=version_number)
 @registry_options
 @DATA
 @JSON
-def diff(a: str, b: str, remote: str, branch: str, data: Path | None, as_json: bool) -> None:
+def diff(a: int, b: int, as_json: bool, **options: Any) -> None:
     """Compare two versions on the same test images: B's accuracy minus A's."""
     from mnistnet.registry.read import diff
 
-    compared = diff(_number(a), _number(b), remote=remote, branch=branch, data=data, log=_log)
-    _print_comparison(compared, as_json=as_json)
+    compared = diff(a, b, log=_log, **options)
+    _print_comparison(compared)
+    if as_json:
+        sides = {
+            name: {
+                "version": str(side.release),
+                "accuracy": side.accuracy.share,
+                "size_bytes": side.size_bytes,
+            }
+            for name, side in (("a", compared.a), ("b", compared.b))
+        }
+        figures = {"n": compared.a.accuracy.n, **compared.difference._asdict()}
+        print_json({**sides, **figures, "mcnemar": compared.test._asdict()})
 
 
-def _log(line: str) -> None:
-    click.echo(f"… {line}", err=True)
-
-
-def _log_in_markdown(line: str) -> None:
-    click.echo(f"… {escape_markdown(line)}\n", err=True)  # a paragraph of its own
-
-
-def _number(version: str) -> int:
-    match = re.fullmatch(r"v?([1-9][0-9]{0,8})", version)
-    if match is None:
-        raise UsageError(f"{version!r:.40} is no version; they are v1, v2 and so on")
-    return int(match[1])
+def _log(line: str, *, markdown: bool = False) -> None:
+    """Print what is done next; in Markdown, as a paragraph of its own."""
+    click.echo(f"… {escape_markdown(line)}\n" if markdown else f"… {line}", err=True)
 
 
 def _name(version: int | None) -> str | None:
     return f"v{version}" if version else None
 
 
-def _print_publication(what: str, done: Publication, *, markdown: bool, as_json: bool) -> None:
+def _print_publication(
+    what: str, done: Publication, *, markdown: bool = False, as_json: bool
+) -> None:
     version, replaces = _name(done.version), _name(done.replaces)
     instead = f", in place of {replaces}" if replaces else ", the first"
     line = {
@@ -162,9 +158,9 @@ def _print_publication(what: str, done: Publication, *, markdown: bool, as_json:
     }[done.outcome]
     click.echo(f"\n{escape_markdown(line)}" if markdown else line)
     if as_json:
-        summary = done.verdict.summary() if done.verdict else None
+        verdict = done.verdict.summary() if done.verdict else None
         result = {"outcome": done.outcome, "version": version, "replaces": replaces}
-        click.echo(json.dumps(result | {"verdict": summary}))
+        print_json(result | {"verdict": verdict})
 
 
 def _cells(state: State, release: Release, until: datetime | None) -> tuple[str, ...]:
@@ -207,29 +203,18 @@ def _as_json(state: State, release: Release, until: datetime | None) -> dict[str
     }
 
 
-def _print_comparison(compared: Comparison, *, as_json: bool) -> None:
+def _print_comparison(compared: Comparison) -> None:
     a, b = compared.a.release, compared.b.release
     for side in (compared.a, compared.b):
-        low, high = side.accuracy.interval
+        accuracy = side.accuracy
         click.echo(
-            f"{side.release}: {side.accuracy.share:.2%} of {side.accuracy.n:,} test images"
-            f" (95% interval {low * 100:.2f}–{high * 100:.2f}), {side.size_bytes / 1000:,.0f} kB"
+            f"{side.release}: {accuracy.share:.2%} of {accuracy.n:,} test images"
+            f" ({interval(*accuracy.interval)}), {size(side.size_bytes)}"
         )
-    points, low, high = (100 * value for value in compared.difference)
-    test = compared.test
-    click.echo(f"{b} minus {a}: {points:+.2f} points (95% interval {low:+.2f} to {high:+.2f})")
+    difference, low, high = compared.difference
+    click.echo(f"{b} minus {a}: {points(difference)} points ({points_interval(low, high)})")
+    n01, n10, p = compared.test
     click.echo(
-        f"{test.n01} images only {b} classifies correctly, {test.n10} only {a}; p = {test.p:.2g}"
-        " that this is chance alone (exact McNemar)"
+        f"{n01} images only {b} classifies correctly, {n10} only {a}; {p_value(p)} that this is"
+        " chance alone (exact McNemar)"
     )
-    if as_json:
-        result: dict[str, object] = {
-            name: {
-                "version": str(side.release),
-                "accuracy": side.accuracy.share,
-                "size_bytes": side.size_bytes,
-            }
-            for name, side in (("a", compared.a), ("b", compared.b))
-        }
-        result |= {"n": compared.a.accuracy.n} | compared.difference._asdict()
-        click.echo(json.dumps(result | {"mcnemar": test._asdict()}))
