@@ -6,9 +6,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from git_server import GitServer, serving
-from key_pairs import write_pair
-from releases import RecordingGate, git, make_bundle
+from git_server import GitServer, running
+from releases import GIT_CONFIG, RecordingGate, git, make_bundle, write_pair
 
 from mnistnet.cli import main
 
@@ -18,7 +17,11 @@ if TYPE_CHECKING:
 
     from releases import Run
 
-IDENTITY = "[user]\nname = Owner\nemail = publisher@example.org\n"
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two pushes; they are there for other publishers on other machines."""
+    monkeypatch.setattr("mnistnet.registry.publish.LONGEST_PAUSE_S", 0.01)
 
 
 @pytest.fixture
@@ -39,7 +42,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 def git_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only configuration that git has: the user's name."""
     config = tmp_path / "gitconfig"
-    config.write_text(IDENTITY, encoding="utf-8")
+    config.write_text(GIT_CONFIG, encoding="utf-8")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     return config
@@ -68,7 +71,7 @@ def clone(tmp_path: Path, registry: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 @pytest.fixture
 def server(registry: Path) -> Iterator[GitServer]:
     """Serves `registry.git` over smart HTTP."""
-    with serving(registry.parent) as server:
+    with running(GitServer(registry.parent)) as server:
         yield server
 
 
@@ -90,13 +93,19 @@ def cleo(tmp_path: Path) -> Path:
     return make_bundle(tmp_path, "cleo", correct=9890)
 
 
+@pytest.fixture
+def dora(tmp_path: Path) -> Path:
+    """And one that `three` does not hold."""
+    return make_bundle(tmp_path, "dora")
+
+
 @pytest.fixture(scope="session")
 def three_releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry with ada, bob and cleo as v1 to v3, to copy."""
     from mnistnet.registry.publish import publish
 
     folder = tmp_path_factory.mktemp("three")
-    (folder / "gitconfig").write_text(IDENTITY, encoding="utf-8")
+    (folder / "gitconfig").write_text(GIT_CONFIG, encoding="utf-8")
     git(folder, "init", "--quiet", "--bare", "registry.git")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GIT_CONFIG_GLOBAL", str(folder / "gitconfig"))

@@ -1,6 +1,6 @@
 """A real smart-HTTP git server: `git http-backend` behind Python's own HTTP server.
 
-with serving(folder) as server:
+with running(GitServer(folder)) as server:
     server.url("registry.git")
 """
 
@@ -11,12 +11,21 @@ import subprocess
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+Server = TypeVar("Server", bound=ThreadingHTTPServer)
+
+
+class Quiet:
+    """A server that logs nothing."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 – the base's name
+        """Keep quiet."""
 
 
 class GitServer(ThreadingHTTPServer):
@@ -32,12 +41,11 @@ class GitServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), GitHandler)
         self.folder = folder
         self.loses_answers = 0
         self.sent_bytes = 0
         self.stalls = False
-        self.ended = threading.Event()
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.server_port}/{name}"
@@ -46,32 +54,19 @@ class GitServer(ThreadingHTTPServer):
         """Say nothing of clients that were killed."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class GitHandler(Quiet, BaseHTTPRequestHandler):
+    """Answers with what git's own program says."""
+
     server: GitServer
 
     def do_GET(self) -> None:
-        self._answer(b"")
-
-    def do_POST(self) -> None:
-        if self.headers.get("Transfer-Encoding") == "chunked":
-            body = b"".join(iter(self._chunk, b""))
-        else:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(body)
-
-    def _chunk(self) -> bytes:
-        chunk = self.rfile.read(int(self.rfile.readline(), 16))
-        self.rfile.readline()
-        return chunk
-
-    def _answer(self, body: bytes) -> None:
         if self.server.stalls:
-            self.server.ended.wait()
+            self.rfile.read()  # until the client goes away
             return
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         head, _, content = self._backend(body).partition(b"\r\n\r\n")
         if self.path.endswith("/git-receive-pack") and self.server.loses_answers:
             self.server.loses_answers -= 1
-            self.close_connection = True
             return
         headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
         self.send_response(int(headers.pop("Status", "200 OK").split()[0]))
@@ -80,6 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.server.sent_bytes += len(content)
         self.wfile.write(content)
+
+    do_POST = do_GET  # noqa: N815 – the base's name
 
     def _backend(self, body: bytes) -> bytes:
         address = urlsplit(self.path)
@@ -95,28 +92,23 @@ class _Handler(BaseHTTPRequestHandler):
             "CONTENT_LENGTH": str(len(body)),
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
         }
-        done = subprocess.run(
+        return subprocess.run(
             ["git", "http-backend"],
             input=body,
-            capture_output=True,
+            stdout=subprocess.PIPE,
             check=False,
             env=os.environ | cgi,
-        )
-        return done.stdout
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 – the base's name
-        """Keep quiet."""
+        ).stdout
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[GitServer]:
-    server = GitServer(folder)
+def running(server: Server) -> Iterator[Server]:
+    """Serve in a thread, to the block's end."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
         yield server
     finally:
-        server.ended.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -1,6 +1,6 @@
 """A Sigstore and a host of workflows for tests: one HTTP server, with keys of its own.
 
-    with serving() as sigstore:
+    with running(OwnSigstore()) as sigstore:
         sigstore.trust_config()                  # what a client has to know to trust it
         sigstore.url("token")                    # where a workflow asks for its identity token
 
@@ -15,31 +15,26 @@ import base64
 import hashlib
 import json
 import struct
-import threading
 import time
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from git_server import Quiet
 
 ISSUER_OID = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
 STAMPS_OID = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")  # of logs of certificates
-USAGE = dict.fromkeys(
-    (
-        *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
-        *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
-    ),
-    False,
+USAGES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+    *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
 )
+NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "us")])
+SERIAL_NUMBER = 1
 SINCE = "2020-01-01T00:00:00Z"
 
 
@@ -57,6 +52,10 @@ def _public(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def _name_of(key: ec.EllipticCurvePrivateKey) -> bytes:
     return hashlib.sha256(_public(key)).digest()
+
+
+def _usage(name: str) -> x509.KeyUsage:
+    return x509.KeyUsage(**dict.fromkeys(USAGES, False) | {name: True})
 
 
 def identity_token(workflow: str, provider: str) -> str:
@@ -80,14 +79,21 @@ class OwnSigstore(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), SigstoreHandler)
         self.workflow = "ada/digits/.github/workflows/release.yml@refs/heads/main"
         self.provider = "https://token.actions.githubusercontent.com"
         self.refuses = "nothing"
         self.authority, self.stamps, self.log = (
             ec.generate_private_key(ec.SECP256R1()) for _ in range(3)
         )
-        self.root = self._root()
+        self.now = datetime.now(UTC)
+        public = self.authority.public_key()
+        extensions: dict[x509.ExtensionType, bool] = {
+            x509.BasicConstraints(ca=True, path_length=0): True,
+            _usage("key_cert_sign"): True,
+            x509.SubjectKeyIdentifier.from_public_key(public): False,
+        }
+        self.root = self._certificate(NAME, public, extensions)
 
     def url(self, path: str = "") -> str:
         return f"http://127.0.0.1:{self.server_port}/{path}".rstrip("/")
@@ -143,36 +149,17 @@ class OwnSigstore(ThreadingHTTPServer):
         claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
         public = x509.load_pem_x509_csr(request).public_key()
         name = f"https://github.com/{claims['job_workflow_ref']}"
-        now = datetime.now(UTC)
-        unstamped = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([]))
-            .issuer_name(self.root.subject)
-            .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(minutes=1))
-            .not_valid_after(now + timedelta(minutes=10))
-            .add_extension(x509.KeyUsage(**USAGE | {"digital_signature": True}), critical=True)
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False
-            )
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.authority.public_key()),
-                critical=False,
-            )
-            .add_extension(
-                x509.SubjectAlternativeName([x509.UniformResourceIdentifier(name)]), critical=True
-            )
-            .add_extension(
-                x509.UnrecognizedExtension(ISSUER_OID, claims["iss"].encode()), critical=False
-            )
-        )
+        extensions: dict[x509.ExtensionType, bool] = {
+            _usage("digital_signature"): True,
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]): False,
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self.authority.public_key()): False,
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(name)]): True,
+            x509.UnrecognizedExtension(ISSUER_OID, claims["iss"].encode()): False,
+        }
 
         def stamped(stamp: bytes) -> x509.Certificate:
-            extension = x509.UnrecognizedExtension(STAMPS_OID, stamp)
-            return unstamped.add_extension(extension, critical=False).sign(
-                self.authority, hashes.SHA256()
-            )
+            more = {x509.UnrecognizedExtension(STAMPS_OID, stamp): False}
+            return self._certificate(x509.Name([]), public, extensions | more)
 
         draft = stamped(self._stamp(b"")).tbs_precertificate_bytes
         chain = (stamped(self._stamp(draft)), self.root)
@@ -207,23 +194,22 @@ class OwnSigstore(ThreadingHTTPServer):
         }
         return {root.hex(): entry | {"verification": verification}}
 
-    def _root(self) -> x509.Certificate:
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "us")])
-        public = self.authority.public_key()
-        now = datetime.now(UTC)
-        return (
+    def _certificate(
+        self, subject: x509.Name, public: Any, extensions: dict[x509.ExtensionType, bool]
+    ) -> x509.Certificate:
+        """Sign a certificate; each extension is critical or not."""
+        builder = (
             x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
+            .subject_name(subject)
+            .issuer_name(NAME)
             .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(x509.KeyUsage(**USAGE | {"key_cert_sign": True}), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-            .sign(self.authority, hashes.SHA256())
+            .serial_number(SERIAL_NUMBER)
+            .not_valid_before(self.now - timedelta(minutes=1))
+            .not_valid_after(self.now + timedelta(minutes=10))
         )
+        for extension, critical in extensions.items():
+            builder = builder.add_extension(extension, critical)
+        return builder.sign(self.authority, hashes.SHA256())
 
     def _stamp(self, draft: bytes) -> bytes:
         """Write an RFC 6962 list of one signed time stamp, over a certificate yet without it."""
@@ -242,7 +228,7 @@ def _sha256(content: bytes) -> dict[str, str]:
     return {"algorithm": "sha256", "value": hashlib.sha256(content).hexdigest()}
 
 
-class _Handler(BaseHTTPRequestHandler):
+class SigstoreHandler(Quiet, BaseHTTPRequestHandler):
     server: OwnSigstore
 
     def do_GET(self) -> None:
@@ -273,19 +259,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 – the base's name
-        """Keep quiet."""
-
-
-@contextmanager
-def serving() -> Iterator[OwnSigstore]:
-    server = OwnSigstore()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -1,4 +1,4 @@
-"""Bundles that differ, a quick gate, and what a registry holds, as git itself lists it."""
+"""Bundles, keys and rules for tests, a quick gate, and what a registry holds, as git lists it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from mnistnet.bundle.manifest import FILES, Fingerprint, read_manifest
 from mnistnet.gate.verdict import Check, Verdict
@@ -19,6 +22,25 @@ if TYPE_CHECKING:
 
 
 Run = Callable[..., tuple[object, str, str]]  # of the fixture that runs the command line
+
+# The server of these tests takes pushes with a known length only, so git must not send chunks.
+GIT_CONFIG = """\
+[user]
+name = Owner
+email = publisher@example.org
+[http]
+postBuffer = 100m
+"""
+# Wide enough for a network that was trained for seconds, on a few digits.
+RULES = """\
+course_accuracy = 0.8
+accuracy_floor = 0.8
+calibration_error = 0.3
+loss_to_champion_points = 8
+loss_to_best_points = 8
+corruption_excess_points = 30
+latency_ratio = 9
+"""
 
 
 def make_bundle(folder: Path, name: str, *, correct: int = 9900) -> Path:
@@ -39,6 +61,29 @@ def seal(bundle: Path, **fields: object) -> Path:
     path.write_text(json.dumps(document), encoding="utf-8")
     read_manifest(bundle)
     return bundle
+
+
+def write_pair(folder: Path, name: str, key: Any = None, password: bytes | None = None) -> None:
+    """Write NAME.pem, a private key, and NAME.pub."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    pem = serialization.Encoding.PEM
+    encryption = (
+        serialization.BestAvailableEncryption(password)
+        if password
+        else serialization.NoEncryption()
+    )
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, encryption)
+    public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (folder / f"{name}.pem").write_bytes(private)
+    (folder / f"{name}.pub").write_bytes(public)
+
+
+def write_script(path: Path, commands: str) -> Path:
+    """Write an executable shell script, a git hook for example."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{commands}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
 
 
 @dataclass
@@ -87,7 +132,7 @@ def published(repository: Path, branch: str = "models") -> list[str]:
     commits = git(repository, "rev-list", "--reverse", branch).split()
     tags = {f"refs/tags/model/v{i + 1}": commit for i, commit in enumerate(commits)}
     assert there == {f"refs/heads/{branch}": commits[-1], **tags}
-    names = "\n".join(sorted([*FILES, "manifest.json"], key=str.encode))
+    names = "\n".join(sorted([*FILES, "manifest.json"]))
     assert all(git(repository, "ls-tree", "--name-only", c) == names for c in commits)
     return [git(repository, "show", f"{commit}:README.md")[2:] for commit in commits]
 

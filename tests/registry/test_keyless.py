@@ -12,7 +12,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from own_sigstore import OwnSigstore, identity_token, serving
+from git_server import running
+from own_sigstore import OwnSigstore, identity_token
 from releases import RecordingGate
 from sigstore.models import ClientTrustConfig
 
@@ -39,7 +40,7 @@ def no_host(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def sigstore(monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnSigstore]:
     """A Sigstore that the library takes for the public one, and a workflow that it knows."""
-    with serving() as server:
+    with running(OwnSigstore()) as server:
         config = ClientTrustConfig.from_json(server.trust_config())
         monkeypatch.setattr(ClientTrustConfig, "production", lambda: config)
         monkeypatch.setenv("GITHUB_ACTIONS", "true")
@@ -119,7 +120,7 @@ def test_a_certificate_of_another_authority_is_refused(
 ) -> None:
     assert sigstore.workflow in WORKFLOW
     run("sign", ada, "--keyless")
-    with serving() as other:
+    with running(OwnSigstore()) as other:
         config = ClientTrustConfig.from_json(other.trust_config())
         monkeypatch.setattr(ClientTrustConfig, "production", lambda: config)
         code, _, err = run("verify", ada, "--identity", WORKFLOW)

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from key_pairs import write_pair
 from model_signing import hashing, signing, verifying
-from releases import RecordingGate, seal
+from releases import RecordingGate, seal, write_pair
 
 from mnistnet.bundle.manifest import EXTRA_FILES, FILES, MANIFEST, Fingerprint, read_manifest
 from mnistnet.errors import BundleError, FileError

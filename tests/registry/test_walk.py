@@ -11,25 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from releases import git, refs
-from small import RULES, write_few_digits
+from releases import RULES, git, refs
 
 from mnistnet.bundle.verify import verify
 
 if TYPE_CHECKING:
     from git_server import GitServer
 
-    from mnistnet.data import DataSet
-
 PAGE = (Path(__file__).parents[2] / "docs" / "DELIVERY.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def walker(clone: Path, server: GitServer, mnist: DataSet) -> Path:
+def walker(clone: Path, server: GitServer, few_digits: Path) -> Path:
     """A clone with so few digits, and such rules for them, that the walk takes a minute or two."""
     git(clone, "remote", "set-url", "origin", server.url("registry.git"))
     (clone / "gates.toml").write_text(RULES, encoding="utf-8")
-    write_few_digits(mnist, clone / "data" / "mnist")
+    shutil.copytree(few_digits, clone / "data" / "mnist")
     return clone
 
 

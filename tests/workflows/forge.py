@@ -59,7 +59,7 @@ class Run:
         return "\n".join(found)
 
 
-class Guarded(git_server._Handler):
+class Guarded(git_server.GitHandler):
     """Lets nobody in who does not know the token."""
 
     def parse_request(self) -> bool:
@@ -189,6 +189,6 @@ def serving_forge(folder: Path) -> Iterator[Forge]:
     served = folder / "served"
     init = ["git", "init", "--quiet", "--bare", "--initial-branch=main"]
     subprocess.run([*init, str(served / "ada" / "digits")], check=True)
-    with git_server.serving(served) as server:
+    with git_server.running(git_server.GitServer(served)) as server:
         server.RequestHandlerClass = Guarded
         yield Forge(folder, server.url("ada/digits"))
