@@ -35,6 +35,8 @@ USAGES = (
 )
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "us")])
 SERIAL_NUMBER = 1
+WORKFLOW = "ada/digits/.github/workflows/release.yml@refs/heads/main"
+PROVIDER = "https://token.actions.githubusercontent.com"
 SINCE = "2020-01-01T00:00:00Z"
 
 
@@ -58,11 +60,11 @@ def _usage(name: str) -> x509.KeyUsage:
     return x509.KeyUsage(**dict.fromkeys(USAGES, False) | {name: True})
 
 
-def identity_token(workflow: str, provider: str) -> str:
+def identity_token() -> str:
     """A token as GitHub gives it to a workflow, but for the signature."""
     now = int(time.time())
     claims = {"aud": "sigstore", "sub": "repo:ada/digits", "iat": now, "exp": now + 300}
-    claims |= {"iss": provider, "job_workflow_ref": workflow}
+    claims |= {"iss": PROVIDER, "job_workflow_ref": WORKFLOW}
     parts = [json.dumps(part).encode() for part in ({"alg": "RS256", "typ": "JWT"}, claims)]
     return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (*parts, b"?"))
 
@@ -71,8 +73,6 @@ class OwnSigstore(ThreadingHTTPServer):
     """The server.
 
     Attributes:
-        workflow: which workflow its host says that somebody is.
-        provider: who the host says that it is.
         refuses: the path's end of requests that are answered with an error.
     """
 
@@ -80,8 +80,6 @@ class OwnSigstore(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), SigstoreHandler)
-        self.workflow = "ada/digits/.github/workflows/release.yml@refs/heads/main"
-        self.provider = "https://token.actions.githubusercontent.com"
         self.refuses = "nothing"
         self.authority, self.stamps, self.log = (
             ec.generate_private_key(ec.SECP256R1()) for _ in range(3)
@@ -233,8 +231,7 @@ class SigstoreHandler(Quiet, BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.startswith("/token"):
-            token = identity_token(self.server.workflow, self.server.provider)
-            self._answer({"value": token})
+            self._answer({"value": identity_token()})
         else:
             urls = ("authorization_endpoint", "token_endpoint")
             self._answer(dict.fromkeys(urls, self.server.url("nowhere")))

@@ -240,15 +240,6 @@ def test_a_damaged_champion_is_an_error(
     assert not answer.exists()
 
 
-@pytest.mark.parametrize(
-    "words", [("--against", "b", "--against-champion"), ("--answer", "answer")]
-)
-def test_options_that_exclude_each_other_are_refused(words: tuple[str, ...], run: Run) -> None:
-    code, out, err = run("fingerprint", *words)
-    assert (code, out) == (2, "")
-    assert words[0] in err
-
-
 def test_a_bundle_without_a_fingerprint_is_to_be_trained_again(champion: Path, run: Run) -> None:
     _write(champion, inputs=None)
     code, out, _ = run("fingerprint", "--data", DATA, "--against", champion)

@@ -75,16 +75,6 @@ def test_pull_writes_the_champion_or_a_version(bob: Path, tmp_path: Path) -> Non
     assert title(out) == "bob"
 
 
-def test_pull_and_rollback_before_the_first_release_are_errors(
-    registry: Path, tmp_path: Path
-) -> None:
-    assert history().releases == ()
-    for call in (lambda: pull(None, tmp_path / "out"), lambda: rollback(1)):
-        with pytest.raises(RegistryError, match="no releases yet"):
-            call()
-    assert refs(registry) == {}
-
-
 def _replant(registry: Path, *, add: str = "", drop: str = "") -> None:
     """Put other entries into the champion's tree, with a commit that says what the old one did."""
     entries = git(registry, "ls-tree", "models").splitlines()
