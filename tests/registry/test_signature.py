@@ -5,17 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 import shutil
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from model_signing import hashing, signing, verifying
-from releases import RecordingGate, seal, write_pair
+from releases import RecordingGate, write_pair
 
-from mnistnet.bundle.manifest import EXTRA_FILES, FILES, MANIFEST, Fingerprint, read_manifest
+from mnistnet.bundle.manifest import FILES, MANIFEST, Fingerprint, read_manifest
 from mnistnet.errors import BundleError, FileError
 from mnistnet.files import json_bytes
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
@@ -41,21 +40,16 @@ def signed(keys: Path, tmp_path: Path) -> Path:
     return bundle
 
 
-def test_what_was_signed_is_let_through_wherever_it_is_moved(
-    signed: Path, keys: Path, tmp_path: Path
+def test_the_verbs_sign_and_verify_name_the_signer(
+    signed: Path, keys: Path, tmp_path: Path, run: Run
 ) -> None:
-    check_signature(signed, keys / "maker.pub")
-    check_signature(signed.rename(tmp_path / "elsewhere"), keys / "maker.pub")
-
-
-def test_the_verbs_sign_and_verify_name_the_signer(signed: Path, keys: Path, run: Run) -> None:
     (signed / "model.sig").unlink()
-    key, stranger = keys / "maker.pub", keys / "stranger.pub"
     signature = f"Signature: {signed / 'model.sig'}\n"
     assert run("sign", signed, "--key", keys / "maker.pem") == (0, signature, "")
-    code, out, _ = run("verify", signed, "--public-key", key)
+    moved, key = signed.rename(tmp_path / "moved"), keys / "maker.pub"
+    code, out, _ = run("verify", moved, "--public-key", key)
     assert (code, f"signed by the owner of {key}" in out) == (0, True)
-    code, out, err = run("verify", signed, "--public-key", stranger)
+    code, out, err = run("verify", moved, "--public-key", keys / "stranger.pub")
     assert (code, out) == (2, "")
     assert "by somebody else" in err
 
@@ -94,10 +88,9 @@ def _change_weights(bundle: Path) -> None:
         ("sbom.cdx.json", lambda path: path.unlink()),
         ("report.html", lambda path: path.write_text("<script>alert(1)</script>")),
         (".gitattributes", lambda path: path.write_text("* filter=evil")),
-        (".git", lambda path: path.mkdir()),
         ("report.html", lambda path: path.mkdir()),
     ],
-    ids=["other materials", "no materials", "a page", "git's", "git's folder", "a folder"],
+    ids=["other materials", "no materials", "a page", "git's", "a folder"],
 )
 def test_nothing_can_be_added_or_changed_next_to_the_bundle(
     signed: Path, keys: Path, name: str, change: Callable[[Path], object]
@@ -108,12 +101,18 @@ def test_nothing_can_be_added_or_changed_next_to_the_bundle(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links and pipes are for administrators there")
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/etc/hostname")])
-@pytest.mark.parametrize("name", EXTRA_FILES)
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("model.sig", lambda path: os.mkfifo(path)),
+        ("sbom.cdx.json", lambda path: os.mkfifo(path)),
+        ("sbom.cdx.json", lambda path: path.symlink_to("/etc/hostname")),
+    ],
+)
 def test_pipes_and_links_next_to_the_bundle_are_refused_and_not_opened(
     signed: Path, keys: Path, name: str, make: Callable[[Path], None]
 ) -> None:
-    (signed / name).unlink(missing_ok=True)
+    (signed / name).unlink()
     make(signed / name)
     with pytest.raises(BundleError, match="not a plain file"):
         check_signature(signed, keys / "maker.pub")
@@ -141,24 +140,17 @@ def _changed(path: tuple[str | int, ...], value: object) -> Callable[[bytes], by
     return change
 
 
-PAYLOAD = ("dsseEnvelope", "payload")
-SIG = ("dsseEnvelope", "signatures", 0, "sig")
-
-
 @pytest.mark.parametrize(
     "change",
     [
         lambda _: b"",
-        lambda _: b"null",
         lambda _: b"\xff\xfe\x00",
         lambda _: b"[" * 90_000,
         lambda _: b" " * 100_001,
         lambda _: b"{" + b'"verificationMaterial": {}}',
-        _changed(SIG, base64.b64encode(b"\x30\x06\x02\x01\x01\x02\x01\x01").decode()),
-        _changed(SIG, ""),
-        _changed(("dsseEnvelope", "signatures"), []),
+        _changed(("dsseEnvelope", "signatures", 0, "sig"), ""),
         _changed(("verificationMaterial", "publicKey", "hint"), "\x1b[31m\n"),
-        _changed(PAYLOAD, base64.b64encode(b"{}").decode()),
+        _changed(("dsseEnvelope", "payload"), base64.b64encode(b"{}").decode()),
         _changed(("mediaType",), "text/html\nand more"),
     ],
 )
@@ -188,9 +180,8 @@ def test_a_signature_without_a_hint_at_its_key_is_checked_all_the_same_and_silen
 
 def test_a_key_that_cannot_be_used_is_named(signed: Path, keys: Path, tmp_path: Path) -> None:
     write_pair(tmp_path, "rsa", rsa.generate_private_key(65537, 2048))
-    write_pair(tmp_path, "bitcoin", ec.generate_private_key(ec.SECP256K1()))
     (tmp_path / "text.pub").write_text("hello")
-    for name in ("rsa.pub", "bitcoin.pub", "text.pub", "missing.pub", "."):
+    for name in ("rsa.pub", "text.pub", "missing.pub", "."):
         with pytest.raises(
             FileError, match=r"cannot be used as a public key .*\(.+\); make one"
         ) as caught:
@@ -244,17 +235,12 @@ def test_a_signed_release_is_pulled_and_can_be_checked_again(
 
 
 @pytest.mark.usefixtures("clone")
-@pytest.mark.parametrize("flaw", ["unsigned", "a stranger's", "another bundle's", "garbage"])
+@pytest.mark.parametrize("flaw", [": is not signed", "/model.sig: does not show"])
 def test_without_the_right_signature_nothing_is_written_and_what_was_there_stays(
     flaw: str, ada: Path, bob: Path, keys: Path, tmp_path: Path, run: Run
 ) -> None:
-    if flaw != "unsigned":
-        sign(ada, keys / ("stranger.pem" if flaw == "a stranger's" else "maker.pem"))
-    if flaw == "another bundle's":
-        (ada / "README.md").write_text("# ada, changed\n", encoding="utf-8")
-        seal(ada)
-    if flaw == "garbage":
-        (ada / "model.sig").write_bytes(b"?")
+    if flaw != ": is not signed":
+        sign(ada, keys / "stranger.pem")
     publish(ada, gate=RecordingGate())
     (tmp_path / "outs").mkdir()
     out = bob.rename(tmp_path / "outs" / "b")
@@ -262,6 +248,6 @@ def test_without_the_right_signature_nothing_is_written_and_what_was_there_stays
     for place in (out, out.with_name("new")):
         code, printed, err = run("pull", "-o", place, "--public-key", keys / "maker.pub")
         assert (code, printed) == (2, "")
-        assert re.match(r"mnistnet: v1(: is not signed|/model\.sig: does not show)", err)
+        assert err.startswith(f"mnistnet: v1{flaw}")
     assert [place.name for place in out.parent.iterdir()] == ["b"]
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
