@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from forge import Forge, serving_forge, why_not
-from small import RULES, write_few_digits
+from releases import GIT_CONFIG, RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,32 +15,24 @@ if TYPE_CHECKING:
 
     from forge import Run
 
-    from mnistnet.data import DataSet
-
 
 RECIPE = json.dumps({"name": "few", "epochs": 4, "threads": 1})
 VARIABLES = {"MNISTNET_RECIPE": "recipe.json", "MNISTNET_DATA": "few"}
 
 
-@pytest.fixture(scope="session")
-def few(mnist: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of a few digits."""
-    return write_few_digits(mnist, tmp_path_factory.mktemp("few"))
-
-
 @pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory, few: Path) -> Iterator[Forge]:
+def forge(tmp_path_factory: pytest.TempPathFactory, few_digits: Path) -> Iterator[Forge]:
     """A publisher's repository with this project in it, a small data set and a short recipe."""
     if reason := why_not():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("forge")
     config = folder / "gitconfig"
-    config.write_text("[user]\nname = Owner\nemail = publisher@example.org\n", encoding="utf-8")
+    config.write_text(GIT_CONFIG, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch, serving_forge(folder) as forge:
         patch.setenv("GIT_CONFIG_GLOBAL", str(config))
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-        files = {"README.md": "# Digits\n", "few": few, "recipe.json": RECIPE, "gates.toml": RULES}
-        forge.begin(files, VARIABLES)
+        files = {"README.md": "# Digits\n", "recipe.json": RECIPE, "gates.toml": RULES}
+        forge.begin(files | {"few": few_digits}, VARIABLES)
         yield forge
 
 

@@ -70,18 +70,12 @@ def test_every_step_is_one_mnistnet_or_make_command_that_a_person_can_run_too() 
     "words",
     [
         "make test; make check",
-        "make test\nmake check",
         "make test && make check",
-        "code=0",
         "if make test; then make check; fi",
-        "model_signing sign candidate",
         ".venv/bin/python -c pass",
-        ".venv/bin/mnistnet publish $(cat name)",
         '.venv/bin/mnistnet publish "$(cat name)"',
         ".venv/bin/mnistnet history > history",
-        ".venv/bin/mnistnet history | sed 's/^/    /'",
         ".venv/bin/mnistnet history || true",
-        ".venv/bin/mnistnet history &",
         '.venv/bin/mnistnet history | tee -a "$GITHUB_STEP_SUMMARY" | cat',
     ],
 )
