@@ -20,17 +20,14 @@ from mnistnet.report.page import render_page
 MODEL = Model("default")
 
 
-def test_accuracy_and_its_interval_are_scipys(report, labels, answers):
-    correct = int((answers.argmax(axis=1) == labels).sum())
-    expected = stats.binomtest(correct, 200).proportion_ci(method="wilson")
+def test_the_figures_are_scikit_learns_and_scipys(report, labels, answers):
+    predicted, digits = answers.argmax(axis=1), list(range(10))
+    correct = int((predicted == labels).sum())
     accuracy = report.accuracy
     assert (accuracy.n, accuracy.correct, accuracy.wrong) == (200, correct, 200 - correct)
-    assert accuracy.value == sk.accuracy_score(labels, answers.argmax(axis=1))
+    assert accuracy.value == sk.accuracy_score(labels, predicted)
+    expected = stats.binomtest(correct, 200).proportion_ci(method="wilson")
     assert (accuracy.low, accuracy.high) == pytest.approx(expected, abs=1e-6)
-
-
-def test_scores_are_scikit_learns(report, labels, answers):
-    predicted, digits = answers.argmax(axis=1), list(range(10))
     precision, recall, f1, n = sk.precision_recall_fscore_support(labels, predicted, labels=digits)
     for d, scores in enumerate(report.classes):
         assert (scores.digit, scores.n) == (d, n[d])
@@ -39,8 +36,8 @@ def test_scores_are_scikit_learns(report, labels, answers):
     np.testing.assert_array_equal(report.confusion_matrix, sk.confusion_matrix(labels, predicted))
     nll = sk.log_loss(labels, answers, labels=digits)
     brier = sk.brier_score_loss(labels, answers, labels=digits, scale_by_half=False)
-    assert report.negative_log_likelihood == pytest.approx(nll, rel=1e-5)
-    assert report.brier_score == pytest.approx(brier, rel=1e-5)
+    figures = (report.negative_log_likelihood, report.brier_score)
+    assert figures == pytest.approx((nll, brier), rel=1e-5)
 
 
 def test_calibration_is_scikit_learns(report, labels, answers):

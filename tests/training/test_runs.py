@@ -85,18 +85,6 @@ def test_a_name_that_is_taken_is_refused_and_the_run_unchanged(tmp_path: Path) -
     assert run.metrics() == [{"batch": 1}]
 
 
-def test_overwrite_replaces_a_run_only_when_the_new_one_has_succeeded(tmp_path: Path) -> None:
-    with new_run(tmp_path, "mine", Recipe(), overwrite=False) as run:
-        pass
-    with pytest.raises(ZeroDivisionError):
-        _failing_run(tmp_path, "mine", overwrite=True)
-    assert run.recipe() == Recipe()
-    with new_run(tmp_path, "mine", Recipe(seed=2), overwrite=True):
-        pass
-    assert run.recipe() == Recipe(seed=2)
-    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
-
-
 def test_overwrite_never_removes_a_folder_that_is_not_a_run(tmp_path: Path) -> None:
     precious = tmp_path / "photos" / "1.jpg"
     precious.parent.mkdir()
