@@ -37,7 +37,7 @@ URL_REMOTE = "mnistnet-registry"  # the private name of a remote that was given 
 # Of git's variables, those that say who its user is, and how remotes are reached. Others lead to
 # another repository, wherever a hook calls this program, or mix traces with a failure's reason.
 KEPT = re.compile(
-    r"(?!GIT_)|GIT_(SSH|SSL|HTTP|PROXY|ASKPASS|AUTHOR|COMMITTER|ALLOW_PROTOCOL|EXEC_PATH)"
+    r"(?!GIT_)|GIT_(AUTHOR|COMMITTER|ASKPASS|SSH|SSL|HTTP|PROXY|ALLOW_PROTOCOL|EXEC_PATH)"
 )
 # What the private repository is configured to, whatever its user's settings are.
 OWN_SETTINGS = {
@@ -69,7 +69,7 @@ REASON = re.compile(
 
 
 class GitError(RegistryError):
-    """Git failed; `reason` is what it, or the remote, said, in one line."""
+    """Git failed; `reason` is its message, or the remote's, in one line."""
 
     def __init__(self, verb: str, reason: str) -> None:
         super().__init__(f"git {verb} failed ({reason})")
@@ -95,10 +95,10 @@ class Repository:
         timeout_s = NETWORK_TIMEOUT_S if network else LOCAL_TIMEOUT_S
         return run_git(words, self._cwd, self._environment, timeout_s=timeout_s, given=given)
 
-    def contact(self, *words: str, given: bytes = b"") -> bytes:
+    def contact(self, *words: str) -> bytes:
         """Run a git command that may read from the remote. Raises RegistryError."""
         try:
-            return self.run(*words, given=given, network=True)
+            return self.run(*words, network=True)
         except GitError as error:
             raise RegistryError(
                 f"{self.shown}: cannot be read ({error.reason}); check the remote's address, the"
@@ -131,7 +131,7 @@ def private_repository(remote: str) -> Iterator[Repository]:
     with tempfile.TemporaryDirectory(prefix="mnistnet-", ignore_cleanup_errors=True) as scratch:
         folder, config = Path(scratch, "git"), Path(scratch, "config")
         config.write_bytes(_config_file(settings))
-        environment = _environment() | {"GIT_CONFIG_GLOBAL": str(config), "GIT_DIR": str(folder)}
+        environment = _environment(folder, config)
         words = ("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}")
         run_git(words, cwd, environment)
         own = OWN_SETTINGS | {"http.lowSpeedTime": str(STALLED_S)}
@@ -141,12 +141,17 @@ def private_repository(remote: str) -> Iterator[Repository]:
         yield Repository(Path(scratch), name, shown, cwd, environment)
 
 
-def _environment() -> dict[str, str]:
-    """Return the environment for git in a private repository, but for where that is."""
-    kept = {key: value for key, value in os.environ.items() if KEPT.match(key)}
-    kept.setdefault("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh")  # `ext` runs anything
-    # English, for `_reason`
-    return kept | {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
+def _environment(folder: Path, config: Path) -> dict[str, str]:
+    """Return the environment of git in a private repository."""
+    return {
+        "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",  # `ext` runs anything
+        **{key: value for key, value in os.environ.items() if KEPT.match(key)},
+        "GIT_CONFIG_GLOBAL": str(config),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_DIR": str(folder),
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C",  # English, for `_reason`
+    }
 
 
 def _settings() -> list[tuple[str, str]]:

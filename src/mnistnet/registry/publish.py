@@ -60,7 +60,7 @@ def publish(
     dry_run: bool = False,
     log: Log = lambda _: None,
 ) -> Publication:
-    """Make a bundle the champion, if it passes the gate next to the champion of now.
+    """Make a bundle the champion, if it passes the gate, which compares it with the current one.
 
     `reinstate` publishes it even if a rollback withdrew it; `dry_run` does all but publish.
 
@@ -85,8 +85,7 @@ def publish(
                 return Publication("refused", None, record.replaced, verdict)
             if dry_run:
                 return Publication("possible", record.version, record.replaced, verdict)
-            tree = registry.write_tree(candidate)
-            if _push(registry, state, record, tree, verdict.table()):
+            if _push(registry, state, record, registry.write_tree(candidate), verdict.table()):
                 return Publication("published", record.version, record.replaced, verdict)
             log("somebody else was faster: once more, with the new champion")
             _pause(race)

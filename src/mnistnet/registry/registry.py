@@ -2,7 +2,7 @@
 
     with open_registry("origin", "models") as registry:
         state = registry.read()                          # the releases, and who is champion
-        registry.extract(state.champion)                 # its bundle, verified
+        folder = registry.extract(state.champion)        # with its bundle, verified
         commit = registry.commit(tree, record, table)
         registry.push(commit, record)                    # all of it or nothing
 
