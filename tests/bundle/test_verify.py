@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -161,16 +160,3 @@ def test_another_preparation_than_was_exported_is_found(
     document["pictures"][0][part] = value
     replace_file(bundle, "vectors.json", json.dumps(document).encode())
     refuses(bundle, f"picture.onnx: {words}")
-
-
-NO_TORCH = """
-import sys
-sys.modules["torch"] = sys.modules["onnx"] = None
-from pathlib import Path
-from mnistnet.bundle.verify import verify
-verify(Path(sys.argv[1]))
-"""
-
-
-def test_verifying_needs_neither_torch_nor_onnx() -> None:
-    subprocess.run([sys.executable, "-c", NO_TORCH, str(DEFAULT_BUNDLE)], check=True)
