@@ -49,7 +49,7 @@ def publish(
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Make a bundle the champion, if it passes the gate next to the champion of now.
+    """Make a bundle the champion, if it passes the gate, which compares it with the current one.
 
     Exits with 0 if it is, with 1 if the gate refuses it.
     """

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Log = Callable[[str], object]  # is called with a line on what is done next
 TAGS = "refs/tags/model/"
 TAG = re.compile(rf"({OBJECT_NAME})\t{TAGS}{VERSION}(?:\^\{{\}})?")
-ENTRY = re.compile(rf"100644 blob ({OBJECT_NAME}) +([0-9]+)\t([A-Za-z.]{{1,32}})")
+ENTRY = re.compile(rf"100644 blob ({OBJECT_NAME}) +([0-9]+)\t([^\0]+)\0")  # a plain file
 MAX_RELEASES = 100_000
 MAX_RELEASE_BYTES = 1_000_000  # a bundle with all files next to it
 
@@ -75,7 +75,7 @@ class Registry:
         return state
 
     def _check_numbers(self, state: State) -> None:
-        """Compare each release's number with the one before it, and with its tag."""
+        """Compare each release's number with the one before it, and its commit with its tag's."""
         before = 0
         for release in state.releases:
             if release.version <= before or (release.replaces and release.replaces[0] != before):
@@ -105,7 +105,7 @@ class Registry:
         )
 
     def extract(self, release: Release) -> Path:
-        """Return a folder with a release's bundle, verified, which lasts until the block's end.
+        """Return a folder with a release's bundle, verified; it is there until the block's end.
 
         Raises:
             RegistryError: the release does not hold exactly one bundle, the one that it names.
@@ -130,19 +130,19 @@ class Registry:
 
     def _blobs(self, release: Release) -> dict[str, str]:
         """List the files of a release and their blobs: plain files of a bundle, nothing else."""
-        listed = self._git.contact("ls-tree", "-l", "-z", release.tree).decode(errors="replace")
-        blobs, size_bytes = {}, 0
-        for line in listed.split("\0")[:-1]:
-            match = ENTRY.fullmatch(line)
-            if match is None or match[3] not in (MANIFEST, *FILES, *EXTRA_FILES):
-                raise self._damaged(release, "holds something that is no file of a bundle")
-            blobs[match[3]] = match[1]
-            size_bytes += int(match[2])
-        if not {MANIFEST, *FILES} <= set(blobs):
+        listed = self._git.run("ls-tree", "-z", "--name-only", release.tree)
+        names = set(listed.decode(errors="replace").split("\0")[:-1])
+        if not names <= {MANIFEST, *FILES, *EXTRA_FILES}:
+            raise self._damaged(release, "holds something that is no file of a bundle")
+        if not names >= {MANIFEST, *FILES}:
             raise self._damaged(release, "lacks some of a bundle's files")
-        if size_bytes > MAX_RELEASE_BYTES:
+        # With the sizes, for which blobs may have to be fetched.
+        entries = ENTRY.findall(self._git.contact("ls-tree", "-z", "-l", release.tree).decode())
+        if len(entries) < len(names):
+            raise self._damaged(release, "holds a link or a folder, which is no file of a bundle")
+        if sum(int(size_bytes) for _, size_bytes, _ in entries) > MAX_RELEASE_BYTES:
             raise self._damaged(release, f"has files of more than {MAX_RELEASE_BYTES:,} bytes")
-        return blobs
+        return {name: blob for blob, _, name in entries}
 
     def _damaged(self, release: Release, problem: str) -> RegistryError:
         return RegistryError(
@@ -176,7 +176,7 @@ class Registry:
         return self._git.run("commit-tree", tree, *parents, given=message).decode().strip()
 
     def push(self, commit: str, record: Record) -> None:
-        """Make a commit the champion, with its tag: both or neither, and only in its turn.
+        """Make a commit the champion, with its tag: both or neither, and only after its parent.
 
         Raises:
             GitError: it was refused, by a race or for good, or nothing is known of it.
@@ -219,7 +219,7 @@ def open_registry(
 
 @contextmanager
 def naming(folder: Path, name: object) -> Iterator[None]:
-    """Let errors name a bundle, not the temporary folder that a copy of it lies in."""
+    """Name a bundle in errors, and not the temporary folder that a copy of it lies in."""
     try:
         yield
     except BundleError as error:
