@@ -210,7 +210,7 @@ def test_it_says_what_it_does_and_ends_with_a_summary_and_one_json_object(
     assert lines[0].startswith(f"Accuracy: {report['accuracy']['value']:.2%} (95% interval ")
     assert [line.split(":")[0] for line in lines[1:-1]] == [
         "Calibration error",
-        "Robustness of the network",
+        "Robustness of the 28×28 network",
         "Robustness of the picture graph",
         "Pictures of no digit, told apart by confidence",
         "Speed",

@@ -77,7 +77,7 @@ def test_the_figures_on_the_page_are_the_reports(page, report):
         [str(c.digit), str(c.n), *(f"{share:.2%}" for share in (c.recall, c.precision, c.f1))]
         for c in report.classes
     ]
-    shown = reader.table("label ↓ predicted →")
+    shown = reader.table("label")
     counts = tuple(tuple(int(cell.replace("·", "0")) for cell in row[1:]) for row in shown)
     assert counts == report.confusion_matrix
     for figure in (report.negative_log_likelihood, report.brier_score):

@@ -18,7 +18,7 @@ import numpy as np
 from mnistnet import text
 from mnistnet.metrics.intervals import wilson_interval
 from mnistnet.report.pictures import png_address
-from mnistnet.report.summary import spread, unread, verdict
+from mnistnet.report.summary import PATHS, spread, unread, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,15 +77,25 @@ def _environment() -> Environment:
         finalize=lambda value: text.printable(value) if type(value) is str else value,
     )
     for function in (
-        *(text.percent, text.points, text.count, text.counted, text.decimal, text.p_value),
-        *(text.size, asdict, interval, mean, png_address, spread, unread, verdict),
+        *(text.percent, text.points, text.points_interval, text.count, text.counted, text.decimal),
+        *(
+            text.p_value,
+            text.size,
+            asdict,
+            accuracy_interval,
+            mean,
+            png_address,
+            spread,
+            unread,
+            verdict,
+        ),
     ):
         environment.filters[function.__name__] = function
-    environment.globals["axis"] = Axis.over
+    environment.globals |= {"axis": Axis.over, "path_names": PATHS}
     return environment
 
 
-def interval(measured: ReliabilityBin) -> Interval:
+def accuracy_interval(measured: ReliabilityBin) -> Interval:
     """Return the 95% interval of the accuracy in a bin that is not empty."""
     return wilson_interval(round((measured.accuracy or 0.0) * measured.n), measured.n)
 

@@ -17,9 +17,12 @@ from mnistnet.report.pictures import in_characters
 from mnistnet.text import (
     count,
     escape_markdown,
+    interval,
     markdown_table,
     p_value,
+    percent,
     points,
+    points_interval,
     printable,
 )
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from mnistnet.report.contents import Comparison, Report, Sample
 
 DRAWN, ACROSS = 8, 4  # mistakes; next to each other
+PATHS = {"network": "28×28 network", "picture": "picture graph"}
 VERDICTS = {
     "better": "Better than",
     "worse": "Worse than",
@@ -61,9 +65,7 @@ def spread(timed: Spread) -> str:
 def summarise(report: Report) -> Iterator[str]:
     """Yield the report's main figures, a line each; names in them may be hostile."""
     a, error = report.accuracy, report.expected_calibration_error
-    yield (
-        f"Accuracy: {a.value:.2%} (95% interval {100 * a.low:.2f}–{100 * a.high:.2f}, n = {a.n:,})"
-    )
+    yield f"Accuracy: {percent(a.value)} ({interval(a.low, a.high)}, n = {count(a.n)})"
     yield (
         f"Calibration error: {error:.4f} (ECE, 15 bins); negative log-likelihood "
         f"{report.negative_log_likelihood:.4f}"
@@ -72,31 +74,29 @@ def summarise(report: Report) -> Iterator[str]:
         yield unread(report)
     for path, r in report.robustness.items():
         yield (
-            f"Robustness of the {'picture graph' if path == 'picture' else path}: mean error "
-            f"{r.mean_error:.2%} over {len(r.corruptions)} corruptions ({r.clean_error:.2%} clean, "
-            f"n = {r.n:,} each)"
+            f"Robustness of the {PATHS[path]}: mean error {percent(r.mean_error)} over "
+            f"{len(r.corruptions)} corruptions ({percent(r.clean_error)} clean, n = {count(r.n)} "
+            "each)"
         )
     if report.not_digits:
         yield _not_digits(report)
     if report.speed:
         images, picture = spread(report.speed.images_per_s), spread(report.speed.ms_per_picture)
-        yield f"Speed: {images} images a second, {picture} ms a picture"
+        yield f"Speed: images a second {images}; ms a picture {picture}"
     if c := report.against:
+        ends = points_interval(c.low, c.high)
         yield (
-            f"Verdict: {verdict(c)}: {points(c.difference)} points (95% interval "
-            f"{points(c.low)} to {points(c.high)}); alone right on {c.n_gained}, the other on "
-            f"{c.n_lost}"
+            f"Verdict: {verdict(c)}: {points(c.difference)} points ({ends}); alone right on "
+            f"{count(c.n_gained)}, the other on {count(c.n_lost)}"
         )
 
 
 def _not_digits(report: Report) -> str:
     kinds = report.not_digits
-    n, refused = sum(kind.n for kind in kinds), [kind.refused for kind in kinds]
-    line = "Pictures of no digit, told apart by confidence: AUROC "
-    line += ", ".join(f"{kind.kind} {kind.auroc:.2f}" for kind in kinds)
-    if None not in refused:
-        line += f'; {sum(k or 0 for k in refused) / n:.0%} answered "not sure"'
-    return f"{line} (n = {n:,})"
+    n, refused = sum(kind.n for kind in kinds), sum(kind.refused or 0 for kind in kinds)
+    each = ", ".join(f"{kind.kind} {kind.auroc:.2f}" for kind in kinds)
+    unsure = f'; {refused / n:.0%} answered "not sure"' if report.at_threshold else ""
+    return f"Pictures of no digit, told apart by confidence: AUROC {each}{unsure} (n = {count(n)})"
 
 
 def render_markdown(report: Report) -> str:
