@@ -8,8 +8,6 @@ import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
-
 import mnistnet
 
 SOURCE = Path(mnistnet.__file__).parent
@@ -75,41 +73,40 @@ def _room(module: str) -> str:
     return module.split(".")[1] if "." in module else "__init__"
 
 
-@pytest.mark.parametrize("module", FILES)
-def test_a_file_imports_only_from_its_own_room_and_from_rooms_to_its_left(module: str) -> None:
-    room = _room(module)
-    for imported in _imports(FILES[module]):
-        if imported.split(".")[0] != "mnistnet" or imported == "mnistnet":
-            continue
-        other = _room(imported)
-        if room in MAY_IMPORT_WHAT_THEY_OFFER or other == room:
-            continue
-        assert POSITION[other] < POSITION[room], f"{module} imports {imported}"
+IMPORTS = {module: _imports(file) for module, file in FILES.items()}
+
+
+def test_files_import_only_from_their_own_room_and_from_rooms_to_its_left() -> None:
+    for module, imports in IMPORTS.items():
+        for imported in imports:
+            room, other = _room(module), _room(imported)
+            if imported.startswith("mnistnet.") and room not in {
+                other,
+                *MAY_IMPORT_WHAT_THEY_OFFER,
+            }:
+                assert POSITION[other] < POSITION[room], f"{module} imports {imported}"
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
     graph = {
-        module: {name for name in _imports(file) if name in FILES and name != "mnistnet"}
-        for module, file in FILES.items()
+        module: {name for name in imports if name in FILES and name != "mnistnet"}
+        for module, imports in IMPORTS.items()
     }
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
-@pytest.mark.parametrize("module", FILES)
-def test_what_only_extras_install_is_imported_at_the_top_of_its_own_rooms_only(
-    module: str,
-) -> None:
-    place = FILES[module].relative_to(SOURCE).as_posix()
-    for imported, at_the_top in _imports(FILES[module]).items():
-        rooms = HEAVY.get(imported.split(".")[0])
-        if rooms and at_the_top:
-            assert place.startswith(rooms), f"{place} imports {imported}"
+def test_what_only_extras_install_is_imported_at_the_top_of_its_own_rooms_only() -> None:
+    for module, file in FILES.items():
+        place = file.relative_to(SOURCE).as_posix()
+        for imported, at_the_top in IMPORTS[module].items():
+            rooms = HEAVY.get(imported.split(".")[0])
+            if rooms and at_the_top:
+                assert place.startswith(rooms), f"{place} imports {imported}"
 
 
 def test_onnx_runtime_is_imported_in_one_file() -> None:
-    assert [m for m, f in FILES.items() if "onnxruntime" in _imports(f)] == [
-        "mnistnet.bundle.runtime"
-    ]
+    importing = [module for module, imports in IMPORTS.items() if "onnxruntime" in imports]
+    assert importing == ["mnistnet.bundle.runtime"]
 
 
 def test_verbs_that_only_use_models_import_where_there_is_no_torch() -> None:

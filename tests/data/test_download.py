@@ -7,18 +7,19 @@ import hashlib
 import http.server
 import threading
 import tracemalloc
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from mnistnet import data as datasets
 from mnistnet.data import download as downloading
 from mnistnet.data.download import download
 from mnistnet.errors import DataError, FileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 RAW = np.random.default_rng(0).bytes(400_000)
 GZIPPED = gzip.compress(RAW, mtime=0)
@@ -94,9 +95,8 @@ BAD = {  # behaviour → what it does, and the reason that is named
 
 @pytest.fixture
 def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Mirror]]:
-    """Starts servers, and stops them when the test ends. A file may have 1 MB, not 47."""
+    """Starts servers, and stops them when the test ends."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(downloading, "MAX_BYTES", 1_000_000)
     started = []
 
     def start(behaviour: Callable[[Request], None]) -> Mirror:
@@ -118,35 +118,37 @@ def fetch(cache: Path, *mirrors: Mirror, timeout_s: float = 20) -> None:
     download(cache, mirrors=[m.url for m in mirrors], files=FILES, timeout_s=timeout_s)
 
 
-def assert_fetched(cache: Path) -> None:
-    assert {f.name: f.read_bytes() for f in cache.iterdir()} == dict.fromkeys(
-        ("one.gz", "two.gz"), GZIPPED
-    )
-
-
-def test_files_are_fetched_once_and_nothing_else_is_left(mirror, tmp_path, capfd):
-    server, other = mirror(serve), mirror(serve)
-
-    fetch(tmp_path, server, other)
-    fetch(tmp_path, server, other)
-
-    assert_fetched(tmp_path)
-    assert (server.asked, other.asked) == (["/mnist/one.gz", "/mnist/two.gz"], [])
-    assert capfd.readouterr() == ("", "")  # no bar where there is no terminal
-
-
-def test_the_next_mirror_is_asked_only_for_what_the_first_did_not_serve(mirror, tmp_path):
+def test_each_file_is_fetched_once_from_the_first_mirror_that_has_it(mirror, tmp_path, capfd):
     server = mirror(lambda r: serve(r) if r.path.endswith("one.gz") else r.send_error(404))
     other = mirror(serve)
 
     fetch(tmp_path, server, other)
+    fetch(tmp_path, server, other)
 
-    assert_fetched(tmp_path)
-    assert other.asked == ["/mnist/two.gz"]
+    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == dict.fromkeys(
+        ("one.gz", "two.gz"), GZIPPED
+    )
+    assert (server.asked, other.asked) == (["/mnist/one.gz", "/mnist/two.gz"], ["/mnist/two.gz"])
+    assert capfd.readouterr() == ("", "")  # no bar where there is no terminal
+
+
+def test_mnist_is_downloaded_into_the_cache_and_found_there(
+    mirror, elsewhere, tmp_path, monkeypatch, mnist
+):
+    server = mirror(lambda r: r.send((Path(mnist.source) / Path(r.path).name).read_bytes()))
+    monkeypatch.setenv("MNISTNET_MIRRORS", f"http://127.0.0.1:1/ {server.url}")
+
+    downloaded = datasets.load()
+
+    assert downloaded.sha256 == mnist.sha256
+    assert downloaded.source == datasets.load().source == str(tmp_path / "cache")
+    assert len(server.asked) == 4
+    assert not list(elsewhere.iterdir())
 
 
 @pytest.mark.parametrize("behaviour", BAD)
 def test_a_bad_mirror_is_named_with_the_reason(mirror, tmp_path, monkeypatch, behaviour):
+    monkeypatch.setattr(downloading, "MAX_BYTES", 1_000_000)  # not 47 MB
     monkeypatch.setattr(downloading, "MAX_DURATION_S", 0.1 if behaviour == "drips" else 600)
     timeout_s = 0.1 if behaviour in ("stalls", "silent") else 20
     does, reason = BAD[behaviour]
@@ -160,7 +162,8 @@ def test_a_bad_mirror_is_named_with_the_reason(mirror, tmp_path, monkeypatch, be
     assert not list(tmp_path.iterdir())
 
 
-def test_a_gzip_bomb_is_not_decompressed(mirror, tmp_path):
+def test_a_gzip_bomb_is_not_decompressed(mirror, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloading, "MAX_BYTES", 1_000_000)
     server = mirror(lambda r: r.send(BOMB))
 
     tracemalloc.start()

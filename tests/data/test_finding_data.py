@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import functools
-import http.server
 import shutil
-import threading
 from pathlib import Path
 
 import platformdirs
@@ -12,8 +9,6 @@ import pytest
 from mnistnet import data as datasets
 from mnistnet.data import locations
 from mnistnet.errors import DataError
-
-MNIST_FOLDER = Path(__file__).parents[2] / "data" / "mnist"
 
 
 def put(folder: Path, target: Path) -> Path:
@@ -75,27 +70,6 @@ def test_without_data_and_mirrors_one_line_says_what_to_do(elsewhere):
 
     assert "\n" not in str(caught.value)
     assert list(elsewhere.iterdir()) == []
-
-
-@pytest.mark.usefixtures("elsewhere")
-def test_mnist_is_downloaded_into_the_cache_and_found_there(tmp_path, monkeypatch, mnist):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    handler = functools.partial(Quiet, directory=str(MNIST_FOLDER))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        monkeypatch.setenv(
-            "MNISTNET_MIRRORS", f"http://127.0.0.1:1/ http://127.0.0.1:{server.server_port}"
-        )
-        downloaded = datasets.load()
-        server.shutdown()
-
-    assert downloaded.sha256 == mnist.sha256
-    assert downloaded.source == str(tmp_path / "cache")
-    assert datasets.load().source == str(tmp_path / "cache")  # the server is gone
 
 
 def test_the_cache_is_the_users_own():

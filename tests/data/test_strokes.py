@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from mnistnet.bundle.vectors import drawn_images, drawn_pictures, parse_vectors, to_base64
 from mnistnet.data.strokes import draw_ink, draw_lines, draw_ruling, handwritten, smooth
@@ -33,11 +32,6 @@ def test_ink_is_cropped_and_has_the_height_that_is_asked_for() -> None:
     for side in (ink[0], ink[-1], ink[:, 0], ink[:, -1]):
         assert side.max() > 0.3
     assert (ink.min(), ink.max()) == (0, 1)
-
-
-def test_a_curve_passes_through_its_points() -> None:
-    curve = smooth(np.array(ZIGZAG), positions=8)
-    assert curve[::8] == pytest.approx(np.array(ZIGZAG))
 
 
 def test_handwriting_keeps_strokes_joined_where_they_share_a_point() -> None:

@@ -176,6 +176,10 @@ def test_a_damaged_bundle_is_refused(gate: Gate, damaged: Path) -> None:
     assert code == 1
     assert f"{damaged}: refused by 1 of 1 rules: whole:" in out
     assert "digit.onnx: has another SHA-256" in out
+    for other in ("--champion", "--best"):
+        code, out, err = gate(DEFAULT_BUNDLE, other, damaged)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"mnistnet: {damaged / 'digit.onnx'}: has another SHA-256")
 
 
 def test_a_bundle_that_cannot_be_served_is_refused_with_the_reason(

@@ -76,13 +76,6 @@ def _gif(width: int, height: int, frame: int) -> bytes:
     return screen + b"," + struct.pack("<HHHHB", 0, 0, frame, frame, 0) + b"\x02\x02\x4c\x01\0;"
 
 
-def _webp(width: int, height: int) -> bytes:
-    size = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
-    body = b"VP8X" + struct.pack("<I", 10) + b"\x02\0\0\0" + size
-    body += b"ANIM" + struct.pack("<I", 6) + bytes(6)
-    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
-
-
 def _bmp(width: int, height: int) -> bytes:
     sizes = (0, 0, 54, 40, width, height, 1, 8, 0, 0, 0, 0, 0, 0)
     return b"BM" + struct.pack("<IIIIiiHHIIiiII", *sizes)
@@ -98,14 +91,12 @@ def _jpeg_with_scans(count: int) -> bytes:
     ("content", "message"),
     [
         pytest.param(_png(100_000, 100_000), "is over 64 megapixels; make it smaller", id="PNG"),
-        pytest.param(_png(8001, 8000), "is over 64 megapixels", id="PNG, just"),
         pytest.param(_png(2**31 - 1, 2**31 - 1), "is over 64 megapixels", id="PNG, most"),
         pytest.param(_tiff(9000, 9000, 256, b""), "is over 64 megapixels", id="TIFF"),
         pytest.param(_tiff(100, 100, 40_000, b""), "too large tiles", id="TIFF's tiles"),
         pytest.param(_gif(65_535, 65_535, 8), "is over 64 megapixels", id="GIF"),
         pytest.param(_gif(8, 8, 65_535), "is over 64 megapixels", id="GIF's frame"),
         pytest.param(_bmp(60_000, 60_000), "is over 64 megapixels", id="BMP"),
-        pytest.param(_webp(16_384, 16_384), "", id="WebP"),
         pytest.param(_jpeg_with_scans(200), "is a JPEG of over 100 scans", id="JPEG's scans"),
         pytest.param(_png(1, 100_000), "is 1×100000 pixels; no digit fits that", id="a line"),
         pytest.param(_png(2, 2), "is 2×2 pixels", id="tiny"),

@@ -116,16 +116,6 @@ def test_auroc_equals_scikit_learns_and_the_mann_whitney_statistic(positives, ne
     assert ours == pytest.approx(u / (len(positives) * len(negatives)))
 
 
-@given(some_predictions, st.integers(0, 30))
-def test_worst_mistakes_are_the_wrong_answers_with_the_least_probable_labels(drawn, k):
-    labels, probabilities = drawn
-    places = metrics.worst_mistakes(probabilities, labels, k)
-    of_label = probabilities[np.arange(len(labels)), labels]
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
-    assert set(places) <= set(wrong)
-    assert list(of_label[places]) == sorted(of_label[wrong])[:k]
-
-
 def test_all_correct_and_all_wrong_predictions_score_the_ends_of_each_scale():
     labels = np.arange(10)
     right, wrong = np.eye(10), np.roll(np.eye(10), 1, axis=1)
