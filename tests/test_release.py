@@ -46,11 +46,11 @@ def test_its_preparation_costs_mnists_images_next_to_nothing(
     assert (prepared == labels).mean() >= (direct == labels).mean() - 0.005
 
 
-def test_it_reads_599_digits_of_other_writers_on_8_by_8_pixels(predictor: Predictor) -> None:
+def test_it_reads_300_digits_of_other_writers_on_8_by_8_pixels(predictor: Predictor) -> None:
     digits = load_digits()
-    pictures = (digits.images[::3] * (255 / 16)).round().astype(np.uint8)
+    pictures = (digits.images[::6] * (255 / 16)).round().astype(np.uint8)
     read = np.array([p.digit for p in predictor.predict_many(pictures)])
-    assert (read == digits.target[::3]).mean() >= 0.96
+    assert (read == digits.target[::6]).mean() >= 0.96
 
 
 def test_it_reads_drawn_digits_in_every_kind_of_scene(predictor: Predictor) -> None:

@@ -44,16 +44,6 @@ def test_an_idx_file_is_a_big_endian_header_and_the_pixels_row_by_row(tmp_path):
     assert idx.sha256(IMAGES) == idx.sha256(upside_down) == hashlib.sha256(FILE).hexdigest()
 
 
-@pytest.mark.parametrize("name", ["images", "images.gz"])
-def test_what_is_written_is_read_back_whatever_its_name(tmp_path, name):
-    idx.write(tmp_path / name, IMAGES)
-
-    images = idx.read((tmp_path / name).rename(tmp_path / "renamed"), (28, 28))
-
-    assert images.dtype == np.uint8
-    assert np.array_equal(images, IMAGES)
-
-
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [

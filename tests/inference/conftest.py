@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drawing import Scene, draw_picture
-from picture_files import KINDS, encoded
+from drawing import FORMATS, Scene, draw_picture, encoded
 from PIL import Image
 
 from mnistnet import Predictor
@@ -26,4 +25,4 @@ def four() -> Image.Image:
 @pytest.fixture(scope="session")
 def files(four: Image.Image) -> dict[str, bytes]:
     """The 4 in every format: its name → the file's bytes."""
-    return {kind: encoded(four, kind) for kind in KINDS}
+    return {kind: encoded(four, kind) for kind in FORMATS}

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from picture_files import KINDS, encoded
+from drawing import FORMATS, encoded
 from PIL import Image
 
 from mnistnet.errors import PictureError
@@ -19,7 +19,7 @@ def _grey(picture: Image.Image, kind: str = "PNG", **options: object) -> np.ndar
     return to_grey(encoded(picture, kind, **options))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_every_format_gives_the_picture_that_was_saved(
     kind: str, four: Image.Image, files: dict[str, bytes]
 ) -> None:
@@ -111,7 +111,7 @@ def test_above_12_megapixels_it_is_reduced_by_area_averaging(kind: str) -> None:
     board = np.zeros((4000, 4400), np.uint8)
     board[::2, ::2] = board[1::2, 1::2] = 255  # squares of one pixel: their average is grey
     image = Image.fromarray(board)
-    if kind in KINDS:
+    if kind in FORMATS:
         grey = _grey(image, kind, compress_level=1)
     else:
         grey = to_grey(board if kind == "array" else image)

@@ -11,9 +11,9 @@ import zlib
 from typing import TYPE_CHECKING
 
 import pytest
+from drawing import FORMATS, encoded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from picture_files import KINDS, encoded
 from PIL import Image
 
 from mnistnet.errors import PictureError
@@ -29,8 +29,6 @@ STARTS = (
     *(b"II*\0", b"MM\0*", b"GIF89a", b"\0\0\0\x18ftypheic"),
 )
 fuzzed = settings(
-    max_examples=100,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -152,7 +150,7 @@ for line in sys.stdin:
     assert max(growth) < 40 * 2**20
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_a_truncated_file_is_refused_wherever_it_ends(
     kind: str, predictor: Predictor, files: dict[str, bytes]
 ) -> None:
@@ -175,7 +173,7 @@ def test_random_bytes_are_refused_or_read(
 
 @fuzzed
 @given(
-    kind=st.sampled_from(KINDS),
+    kind=st.sampled_from(FORMATS),
     changes=st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), min_size=1, max_size=9),
     early=st.booleans(),
 )

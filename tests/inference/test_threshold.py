@@ -25,14 +25,13 @@ if TYPE_CHECKING:
     from mnistnet.inference import Prediction
 
 CHOSEN = CHOSEN_BEFORE["release"]  # the recipe of the bundle that the package ships
-PICTURES = 30  # of each kind
 
 
 @pytest.fixture(scope="module")
 def negatives() -> dict[str, list[Prediction]]:
     """What the shipped bundle makes of pictures that show no digit."""
     predictor = Predictor(threshold=CHOSEN)
-    pictures = draw_negatives(PICTURES, seed=1)
+    pictures = draw_negatives(30, seed=1)
     return {kind: predictor.predict_many(drawn) for kind, drawn in pictures.items()}
 
 

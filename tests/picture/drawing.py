@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     Points = list[tuple[float, float]]  # (x, y) in a box 1 high, y down
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 # Each way of writing a digit: its strokes, each a curve through these points.
 STROKES: list[tuple[int, list[Points]]] = [
     (0, [[(0.32, 0.0), (0.06, 0.22), (0.0, 0.55), (0.1, 0.88), (0.32, 1.0), (0.55, 0.86),
@@ -151,6 +152,13 @@ def scenes(rng: np.random.Generator) -> list[tuple[str, Scene]]:
     ]
 
 
+def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
+    """Return the bytes of a file that holds a picture."""
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
 def _place(ink: Coverage, scene: Scene) -> Coverage:
     """Return the ink on an empty page; what does not fit is cut off."""
     room_y, room_x = scene.height - ink.shape[0], scene.width - ink.shape[1]
@@ -165,6 +173,5 @@ def _place(ink: Coverage, scene: Scene) -> Coverage:
 def _through_jpeg(picture: Grey, quality: int | None) -> Grey:
     if quality is None:
         return picture
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))
+    content = encoded(Image.fromarray(picture), "JPEG", quality=quality)
+    return np.asarray(Image.open(io.BytesIO(content)))
