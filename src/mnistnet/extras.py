@@ -15,12 +15,10 @@ def import_extra(extra: str, *modules: str) -> None:
         for module in modules:
             import_module(module)
     except ImportError as error:
-        raise missing(error.name or module, extra) from None
+        name = error.name or module
+        raise MissingError(
+            f"{name} is not installed; this needs: pip install 'mnistnet[{extra}]'"
+        ) from None
     finally:
         gc.freeze()  # nor at the end, where collecting them would take half a second
         gc.enable()
-
-
-def missing(module: str | None, extra: str) -> MissingError:
-    """Make the error for a module that is not installed; it names the extra that brings it."""
-    return MissingError(f"{module} is not installed; this needs: pip install 'mnistnet[{extra}]'")

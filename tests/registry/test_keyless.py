@@ -123,9 +123,9 @@ def test_without_a_host_nothing_is_signed_and_no_browser_is_opened(
     monkeypatch.setattr("webbrowser.open", None)
     code, out, err = run("sign", ada, "--keyless")
     assert (code, out) == (2, "")
-    assert err.startswith(f"mnistnet: {ada}: no identity token is to be had here; ")
+    assert err.startswith(f"mnistnet: {ada}: no identity token is available here; ")
     assert "id-token: write" in err
-    line = f"{ada}: not signed; no identity token is to be had here\n"
+    line = f"{ada}: not signed; no identity token is available here\n"
     assert run("sign", ada, "--keyless", "--if-possible") == (0, line, "")
     assert not (ada / "model.sig").exists()
 
@@ -133,7 +133,10 @@ def test_without_a_host_nothing_is_signed_and_no_browser_is_opened(
 @pytest.mark.parametrize(
     ("refuses", "words"),
     [
-        ("/token", "the host's identity token cannot be had (GitHub: OIDC token request failed"),
+        (
+            "/token",
+            "the host's identity token cannot be obtained (GitHub: OIDC token request failed",
+        ),
         ("/signingCert", "Sigstore did not sign it ("),
         ("/entries", "Sigstore did not sign it ("),
     ],
@@ -156,7 +159,7 @@ def test_an_invalid_address_of_the_host_is_an_error(
         monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", address)
         code, _, err = run("sign", ada, "--keyless", "--if-possible")
         assert code == 2
-        assert "the host's identity token cannot be had (" in err
+        assert "the host's identity token cannot be obtained (" in err
 
 
 def test_without_the_network_an_identity_cannot_be_checked(

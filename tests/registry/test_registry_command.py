@@ -135,8 +135,8 @@ def test_before_the_first_release_the_history_is_empty_and_the_rest_an_error(run
     [
         (("rollback", "v0"), "'v0' is no version"),
         (("pull", "latest", "-o", "x"), "'latest' is no version"),
-        (("fingerprint", "--against", "b", "--against-champion"), "one bundle at a time"),
-        (("fingerprint", "--answer", "answer"), "it goes with --against"),
+        (("fingerprint", "--against", "b", "--against-champion"), "name one of them"),
+        (("fingerprint", "--answer", "answer"), "goes with --against"),
         (("sign", "b"), "either with --key FILE or with --keyless"),
         (("sign", "b", "--key", "k", "--keyless"), "either with --key FILE or with --keyless"),
         (("sign", "b", "--key", "k", "--if-possible"), "--if-possible goes with --keyless"),

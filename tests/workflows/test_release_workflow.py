@@ -50,7 +50,7 @@ def test_the_summary_has_the_accuracy_the_gate_and_what_was_not_done(first_run: 
     assert re.search(r"- Accuracy: \d+\.\d\d% \(95% interval", first_run.summary)
     assert "| pass | not worse than champion |" in first_run.summary
     assert "candidate: published as v1, the first\n" in first_run.summary
-    assert "candidate: not signed; no identity token is to be had here" in first_run.summary
+    assert "candidate: not signed; no identity token is available here" in first_run.summary
 
 
 @pytest.mark.usefixtures("first_run")

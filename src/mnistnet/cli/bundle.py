@@ -10,6 +10,7 @@ import click
 from mnistnet.cli.options import BUNDLE, DATA, OUT, PATH, signer_options
 from mnistnet.errors import SigningError, UsageError
 from mnistnet.extras import import_extra
+from mnistnet.text import size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,12 +28,11 @@ def export(run: Path, out: Path, data: Path | None) -> None:
     from mnistnet.bundle.export_run import export_run
 
     manifest = export_run(run, out, data=data)
-    size = sum(file.size_bytes for file in manifest.files.values())
-    metrics = manifest.metrics
+    metrics, size_bytes = manifest.metrics, sum(f.size_bytes for f in manifest.files.values())
     click.echo(
         f"Accuracy: {metrics['accuracy']:.2%} of {metrics['n']:,} {metrics['judged_on']} images"
     )
-    click.echo(f"Bundle: {out} ({size / 1000:,.0f} kB, verified)")
+    click.echo(f"Bundle: {out} ({size(size_bytes)}, verified)")
 
 
 @click.command()
@@ -48,7 +48,9 @@ def verify(bundle: Path, signer: Signer | None) -> None:
     manifest = bundles.verify(bundle)
     if signer:
         click.echo(f"{bundle}: signed by {signer_name(signer)}")
-    click.echo(f"{bundle}: whole; {len(manifest.files)} files, both graphs answer as they should")
+    click.echo(
+        f"{bundle}: whole; {len(manifest.files)} files, both graphs reproduce their stored vectors"
+    )
 
 
 @click.command()
@@ -63,9 +65,9 @@ def sign(bundle: Path, key: Path | None, keyless: bool, if_possible: bool) -> No
     public half by: openssl ec -in private.pem -pubout -out public.pem. An encrypted key's password
     is taken from $MNISTNET_KEY_PASSWORD.
 
-    Without a key, Sigstore vouches for the workflow that the host says this is, and its log, which
-    all can read, names the workflow. --if-possible exits with 0 too where no host says so; that
-    Sigstore fails is an error all the same.
+    Without a key, Sigstore vouches for the workflow that this runs in, and its public log names
+    that workflow. With --if-possible, it is no error to run outside of a workflow; a failure of
+    Sigstore still is.
     """
     from mnistnet.registry import signature
 
@@ -81,9 +83,9 @@ def sign(bundle: Path, key: Path | None, keyless: bool, if_possible: bool) -> No
     if written:
         click.echo(f"Signature: {written}")
     elif if_possible:
-        click.echo(f"{bundle}: not signed; no identity token is to be had here")
+        click.echo(f"{bundle}: not signed; no identity token is available here")
     else:
         raise SigningError(
-            f"{bundle}: no identity token is to be had here; a workflow's job gets one by the"
+            f"{bundle}: no identity token is available here; a workflow's job gets one by the"
             " permission id-token: write, and everybody else signs with --key"
         )

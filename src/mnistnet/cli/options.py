@@ -49,13 +49,11 @@ _REMOTE = click.option(
 _BRANCH = click.option(
     "--branch", default="models", show_default=True, help="the branch of the published models"
 )
-_PUBLIC_KEY = click.option(
-    "--public-key", type=PATH, help="demand that this key's owner has signed it"
-)
+_PUBLIC_KEY = click.option("--public-key", type=PATH, help="demand a signature by this key's owner")
 _IDENTITY = click.option(
     "--identity",
     metavar="NAME",
-    help="demand that this identity has signed it without a key: a workflow is"
+    help="demand a keyless signature by this identity; a workflow's is"
     " https://github.com/OWNER/REPOSITORY/.github/workflows/FILE@refs/heads/BRANCH",
 )
 _PROVIDER = click.option(

@@ -49,15 +49,15 @@ def fingerprint(
 ) -> int:
     """Print one hash over all that the weights depend on: code, recipe, data and versions.
 
-    With --against or --against-champion, exits with 0 if training again would start from the same
-    as that bundle's training did, and with 1 if not, or if nothing is published, with a list of
-    what differs: is there anything to train? --answer is for a workflow's step, which exit code 1
-    would end: $GITHUB_OUTPUT, say.
+    With --against or --against-champion, answers whether there is anything to train: exits with 0
+    if training again would start from the same inputs as that bundle's training did, and with 1,
+    with a list of what differs, if not or if nothing is published. --answer is for a workflow's
+    step, which exit code 1 would end; its file is $GITHUB_OUTPUT, for example.
     """
     if against and against_champion:
-        raise UsageError("--against and --against-champion: one bundle at a time; name either")
+        raise UsageError("--against and --against-champion: name one of them")
     if answer and not (against or against_champion):
-        raise UsageError("--answer: to what? it goes with --against or --against-champion")
+        raise UsageError("--answer: goes with --against or --against-champion")
     basis = _basis(**options)
     result: dict[str, object] = {"fingerprint": basis.inputs}
     found: list[str] = []
@@ -80,10 +80,10 @@ def fingerprint(
 @registry_options
 @JSON
 def reproduce(bundle: str, data: Path | None, as_json: bool, **registry: str) -> int:
-    """Train BUNDLE, a folder or a version as v3, again: are the weights the same to the bit?
+    """Train BUNDLE, a folder or a version such as v3, again, and compare the weights bit for bit.
 
-    Exits with 0 if they are, and with 1 if not, with a list of what differs in the environment and
-    whether the difference in accuracy is significant.
+    Exits with 0 if they are the same, and with 1 if not, with a list of what differs in the
+    environment and whether the difference in accuracy is significant.
     """
     import_extra("train", "torch", "safetensors")
     from mnistnet.registry.reproduce import located, reproduce

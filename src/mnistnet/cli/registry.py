@@ -81,7 +81,7 @@ def rollback(version: int, as_json: bool, **options: Any) -> None:
 @registry_options
 @JSON
 def history(remote: str, branch: str, as_json: bool) -> None:
-    """List what was published: when, from which source, how good, by whom, and the champion (*)."""
+    """List all releases: when, from which source, how good, by whom, and the champion (*)."""
     from mnistnet.registry.read import history
 
     state = history(remote=remote, branch=branch)

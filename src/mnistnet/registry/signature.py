@@ -98,7 +98,7 @@ def sign_keyless(bundle: Path) -> Path | None:
     from model_signing import signing
 
     advice = "; try again, or sign with --key"
-    with _errors(SigningError, "the host's identity token cannot be had", advice):
+    with _errors(SigningError, "the host's identity token cannot be obtained", advice):
         try:
             token = detect_credential("sigstore")
         except GitHubOidcPermissionCredentialError:  # a job without `id-token: write`
