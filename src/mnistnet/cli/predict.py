@@ -64,7 +64,7 @@ def predict(
         else:
             click.echo(_line(name, prediction))
         if show:
-            from mnistnet.report.pictures import in_characters
+            from mnistnet.report.summary import in_characters
 
             lines = in_characters(prediction.seen)
             click.echo("\n".join(line.rstrip() for line in lines), err=as_json)

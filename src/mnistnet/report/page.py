@@ -8,16 +8,19 @@ comes from outside is escaped by Jinja2, after `printable` has replaced what ste
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from mnistnet import text
 from mnistnet.metrics.intervals import wilson_interval
-from mnistnet.report.pictures import png_address
+from mnistnet.report.contents import SIDE
 from mnistnet.report.summary import PATHS, spread, unread, verdict
 
 if TYPE_CHECKING:
@@ -77,22 +80,20 @@ def _environment() -> Environment:
         finalize=lambda value: text.printable(value) if type(value) is str else value,
     )
     for function in (
-        *(text.percent, text.points, text.points_interval, text.count, text.counted, text.decimal),
-        *(
-            text.p_value,
-            text.size,
-            asdict,
-            accuracy_interval,
-            mean,
-            png_address,
-            spread,
-            unread,
-            verdict,
-        ),
+        *(text.count, text.counted, text.decimal, text.p_value, text.percent, text.points),
+        *(text.points_interval, text.size, accuracy_interval, asdict, mean, png),
+        *(spread, unread, verdict),
     ):
         environment.filters[function.__name__] = function
     environment.globals |= {"axis": Axis.over, "path_names": PATHS}
     return environment
+
+
+def png(pixels: bytes) -> str:
+    """Return 28 rows of pixels as an address that holds the PNG file itself."""
+    content = io.BytesIO()
+    Image.frombytes("L", (len(pixels) // SIDE, SIDE), pixels).save(content, "png")
+    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
 
 
 def accuracy_interval(measured: ReliabilityBin) -> Interval:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnistnet.report.contents import SIDE
-from mnistnet.report.pictures import in_characters
 from mnistnet.text import (
     count,
     escape_markdown,
@@ -29,10 +28,14 @@ from mnistnet.text import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from mnistnet.metrics.timing import Spread
     from mnistnet.report.contents import Comparison, Report, Sample
 
 DRAWN, ACROSS = 8, 4  # mistakes; next to each other
+INK = 96  # grey level from which a pixel is drawn in characters
+BLOCKS = (" ", "▄", "▀", "█")  # neither pixel, the lower, the upper, both
 PATHS = {"network": "28×28 network", "picture": "picture graph"}
 VERDICTS = {
     "better": "Better than",
@@ -131,3 +134,9 @@ def _drawn(samples: tuple[Sample, ...]) -> str:
     blocks = [drawings[i : i + ACROSS] for i in range(0, len(drawings), ACROSS)]
     lines = ["   ".join(row).rstrip() for block in blocks for row in zip(*block, strict=True)]
     return "\n".join(("```text", *lines, "```"))
+
+
+def in_characters(image: NDArray[np.uint8]) -> list[str]:
+    """Draw an image (H, W) in lines of characters, each of two pixels, one above the other."""
+    ink = (image >= INK).astype(int)
+    return ["".join(BLOCKS[k] for k in row) for row in (2 * ink[0::2] + ink[1::2]).tolist()]

@@ -12,21 +12,27 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnistnet.files import write_bytes
+from PIL import Image, ImageDraw, ImageFont
+
+from mnistnet.files import atomic_write, write_bytes
 from mnistnet.metrics.scores import worst_mistakes
 from mnistnet.report.build import Predictions, build
 from mnistnet.report.contents import CurvePoint, Model
 from mnistnet.report.page import render_page
-from mnistnet.report.pictures import write_contact_sheet
 from mnistnet.training.loop import first_batch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
     from mnistnet.data import DataSet
     from mnistnet.provenance import Origin
     from mnistnet.training.runs import Run
+
+COLUMNS, ROWS = 8, 4  # of a contact sheet
+WIDTH, HEIGHT, SIDE = 106, 112, 84  # pixels: of a place in it, and of the image there
 
 
 def illustrate(
@@ -46,14 +52,14 @@ def illustrate(
     recipe, test = run.recipe(), dataset.test
     images, labels = first_batch(recipe, dataset.train)
     title = "The first images of the first batch, as the network sees them"
-    write_contact_sheet(run.folder / "batch.png", title, images, [str(label) for label in labels])
+    _write_contact_sheet(run.folder / "batch.png", title, images, [str(label) for label in labels])
     worst = worst_mistakes(probabilities, test.labels, 32)
     captions = [
         f"{test.labels[i]} as {probabilities[i].argmax()}  {probabilities[i].max():.0%}"
         for i in worst
     ]
     title = "The worst mistakes: label, prediction, confidence"
-    write_contact_sheet(run.folder / "mistakes.png", title, test.images[worst], captions)
+    _write_contact_sheet(run.folder / "mistakes.png", title, test.images[worst], captions)
     predictions = Predictions.on(
         dataset,
         probabilities,
@@ -63,6 +69,23 @@ def illustrate(
     model = Model(f"{run.name} (recipe {recipe.name})", kind="run", origin=origin)
     report = replace(build(predictions, model), curves=_curves(run.metrics()))
     write_bytes(run.folder / "report.html", render_page(report).encode())
+
+
+def _write_contact_sheet(
+    path: Path, title: str, images: NDArray[np.uint8], captions: Sequence[str]
+) -> None:
+    """Write up to 32 images (N, 28, 28) as one PNG file, each enlarged below its caption."""
+    sheet = Image.new("L", (COLUMNS * WIDTH + 24, ROWS * HEIGHT + 44), 255)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(13)  # comes with Pillow; has no arrows, no dashes but "-"
+    draw.text((sheet.width / 2, 20), title, 0, ImageFont.load_default(17), "mm")
+    for i, (image, caption) in enumerate(zip(images[: COLUMNS * ROWS], captions, strict=False)):
+        x, y = 12 + i % COLUMNS * WIDTH + 11, 42 + i // COLUMNS * HEIGHT + 20
+        enlarged = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.NEAREST)
+        sheet.paste(enlarged, (x, y))
+        draw.text((x + SIDE / 2, y - 10), caption, 0, font, "mm")
+    with atomic_write(path) as temporary:
+        sheet.save(temporary, "png")
 
 
 def _curves(metrics: list[dict[str, Any]]) -> tuple[CurvePoint, ...]:
