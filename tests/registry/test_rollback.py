@@ -96,7 +96,7 @@ def _replant(registry: Path, *, add: str = "", drop: str = "") -> None:
         ("no file of a bundle", "README.md", "100755 blob {blob}\tREADME.md"),
         ("no file of a bundle", "README.md", "160000 commit {commit}\tREADME.md"),
         ("no file of a bundle", "", "040000 tree {tree}\tfolder"),
-        ("lacks some", "digit.onnx", ""),
+        ("is missing", "digit.onnx", ""),
         ("more than 1,000,000 bytes", "digit.onnx", "100644 blob {large}\tdigit.onnx"),
         ("SHA-256", "digit.onnx", "100644 blob {other}\tdigit.onnx"),
     ],

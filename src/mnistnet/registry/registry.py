@@ -35,7 +35,6 @@ Log = Callable[[str], object]  # is called with a line on what is done next
 TAGS = "refs/tags/model/"
 TAG = re.compile(rf"({OBJECT_NAME})\t{TAGS}{VERSION}(?:\^\{{\}})?")
 ENTRY = re.compile(rf"100644 blob ({OBJECT_NAME}) +([0-9]+)\t([^\0]+)\0")  # a plain file
-MAX_RELEASES = 100_000
 MAX_RELEASE_BYTES = 1_000_000  # a bundle with all files next to it
 
 
@@ -68,7 +67,7 @@ class Registry:
         self._git.contact(*words, self._git.remote, f"+{self._ref}:{self._ref}")
         log = self._git.run(
             *("log", "-z", f"--format={FORMAT}", "--first-parent", "--reverse"),
-            *("--no-show-signature", f"--max-count={MAX_RELEASES}", self._ref, "--"),
+            *("--no-show-signature", self._ref, "--"),
         )
         state = State(parse_log(log, f"{self.shown}, branch {self.branch}"), tags)
         self._check_numbers(state)
@@ -134,8 +133,6 @@ class Registry:
         names = set(listed.decode(errors="replace").split("\0")[:-1])
         if not names <= {MANIFEST, *FILES, *EXTRA_FILES}:
             raise self._damaged(release, "holds something that is no file of a bundle")
-        if not names >= {MANIFEST, *FILES}:
-            raise self._damaged(release, "lacks some of a bundle's files")
         # With the sizes, for which blobs may have to be fetched.
         entries = ENTRY.findall(self._git.contact("ls-tree", "-z", "-l", release.tree).decode())
         if len(entries) < len(names):
@@ -162,11 +159,11 @@ class Registry:
 
     def write_tree(self, bundle: Path) -> str:
         """Store a bundle's files in the private repository, and return the tree's name."""
-        names = sorted(entry.name for entry in bundle.iterdir())
-        paths = [str((bundle / name).resolve()) for name in names]
+        files = sorted(bundle.iterdir())
+        paths = [str(file.resolve()) for file in files]
         blobs = self._git.run("hash-object", "-w", "--no-filters", "--", *paths).decode().split()
-        entries = zip(blobs, names, strict=True)
-        listing = "".join(f"100644 blob {blob}\t{name}\n" for blob, name in entries)
+        entries = zip(blobs, files, strict=True)
+        listing = "".join(f"100644 blob {blob}\t{file.name}\n" for blob, file in entries)
         return self._git.run("mktree", given=listing.encode()).decode().strip()
 
     def commit(self, tree: str, record: Record, table: str) -> str:
