@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,15 @@ import pytest
 
 from mnistnet import data as datasets
 from mnistnet.data import idx
+from mnistnet.inference.predictor import DEFAULT_BUNDLE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
     from mnistnet.data import DataSet
+    from mnistnet.model.network import MnistNet
     from mnistnet.training.train import TrainResult
 
 ROOT = Path(__file__).parent.parent
@@ -63,6 +70,28 @@ def fast_run(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
 
     runs = tmp_path_factory.mktemp("runs")
     return train(recipe_named("fast"), data=ROOT / "data" / "mnist", runs=runs)
+
+
+@pytest.fixture(scope="session")
+def net() -> MnistNet:
+    """The shipped network."""
+    from mnistnet.model.network import MnistNet
+
+    return MnistNet.load(DEFAULT_BUNDLE).requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def network(net: MnistNet) -> Callable[[Tensor], Tensor]:
+    """The shipped network as the preparation takes it: uint8 (N, 28, 28) to (N, 10)."""
+    from mnistnet.model.network import normalise
+
+    return lambda images: net(normalise(images)).exp()
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A copy of the shipped bundle."""
+    return shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle")
 
 
 @pytest.fixture(scope="session")

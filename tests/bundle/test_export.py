@@ -87,24 +87,6 @@ def test_when_the_new_bundle_fails_verification_the_old_one_stays(
     assert [p.name for p in bundle.parent.iterdir()] == ["bundle"]
 
 
-def test_when_the_new_bundle_cannot_be_moved_into_place_the_old_one_is_restored(
-    net: MnistNet, bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = content(bundle)
-    rename = type(bundle).rename
-
-    def failing(path: Path, target: Path) -> Path:
-        if target == bundle and not path.name.endswith(".replaced"):
-            raise OSError(28, "No space left on device")
-        return rename(path, target)
-
-    monkeypatch.setattr(type(bundle), "rename", failing)
-    with pytest.raises(FileError, match="No space left"):
-        export(net, bundle, RECORD)
-    assert content(bundle) == before
-    assert [p.name for p in bundle.parent.iterdir()] == ["bundle"]
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_network_that_diverged_is_refused(net: MnistNet, tmp_path: Path, value: float) -> None:
     diverged = copy.deepcopy(net)

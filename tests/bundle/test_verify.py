@@ -74,19 +74,18 @@ def test_a_file_or_folder_that_is_not_of_the_format_is_found(bundle: Path) -> No
     refuses(bundle, "sub: does not belong")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="making links needs a privilege there")
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes there, and links need a privilege")
 @pytest.mark.parametrize("name", ["digit.onnx", "manifest.json"])
-def test_a_link_is_not_followed(bundle: Path, tmp_path: Path, name: str) -> None:
-    (bundle / name).rename(tmp_path / "elsewhere")
-    (bundle / name).symlink_to(tmp_path / "elsewhere")
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_link_is_not_followed_and_a_pipe_not_read(
+    bundle: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    elsewhere = (bundle / name).rename(tmp_path / "elsewhere")
+    if kind == "link":
+        (bundle / name).symlink_to(elsewhere)
+    else:
+        os.mkfifo(bundle / name)
     refuses(bundle, f"{name}: is not a plain file")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes in folders there")
-def test_a_pipe_is_not_read(bundle: Path) -> None:
-    (bundle / "digit.onnx").unlink()
-    os.mkfifo(bundle / "digit.onnx")
-    refuses(bundle, "digit.onnx: is not a plain file")
 
 
 def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
