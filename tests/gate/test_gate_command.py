@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from releases import seal
 
+from mnistnet.bundle.manifest import count_parameters, read_manifest
 from mnistnet.bundle.vectors import from_base64, parse_vectors, to_base64
 from mnistnet.cli import main
 from mnistnet.errors import BundleError
 from mnistnet.gate.judge import judge
-from mnistnet.gate.measure import count_parameters, serve
+from mnistnet.gate.measure import serve
 from mnistnet.inference.predictor import DEFAULT_BUNDLE, Predictor
 
 if TYPE_CHECKING:
@@ -166,7 +167,8 @@ def test_weights_that_are_no_safetensors_are_refused(
     assert (code, err) == (1, "")
     assert "weights.safetensors: " in out
     with pytest.raises(BundleError, match=r"weights\.safetensors"):
-        count_parameters(damaged)  # where torch is not installed, nothing else reads them
+        # Where torch is not installed, nothing else reads them.
+        count_parameters(damaged, read_manifest(damaged))
 
 
 def test_a_damaged_bundle_is_refused(gate: Gate, damaged: Path) -> None:

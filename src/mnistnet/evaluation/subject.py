@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from mnistnet.bundle.manifest import FILES, MANIFEST, Manifest, parse_json, read_file
+from mnistnet.bundle.manifest import FILES, MANIFEST, Manifest, count_parameters
 from mnistnet.bundle.runtime import runtime_name
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import RunError
@@ -88,7 +88,7 @@ def _bundle(folder: Path) -> Subject:
     model = Model(
         name=_name(folder, manifest.origin),
         kind="bundle",
-        parameters=_parameters(folder, manifest),
+        parameters=count_parameters(folder, manifest),
         size_bytes={name: file.size_bytes for name, file in files.items()}
         | {MANIFEST: (folder / MANIFEST).stat().st_size},
         sha256={name: files[name].sha256 for name in MODEL_FILES},
@@ -134,14 +134,6 @@ def _exported(net: MnistNet, origin: Origin, scratch: Path) -> Predictor:
 
     export(net, scratch, Manifest(origin))
     return Predictor(scratch)
-
-
-def _parameters(bundle: Path, manifest: Manifest) -> int | None:
-    """Return the number of parameters that the report in a bundle names, if it does."""
-    report = parse_json(read_file(bundle, "report.json", manifest), bundle / "report.json")
-    model = report.get("model") if isinstance(report, dict) else None
-    n = model.get("parameters") if isinstance(model, dict) else None
-    return n if isinstance(n, int) else None
 
 
 def _name(folder: Path, origin: Origin) -> str:

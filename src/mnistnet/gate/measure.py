@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 import tempfile
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from mnistnet.bundle.manifest import decode, parse_json, read_file, read_manifest
+from mnistnet.bundle.manifest import count_parameters
 from mnistnet.bundle.verify import largest_difference
 from mnistnet.gate.checks import Evidence, Measured, Parity, Served
 from mnistnet.inference import Predictor
@@ -35,7 +34,6 @@ BATCH = 128  # images in a round of the timing; as many as the predictor takes a
 ROUNDS = 60
 SERVE_TIMEOUT_S = 60
 TRAINING_PACKAGES = ("torch", "onnx", "onnxscript", "safetensors")
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # measured, not learnt
 
 # Reads pictures with a bundle where nothing is installed for training.
 SERVE = f"""
@@ -81,24 +79,10 @@ def measure_bundles(bundles: Iterable[Path], test: Split) -> dict[Path, Measured
             correct=probabilities.argmax(1) == test.labels,
             calibration_error=expected_calibration_error(probabilities, test.labels),
             robustness=measure_robustness(predictor.classify, suite),
-            parameters=count_parameters(bundle),
+            parameters=count_parameters(bundle, predictor.manifest),
             size_bytes=sum(file.size_bytes for file in predictor.manifest.files.values()),
         )
     return measured
-
-
-def count_parameters(bundle: Path) -> int:
-    """Count the parameters by the header of weights.safetensors, which needs no torch.
-
-    Raises:
-        BundleError: the header is not what the format says.
-    """
-    where = bundle / "weights.safetensors"
-    content = read_file(bundle, where.name, read_manifest(bundle))
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = decode(dict[str, Any], parse_json(content[8:end], where), where)
-    names = [n for n in header if n != "__metadata__" and not n.endswith(STATISTICS)]
-    return sum(math.prod(decode(tuple[int, ...], header[n], where, "shape")) for n in names)
 
 
 def _parity(bundle: Path, images: NDArray[np.uint8]) -> Parity:
