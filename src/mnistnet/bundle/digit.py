@@ -81,14 +81,11 @@ class Convolution(NamedTuple):
 
     def between_row_pairs(self) -> Convolution:
         """Convolve rows in pairs, channels (2, inputs), to rows in pairs, channels (2, outputs)."""
-        outputs, inputs, height, width = self.weight.shape
-        weight = np.zeros((2, outputs, 2, inputs, (height + 1) // 2, width))
-        for p in range(2):
-            for k in range(height):
-                pair, parity = divmod(p + k, 2)  # output row p needs input row p + k
-                weight[p, :, parity, :, pair] = self.weight[:, :, k]
-        weight = weight.reshape(2 * outputs, 2 * inputs, (height + 1) // 2, width)
-        return Convolution(weight, np.tile(self.bias, 2))
+        weight, bias = self.to_row_pairs()
+        outputs, inputs, height, width = weight.shape
+        weight = weight.reshape(outputs, inputs, height // 2, 2, width)  # row = 2·pair + parity
+        weight = weight.transpose(0, 3, 1, 2, 4).reshape(outputs, 2 * inputs, height // 2, width)
+        return Convolution(weight, bias)
 
 
 def digit_graph(weights: Weights) -> onnx.ModelProto:
