@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from mnistnet import text
 from mnistnet.metrics.corruptions import CORRUPTIONS
@@ -99,6 +100,15 @@ def test_the_comparison_is_described_with_its_p_value(page, report):
     assert f"Only this model is right on {n_gained}, only runs/default on {n_lost}." in text
     assert f"{100 * against.difference:+.2f} points (95% interval " in text
     assert f"{12 if n_gained > 12 else 'All'} of {n_gained} are shown." in text
+
+
+def test_the_bars_of_calibration_carry_scipys_interval(page, report):
+    whiskers = re.findall(r'y1="([0-9.]+)" y2="([0-9.]+)" class="whisker"', page)
+    filled = [b for b in report.reliability if b.n]
+    for ends, b in zip(whiskers, filled, strict=True):
+        shown = [(206 - float(y)) / 196 for y in ends]  # the axis: 0% at 206 pixels, 100% at 10
+        expected = stats.binomtest(round(b.accuracy * b.n), b.n).proportion_ci(method="wilson")
+        assert shown == pytest.approx(list(expected), abs=1e-3)
 
 
 def test_every_corruption_has_a_picture_and_both_paths_errors(page):
