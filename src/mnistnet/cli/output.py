@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,7 +26,11 @@ def print_json(document: object) -> None:
 
 
 def _plain(value: object) -> object:
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{value!r} has no form in JSON")
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
