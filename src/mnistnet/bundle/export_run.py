@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mnistnet import data as datasets
 from mnistnet.bundle.manifest import Manifest
 from mnistnet.errors import RunError
+from mnistnet.extras import import_extra
 from mnistnet.metrics.scores import selective_accuracy
 from mnistnet.report.build import Predictions, build
 from mnistnet.report.contents import Model, to_json
@@ -49,6 +50,7 @@ def export_run(run_folder: Path, directory: Path, *, data: Path | None = None) -
         MnistNetError: the run is not finished, the data are not the run's, or the directory
             cannot be written or holds something else.
     """
+    import_extra("train", "torch", "onnx", "onnxscript", "safetensors")
     from mnistnet.bundle.export import export
     from mnistnet.model.network import MnistNet, parameter_count
     from mnistnet.training.prediction import predict

@@ -9,7 +9,6 @@ import click
 
 from mnistnet.cli.options import BUNDLE, DATA, OUT, PATH, signer_options
 from mnistnet.errors import SigningError, UsageError
-from mnistnet.extras import import_extra
 from mnistnet.text import size
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 @DATA
 def export(run: Path, out: Path, data: Path | None) -> None:
     """Write a finished run as a bundle: graphs, weights, report, card and manifest."""
-    import_extra("train", "torch", "onnx", "onnxscript", "safetensors")
     from mnistnet.bundle.export_run import export_run
 
     manifest = export_run(run, out, data=data)

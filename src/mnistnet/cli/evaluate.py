@@ -9,7 +9,6 @@ import click
 
 from mnistnet.cli.options import DATA, DATA_OR_PICTURES, JSON, MARKDOWN, PATH, RULES
 from mnistnet.cli.output import Bar, print_json
-from mnistnet.extras import import_extra
 from mnistnet.text import printable
 
 if TYPE_CHECKING:
@@ -26,22 +25,17 @@ if TYPE_CHECKING:
 @click.option("--quick", is_flag=True, help="leave out robustness and timings, a minute's work")
 @MARKDOWN
 @JSON
-def evaluate(
-    model: Path, against: Path | None, markdown: bool, as_json: bool, **options: Any
-) -> None:
+def evaluate(model: Path, markdown: bool, as_json: bool, **options: Any) -> None:
     """Evaluate a model, and write report.json and report.html.
 
     On MNIST's test images, if no other data are named. A bundle needs no torch.
     """
     from mnistnet.evaluation.evaluate import evaluate
-    from mnistnet.evaluation.subject import is_run
     from mnistnet.report.summary import render_markdown, summarise
 
-    if any(is_run(folder) for folder in (model, against) if folder):
-        import_extra("train", "torch", "onnx", "onnxscript", "safetensors")
     warnings.simplefilter("ignore")  # of oddities in a picture's file that do not matter
     with Bar() as bar:
-        done = evaluate(model, against=against, on_progress=bar.show_evaluation, **options)
+        done = evaluate(model, on_progress=bar.show_evaluation, **options)
     if markdown:
         click.echo(render_markdown(done.report))
     else:

@@ -9,7 +9,6 @@ import click
 from mnistnet.cli.options import DATA, JSON, MARKDOWN, PATH, registry_options
 from mnistnet.cli.output import Bar, print_json, print_table
 from mnistnet.errors import UsageError
-from mnistnet.extras import import_extra
 from mnistnet.files import append_text
 from mnistnet.text import escape_markdown, p_value, points, points_interval
 
@@ -85,7 +84,6 @@ def reproduce(bundle: str, data: Path | None, as_json: bool, **registry: str) ->
     Exits with 0 if they are the same, and with 1 if not, with a list of what differs in the
     environment and whether the difference in accuracy is significant.
     """
-    import_extra("train", "torch", "safetensors")
     from mnistnet.registry.reproduce import located, reproduce
 
     with located(bundle, **registry) as folder, Bar() as bar:

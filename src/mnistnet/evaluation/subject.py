@@ -21,6 +21,7 @@ from mnistnet.bundle.manifest import FILES, MANIFEST, Manifest, count_parameters
 from mnistnet.bundle.runtime import runtime_name
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import RunError
+from mnistnet.extras import import_extra
 from mnistnet.files import sha256
 from mnistnet.inference import Predictor
 from mnistnet.report.contents import Model
@@ -57,11 +58,6 @@ class Subject:
     predictor: Callable[[], Predictor]
 
 
-def is_run(folder: Path) -> bool:
-    """Return whether a path is a run's folder, and so needs torch to be evaluated."""
-    return (folder / "recipe.json").is_file()
-
-
 @contextmanager
 def open_subject(folder: Path) -> Iterator[Subject]:
     """Open a bundle or a run.
@@ -69,10 +65,11 @@ def open_subject(folder: Path) -> Iterator[Subject]:
     Raises:
         BundleError: it is no bundle, or a damaged one.
         RunError: it is neither bundle nor run, or a run that is not finished.
+        MissingError: it is a run, and torch is not installed.
         WeightsError: the run's weights are not this network's, or not finite.
     """
     recover(folder)
-    if not is_run(folder):
+    if not (folder / "recipe.json").is_file():
         if not (folder / MANIFEST).exists():
             raise RunError(f"{folder}: is neither a run (recipe.json) nor a bundle ({MANIFEST})")
         yield _bundle(folder)
@@ -104,6 +101,7 @@ def _bundle(folder: Path) -> Subject:
 
 
 def _run(run: Run, scratch: Path) -> Subject:
+    import_extra("train", "torch", "onnx", "onnxscript", "safetensors")
     from mnistnet.model.network import MnistNet, parameter_count
     from mnistnet.training import prediction
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mnistnet import data as datasets
 from mnistnet.bundle.manifest import check_files
 from mnistnet.errors import DataError, RecipeError
+from mnistnet.extras import import_extra
 from mnistnet.metrics.intervals import PairedDifference, mcnemar_exact, paired_difference
 from mnistnet.provenance import changes, origin_of
 from mnistnet.registry.registry import open_registry
@@ -69,7 +70,9 @@ def reproduce(
         BundleError: the bundle is not whole.
         DataError: the data are not those that it was trained on.
         RecipeError: its recipe cannot be carried out here.
+        MissingError: torch is not installed.
     """
+    import_extra("train", "torch", "safetensors")
     from mnistnet.model.network import MnistNet
     from mnistnet.training.hardware import describe
     from mnistnet.training.loop import fit
