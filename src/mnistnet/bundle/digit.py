@@ -99,9 +99,8 @@ def digit_graph(weights: Weights) -> onnx.ModelProto:
     x = g.add("Reshape", "images", [-1, 1, SIDE, SIDE])
     x = g.add("Cast", x, to=TensorProto.FLOAT)
     x = g.add("Conv", x, *conv1.after(pixels).to_row_pairs(), strides=[2, 1])  # (N, 2·8, 13, 26)
-    x = g.add(
-        "Conv", g.add("Gelu", x), *conv2.after(norm1).between_row_pairs()
-    )  # (N, 2·16, 12, 24)
+    row_pairs = conv2.after(norm1).between_row_pairs()
+    x = g.add("Conv", g.add("Gelu", x), *row_pairs)  # (N, 2·16, 12, 24)
     x = _pool_row_pairs(g, g.add("Gelu", x), norm2, pool1)  # (N, 16, 12, 12)
     x = g.add("Conv", g.add("Gelu", x), *conv3.after(norm3))  # (N, 32, 10, 10)
     x = _pool(g, g.add("Gelu", x), norm4)  # (N, 32, 5, 5)
