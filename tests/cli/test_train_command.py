@@ -95,23 +95,22 @@ def test_bad_input_is_an_error_of_one_line_and_leaves_no_files(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size")
-def test_a_full_disk_is_an_error_and_leaves_nothing_half_written(
-    tiny: Path, tmp_path: Path
+def test_a_full_disk_is_an_error_and_leaves_no_part_of_a_run(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    program = (
-        "import resource, sys; from mnistnet.cli import main;"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); main(sys.argv[1:])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, "train", "--data", str(tiny)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert re.fullmatch(r"mnistnet: .*: cannot be written \(File too large\); .*\n", done.stderr)
-    assert not list((tmp_path / "runs").iterdir())
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(["train", "--data", str(tiny), "--runs", str(tmp_path)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert re.fullmatch(r"mnistnet: .*: cannot be written \(File too large\); .*\n", error)
+    assert not list(tmp_path.iterdir())
 
 
 def _train_until(line: str, *options: str, cwd: Path) -> subprocess.Popen[str]:
