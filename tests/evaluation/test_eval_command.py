@@ -18,6 +18,7 @@ from PIL import Image
 from sklearn import metrics as sk
 
 from mnistnet import Predictor
+from mnistnet.bundle.manifest import read_manifest
 from mnistnet.cli import main
 from mnistnet.evaluation import measures
 from mnistnet.files import write_json
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from mnistnet.data import DataSet
 
 N = 80
+MANIFEST = read_manifest(DEFAULT_BUNDLE)
 BLOCK_TORCH = """
 import sys
 sys.modules.update(dict.fromkeys(("torch", "onnx", "onnxscript", "safetensors")))
@@ -77,14 +79,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file(net.state_dict(), folder / "weights.safetensors")
     recipe = recipe_named("fast").as_dict()
     write_json(folder / "recipe.json", recipe)
-    write_json(folder / "origin.json", asdict(_manifest().origin) | {"recipe": recipe})
+    write_json(folder / "origin.json", asdict(MANIFEST.origin) | {"recipe": recipe})
     return folder
-
-
-def _manifest() -> Any:
-    from mnistnet.bundle.manifest import read_manifest
-
-    return read_manifest(DEFAULT_BUNDLE)
 
 
 @pytest.fixture(scope="module")
@@ -183,18 +179,18 @@ def test_what_is_no_digit_goes_through_the_picture_graph(
     others = np.where(ink, probabilities.max(1), 0)
     auroc = sk.roc_auc_score([1] * N + [0] * 100, [*answers.max(1), *others])
     assert first["auroc"] == pytest.approx(auroc, rel=1e-5)
-    assert first["refused"] == (others < _manifest().threshold).sum()
+    assert first["refused"] == (others < MANIFEST.threshold).sum()
 
 
 def test_size_speed_and_origin_are_the_bundles(report: dict[str, Any]) -> None:
-    manifest, model = _manifest(), report["model"]
+    model = report["model"]
     files = {f.name: f.stat().st_size for f in DEFAULT_BUNDLE.iterdir()}
     assert model["size_bytes"] == {name: files[name] for name in model["size_bytes"]}
-    assert set(model["size_bytes"]) == {"manifest.json", *manifest.files}
+    assert set(model["size_bytes"]) == {"manifest.json", *MANIFEST.files}
     assert model["parameters"] == 20_826
-    assert model["origin"]["recipe"] == manifest.origin.recipe
-    assert model["origin"]["source"] == manifest.origin.source
-    assert model["sha256"]["digit.onnx"] == manifest.files["digit.onnx"].sha256
+    assert model["origin"]["recipe"] == MANIFEST.origin.recipe
+    assert model["origin"]["source"] == MANIFEST.origin.source
+    assert model["sha256"]["digit.onnx"] == MANIFEST.files["digit.onnx"].sha256
     speed = report["speed"]
     assert (speed["images_per_s"]["n"], speed["ms_per_picture"]["n"]) == (20, N)
     for timed in (speed["images_per_s"], speed["ms_per_picture"]):
