@@ -9,8 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from mnistnet.bundle.manifest import FILES, Fingerprint, read_manifest
 from mnistnet.gate.verdict import Check, Verdict
@@ -66,14 +72,9 @@ def seal(bundle: Path, **fields: object) -> Path:
 def write_pair(folder: Path, name: str, key: Any = None, password: bytes | None = None) -> None:
     """Write NAME.pem, a private key, and NAME.pub."""
     key = key or ec.generate_private_key(ec.SECP256R1())
-    pem = serialization.Encoding.PEM
-    encryption = (
-        serialization.BestAvailableEncryption(password)
-        if password
-        else serialization.NoEncryption()
-    )
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, encryption)
-    public = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+    encryption = BestAvailableEncryption(password) if password else NoEncryption()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     (folder / f"{name}.pem").write_bytes(private)
     (folder / f"{name}.pub").write_bytes(public)
 

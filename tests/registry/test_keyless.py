@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from git_server import running
 from own_sigstore import OwnSigstore
-from releases import RecordingGate
 from sigstore.models import ClientTrustConfig
 
-from mnistnet.registry.publish import publish
 from mnistnet.registry.signature import GITHUB, sign
 
 if TYPE_CHECKING:
@@ -96,22 +94,6 @@ def test_a_signature_of_the_other_kind_is_refused_in_one_line(
     code, _, err = run("verify", ada, "--public-key", keys / "maker.pub")
     assert code == 2
     assert "does not show that the owner of" in err
-
-
-@pytest.mark.usefixtures("clone", "sigstore")
-def test_pull_demands_the_workflow_that_signed_a_release(
-    ada: Path, tmp_path: Path, run: Run
-) -> None:
-    run("sign", ada, "--keyless")
-    publish(ada, gate=RecordingGate())
-    out = tmp_path / "out"
-    line = f"{out}: v1, verified, signed by {WORKFLOW}\n"
-    assert run("pull", "-o", out, "--identity", WORKFLOW) == (0, line, "")
-    shutil.rmtree(out)
-    code, out_text, err = run("pull", "-o", out, "--identity", WORKFLOW.replace("ada", "eve"))
-    assert (code, out_text) == (2, "")
-    assert err.startswith("mnistnet: v1/model.sig: does not show")
-    assert not out.exists()
 
 
 @pytest.mark.parametrize("on_github", [False, True], ids=["nowhere", "without permission"])

@@ -71,7 +71,6 @@ class Guarded(git_server.GitHandler):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.send_response(401)
         self.send_header("WWW-Authenticate", 'Basic realm="models"')
-        self.send_header("Content-Length", "0")
         self.end_headers()
         return False
 
@@ -100,15 +99,13 @@ class Forge:
     def begin(self, files: Mapping[str, str | Path], variables: Mapping[str, str]) -> None:
         """Push a first commit with this project's own files and some more; set variables."""
         self._variables = dict(variables)
-        shutil.copytree(
-            ROOT,
-            self._clone,
-            ignore=lambda folder, names: [
-                name
-                for name in names
-                if name == "__pycache__" or (Path(folder) == ROOT and name not in NEEDED)
-            ],
-        )
+        self._clone.mkdir()
+        for name in NEEDED:
+            place = self._clone / name
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, place, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, place)
         self._git("init", "--quiet", "--initial-branch=main")
         self._git("remote", "add", "origin", self.own_url)
         self.push(files)
@@ -135,14 +132,20 @@ class Forge:
         clone = ["git", "clone", "--quiet", "--depth=1", self.own_url, str(checkout)]
         subprocess.run(clone, check=True)
         file = Path(".github") / "workflows" / workflow
-        words = [_act() or "act", "push", "--workflows", str(file)]
+        words = [str(_act()), "push", "--workflows", str(file)]
         words += ["--platform", "ubuntu-latest=-self-hosted", "--no-cache-server"]
-        words += ["--no-skip-checkout", "--secret", f"GITHUB_TOKEN={TOKEN}", "--env"]
-        words += ["OMP_NUM_THREADS=1", *(["--job", job] if job else [])]
-        for key, value in (self._given() | {"FORGE_ARTIFACTS": str(artifacts)}).items():
-            words += ["--env", f"{key}={value}"]
-        for key, value in self._variables.items():
-            words += ["--var", f"{key}={value}"]
+        words += ["--no-skip-checkout", "--secret", f"GITHUB_TOKEN={TOKEN}"]
+        words += ["--job", job] if job else []
+        told = {  # to the stubs
+            "FORGE_ARTIFACTS": str(artifacts),
+            "FORGE_URL": self.url,
+            "FORGE_SITE": str(self.site),
+            "FORGE_PYTHON": sys.executable,
+            "FORGE_PACKAGES": sysconfig.get_path("purelib"),
+            "OMP_NUM_THREADS": "1",
+        }
+        for option, values in (("--env", told), ("--var", self._variables)):
+            words += [word for key, value in values.items() for word in (option, f"{key}={value}")]
         for name, commit in set(USES.findall((checkout / file).read_text(encoding="utf-8"))):
             words += ["--local-repository", f"actions/{name}@{commit}={STUBS / name}"]
         own = {"XDG_CACHE_HOME": str(self._folder / "cache"), "NO_COLOR": "1", "PYTHONPATH": ""}
@@ -158,15 +161,6 @@ class Forge:
             timeout=RUN_TIMEOUT_S,
         )
         return Run(done.returncode == 0, ANSI.sub("", done.stdout))
-
-    def _given(self) -> dict[str, str]:
-        """What the stubs want to know."""
-        return {
-            "FORGE_URL": self.url,
-            "FORGE_SITE": str(self.site),
-            "FORGE_PYTHON": sys.executable,
-            "FORGE_PACKAGES": sysconfig.get_path("purelib"),
-        }
 
     def _git(self, *words: str) -> None:
         subprocess.run(["git", "-C", str(self._clone), *words], check=True)

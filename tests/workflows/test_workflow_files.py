@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,23 +67,6 @@ def test_every_step_is_one_mnistnet_or_make_command_that_a_person_can_run_too() 
             verb.make_context(name, words)  # raises for wrong options
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "make test; make check",
-        "make test && make check",
-        "if make test; then make check; fi",
-        ".venv/bin/python -c pass",
-        '.venv/bin/mnistnet publish "$(cat name)"',
-        ".venv/bin/mnistnet history > history",
-        ".venv/bin/mnistnet history || true",
-        '.venv/bin/mnistnet history | tee -a "$GITHUB_STEP_SUMMARY" | cat',
-    ],
-)
-def test_what_is_more_than_one_command_would_be_seen(words: str) -> None:
-    assert ONE_COMMAND.fullmatch(words) is None
-
-
 def test_only_publishing_may_write_to_the_repository() -> None:
     assert [_read(path)["permissions"] for path in FILES] == [{}] * len(FILES)
     writing = [(n, job) for n, job in _jobs() if job["permissions"].get("contents") == "write"]
@@ -102,17 +86,6 @@ def test_each_token_is_in_the_step_alone_that_needs_it() -> None:
         *("fingerprint", "publish", "publish")
     ]
     assert "--dry-run" in trusted[1]
-    checkouts = [step for step in steps if "checkout" in step.get("uses", "")]
-    assert all(step["with"] == {"persist-credentials": False} for step in checkouts)
-    assert len(checkouts) >= 7
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_every_action_is_named_by_its_commit_and_says_which_version_that_is(path: Path) -> None:
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if "uses:" in line]
-    assert lines
-    for line in lines:
-        assert re.fullmatch(r".*uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
 
 
 def test_every_job_ends_and_publishing_is_never_cut_off() -> None:
@@ -133,16 +106,14 @@ def test_the_publishing_job_installs_pinned_packages_by_their_hashes() -> None:
 
 
 def test_a_bundle_is_verified_wherever_it_arrives() -> None:
+    arrivals = 0
     for _, job in _jobs():
-        steps = [step.get("uses", step.get("run", "")) for step in job["steps"]]
-        arrivals = [
-            i
-            for i, step in enumerate(job["steps"])
-            if step.get("with", {}).get("path") == "candidate" and "download" in steps[i]
-        ]
-        for arrival in arrivals:
-            assert steps[arrival + 1] == ".venv/bin/mnistnet verify candidate"
-    assert arrivals == []  # the last job's, which shows the report alone
+        for step, following in pairwise(job["steps"]):
+            arrives = "download-artifact" in step.get("uses", "")
+            if arrives and step["with"]["path"] == "candidate":
+                arrivals += 1
+                assert following["run"] == ".venv/bin/mnistnet verify candidate"
+    assert arrivals == 2  # where it is signed, and where it is published
 
 
 @pytest.mark.slow
