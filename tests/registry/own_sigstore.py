@@ -115,7 +115,6 @@ class OwnSigstore(ThreadingHTTPServer):
         certificates = [{"rawBytes": _base64(self.root.public_bytes(Encoding.DER))}]
         authority = {
             "subject": {"organization": "us", "commonName": "us"},
-            "uri": self.url(),
             "certChain": {"certificates": certificates},
         }
         prefix = "application/vnd.dev.sigstore."

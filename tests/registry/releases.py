@@ -138,5 +138,12 @@ def published(repository: Path, branch: str = "models") -> list[str]:
     return [git(repository, "show", f"{commit}:README.md")[2:] for commit in commits]
 
 
+def replace_champion(registry: Path, tree: str, message: str) -> None:
+    """Put another commit in the place of v3, which somebody hostile might do."""
+    commit = git(registry, "commit-tree", tree, "-p", "models~1", given=message)
+    git(registry, "update-ref", "refs/heads/models", commit)
+    git(registry, "tag", "--force", "model/v3", commit)
+
+
 def sha256_of(bundle: Path) -> str:
     return describe(bundle).bundle_sha256

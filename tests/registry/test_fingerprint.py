@@ -42,8 +42,8 @@ def champion(tiny: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "champion"
     folder.mkdir()
     basis = basis_of(RELEASE.as_dict(), datasets.load(tiny).sha256)
-    _write(folder, recipe=basis.recipe, data=basis.data, inputs=basis.inputs)
-    _write(folder, versions=basis.versions)
+    recorded = {name: getattr(basis, name) for name in ("recipe", "data", "versions", "inputs")}
+    _write(folder, **recorded)
     return folder
 
 
@@ -246,9 +246,7 @@ def test_unusable_constraints_are_refused(
     assert words in err
 
 
-@pytest.mark.parametrize(
-    "inputs", [[], {}, dict.fromkeys(INPUTS, "x"), {"all": "ab" * 32}, {"all": 1}]
-)
+@pytest.mark.parametrize("inputs", [[], {"all": "ab" * 32}, dict.fromkeys(INPUTS, "x")])
 def test_a_manifest_with_malformed_inputs_is_refused(inputs: object) -> None:
     document = json.loads((DEFAULT_BUNDLE / MANIFEST).read_bytes())
     parse_manifest(json.dumps(document | {"inputs": BASIS.inputs}).encode(), "here")

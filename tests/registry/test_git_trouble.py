@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ import pytest
 from releases import RecordingGate, git, published, refs, write_script
 
 from mnistnet.errors import RegistryError
-from mnistnet.registry import git as running
 from mnistnet.registry.publish import publish
 from mnistnet.registry.read import history, pull
 
@@ -46,19 +44,16 @@ def test_a_refused_connection_is_named_without_the_password() -> None:
 
 
 @pytest.mark.usefixtures("clone")
-def test_a_stalled_connection_is_closed(server: GitServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "STALLED_S", 1)
-    server.stalls = True
-    assert "Operation too slow" in _complaint(remote=server.url("registry.git"))
-
-
-@pytest.mark.usefixtures("clone")
-def test_git_and_its_children_are_ended_at_the_timeout(
-    server: GitServer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("limit", "seconds", "problem"),
+    [("STALLED_S", 1, "Operation too slow"), ("NETWORK_TIMEOUT_S", 0.5, "no answer within 0.5 s")],
+)
+def test_a_remote_that_does_not_answer_is_given_up(
+    server: GitServer, monkeypatch: pytest.MonkeyPatch, limit: str, seconds: float, problem: str
 ) -> None:
-    monkeypatch.setattr(running, "NETWORK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(f"mnistnet.registry.git.{limit}", seconds)
     server.stalls = True
-    assert "no answer within 0.5 s" in _complaint(remote=server.url("registry.git"))
+    assert problem in _complaint(remote=server.url("registry.git"))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the hook is a shell script")
@@ -131,27 +126,18 @@ def test_a_clone_of_another_owner_is_named(clone: Path) -> None:
     assert "detected dubious ownership" in _complaint()
 
 
-SSH = """
-import subprocess, sys
-*options, host, command = sys.argv[1:]
-assert host == "git@host.invalid", sys.argv
-sys.exit(subprocess.run(["sh", "-c", command]).returncode)
-"""
-
-
 def test_a_remote_may_be_reached_over_ssh(
     registry: Path, clone: Path, ada: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Git's own SSH transport, end to end; only the encrypted wire between is left out."""
-    program = tmp_path / "ssh.py"
-    program.write_text(SSH, encoding="utf-8")
-    monkeypatch.setenv("GIT_SSH_COMMAND", f'"{sys.executable}" "{program}"')
+    program = write_script(tmp_path / "ssh", 'shift $(($# - 1))\nexec sh -c "$1"')
+    monkeypatch.setenv("GIT_SSH_COMMAND", f'"{program}"')
     address = f"ssh://git@host.invalid{registry.as_posix()}"
     git(clone, "remote", "set-url", "origin", address)
     assert publish(ada, gate=RecordingGate()).version == 1
     assert published(registry) == ["ada"]
     assert pull(None, tmp_path / "champion", remote=address).version == 1
-    program.write_text("import sys; sys.exit('Permission denied (publickey).')", encoding="utf-8")
+    write_script(program, "echo 'Permission denied (publickey).' >&2; exit 255")
     assert "Permission denied" in _complaint()
 
 

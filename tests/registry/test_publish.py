@@ -11,6 +11,7 @@ from releases import (
     git,
     published,
     refs,
+    replace_champion,
     seal,
     sha256_of,
     verdict_line,
@@ -116,13 +117,10 @@ Withdraws: v2 {fours}
 
 
 def _plant(registry: Path, message: str) -> str:
-    """Put another commit in the place of v3; return the commit of v2."""
-    git(registry, "tag", "--delete", "model/v3")
-    tree, head = (git(registry, "rev-parse", f"models~1{what}") for what in ("^{tree}", ""))
+    """Put a commit with another message in the place of v3; return the commit of v2."""
+    head, tree = git(registry, "rev-parse", "models~1", "models^{tree}").split()
     digests = {name: str(i) * 64 for i, name in enumerate(("ones", "twos", "threes", "fours"), 1)}
-    message = message.format(head=head, **digests)
-    commit = git(registry, "commit-tree", tree, "-p", head, given=message)
-    git(registry, "update-ref", "refs/heads/models", commit)
+    replace_champion(registry, tree, message.format(head=head, **digests))
     return head
 
 

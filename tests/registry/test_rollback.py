@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from releases import RecordingGate, git, make_bundle, published, refs, seal, sha256_of, title
+from releases import (
+    RecordingGate,
+    git,
+    make_bundle,
+    published,
+    refs,
+    replace_champion,
+    seal,
+    sha256_of,
+    title,
+)
 
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError, RegistryError
@@ -75,19 +85,6 @@ def test_pull_writes_the_champion_or_a_version(bob: Path, tmp_path: Path) -> Non
     assert title(out) == "bob"
 
 
-def _replant(registry: Path, *, add: str = "", drop: str = "") -> None:
-    """Put other entries into the champion's tree, with a commit that says what the old one did."""
-    entries = git(registry, "ls-tree", "models").splitlines()
-    kept = [line for line in entries if not line.endswith(f"\t{drop}")]
-    listing = "\n".join([*kept, *filter(None, [add])]) + "\n"
-    tree = git(registry, "mktree", "--missing", given=listing)
-    old = git(registry, "rev-parse", "models^{tree}")
-    commit = git(registry, "cat-file", "commit", "models").replace(old, tree) + "\n"
-    new = git(registry, "hash-object", "-t", "commit", "-w", "--stdin", given=commit)
-    git(registry, "update-ref", "refs/heads/models", new)
-    git(registry, "tag", "--force", "model/v3", new)
-
-
 @pytest.mark.parametrize(
     ("problem", "drop", "add"),
     [
@@ -112,7 +109,11 @@ def test_a_release_that_is_not_exactly_one_bundle_is_not_pulled(
         "large": git(three, "hash-object", "-w", "--stdin", given="x" * 1_000_001),
         "other": git(three, "hash-object", "-w", "--stdin", given="x" * size),
     }
-    _replant(three, drop=drop, add=add.format(**names))
+    entries = git(three, "ls-tree", "models").splitlines()
+    kept = [line for line in entries if not line.endswith(f"\t{drop}")]
+    listing = "\n".join([*kept, add.format(**names)]).strip()
+    tree = git(three, "mktree", "--missing", given=f"{listing}\n")
+    replace_champion(three, tree, git(three, "log", "-1", "--format=%B", "models"))
     with pytest.raises((RegistryError, BundleError), match=problem):
         pull(None, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import sys
 from typing import TYPE_CHECKING
@@ -16,7 +17,6 @@ from releases import RecordingGate, write_pair
 
 from mnistnet.bundle.manifest import FILES, MANIFEST, Fingerprint, read_manifest
 from mnistnet.errors import BundleError, FileError
-from mnistnet.files import json_bytes
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.registry.publish import publish
 from mnistnet.registry.signature import check_signature, sign
@@ -129,15 +129,12 @@ def test_a_signature_that_leaves_files_out_is_refused_though_its_key_is_right(
         check_signature(signed, keys / "maker.pub")
 
 
-def _changed(path: tuple[str | int, ...], value: object) -> Callable[[bytes], bytes]:
-    def change(content: bytes) -> bytes:
-        document = inner = json.loads(content)
-        for key in path[:-1]:
-            inner = inner[key]
-        inner[path[-1]] = value
-        return json_bytes(document)
-
-    return change
+def _changed(name: str, value: str) -> Callable[[bytes], bytes]:
+    """Return what replaces one string of a signature's JSON."""
+    field = re.compile(rf'"{name}":\s*"[^"]*"')
+    return lambda content: field.sub(
+        lambda _: f'"{name}": {json.dumps(value)}', content.decode()
+    ).encode()
 
 
 @pytest.mark.parametrize(
@@ -148,10 +145,10 @@ def _changed(path: tuple[str | int, ...], value: object) -> Callable[[bytes], by
         lambda _: b"[" * 90_000,
         lambda _: b" " * 100_001,
         lambda _: b"{" + b'"verificationMaterial": {}}',
-        _changed(("dsseEnvelope", "signatures", 0, "sig"), ""),
-        _changed(("verificationMaterial", "publicKey", "hint"), "\x1b[31m\n"),
-        _changed(("dsseEnvelope", "payload"), base64.b64encode(b"{}").decode()),
-        _changed(("mediaType",), "text/html\nand more"),
+        _changed("sig", ""),
+        _changed("hint", "\x1b[31m\n"),
+        _changed("payload", base64.b64encode(b"{}").decode()),
+        _changed("mediaType", "text/html\nand more"),
     ],
 )
 def test_a_damaged_signature_is_refused_in_one_line(
@@ -171,7 +168,7 @@ def test_a_signature_without_a_hint_at_its_key_is_checked_all_the_same_and_silen
     signed: Path, keys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = signed / "model.sig"
-    file.write_bytes(_changed(("verificationMaterial", "publicKey"), {})(file.read_bytes()))
+    file.write_bytes(_changed("hint", "")(file.read_bytes()))
     check_signature(signed, keys / "maker.pub")
     with pytest.raises(BundleError, match="by somebody else"):
         check_signature(signed, keys / "stranger.pub")
