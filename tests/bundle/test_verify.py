@@ -75,11 +75,12 @@ def test_a_file_or_folder_that_is_not_of_the_format_is_found(bundle: Path) -> No
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pipes there, and links need a privilege")
-@pytest.mark.parametrize("name", ["digit.onnx", "manifest.json"])
+@pytest.mark.parametrize("name", ["digit.onnx", "manifest.json", "model.sig"])
 @pytest.mark.parametrize("kind", ["link", "pipe"])
 def test_a_link_is_not_followed_and_a_pipe_not_read(
     bundle: Path, tmp_path: Path, name: str, kind: str
 ) -> None:
+    (bundle / name).touch()
     elsewhere = (bundle / name).rename(tmp_path / "elsewhere")
     if kind == "link":
         (bundle / name).symlink_to(elsewhere)

@@ -105,16 +105,15 @@ def test_the_clones_settings_are_used_conditional_includes_among_them(
 
 
 def test_a_repository_of_the_object_format_sha256_takes_releases(
-    tmp_path: Path, git_config: Path, ada: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, ada: Path
 ) -> None:
-    assert git_config.exists()
-    for name, kind in (("other.git", ["--bare"]), ("clone", [])):
-        (tmp_path / name).mkdir()
-        git(tmp_path / name, "init", "--quiet", "--object-format=sha256", *kind)
-    git(tmp_path / "clone", "remote", "add", "origin", "../other.git")
-    monkeypatch.chdir(tmp_path / "clone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_DEFAULT_HASH", "sha256")
+        registry = request.getfixturevalue("registry")
+        request.getfixturevalue("clone")
     publish(ada, gate=RecordingGate())
-    assert published(tmp_path / "other.git") == ["ada"]
+    assert published(registry) == ["ada"]
+    assert len(git(registry, "rev-parse", "models")) == 64
 
 
 @pytest.mark.skipif(

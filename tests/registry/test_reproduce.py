@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +74,7 @@ def test_other_weights_are_reported_with_what_differs_and_whether_that_is_signif
     assert origin.inputs
     seal(
         bundle,
-        recipe=origin.recipe | {"seed": 4},
+        recipe=origin.recipe | {"learning_rate": 1e-9},
         versions=origin.versions | {"torch": "1.0\x1b[31m"},
         environment=origin.environment | {"instruction_set": "AVX9"},
         source={"commit": "ab" * 20, "dirty": False},
@@ -89,24 +88,10 @@ def test_other_weights_are_reported_with_what_differs_and_whether_that_is_signif
         f"source: commit was '{'ab' * 20}', is ",
         "code: the rooms that train have changed since",
         "% there, ",
-        "significant",
+        "): significant",
         f"{bundle}: trained again to other weights",
     ):
         assert line in out
-    p_value = float(re.findall(r"McNemar p [=<] ([\d.e-]+)\)", out)[0])
-    assert ("not significant" in out) == (p_value >= 0.05)
-
-
-def test_a_loss_of_accuracy_beyond_chance_is_significant(
-    bundle: Path, tiny: Path, run: Run
-) -> None:
-    recipe = read_manifest(bundle).origin.recipe
-    seal(bundle, recipe=recipe | {"learning_rate": 1e-9})
-    code, out, _ = run("reproduce", bundle, "--data", tiny, "--json")
-    assert code == 1
-    result = json.loads(out.splitlines()[-1])
-    assert result["significant"]
-    assert result["difference"]["high"] < 0
 
 
 def test_one_flipped_bit_is_found(bundle: Path, tiny: Path, run: Run) -> None:
@@ -117,6 +102,7 @@ def test_one_flipped_bit_is_found(bundle: Path, tiny: Path, run: Run) -> None:
     code, out, _ = run("reproduce", bundle, "--data", tiny)
     assert code == 1
     assert out.splitlines()[-4] == "nothing that is recorded differs"
+    assert "): not significant" in out
 
 
 def test_other_data_are_refused_before_anything_is_trained(

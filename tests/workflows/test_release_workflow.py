@@ -81,15 +81,6 @@ def test_a_worse_model_is_refused_with_the_reason_and_nothing_is_touched(forge: 
 
 
 @pytest.mark.usefixtures("first_run")
-def test_what_cannot_be_decided_is_red_and_trains_nothing(forge: Forge) -> None:
-    forge.push({"recipe.json": '{"epochs": 0}'})
-    run = forge.run("release.yml")
-    assert not run.passed
-    assert run.jobs == {DECIDE: False}
-    assert "mnistnet: recipe.json: epochs is 0" in run.summary, run.log
-
-
-@pytest.mark.usefixtures("first_run")
 def test_a_better_model_replaces_it_and_is_not_published_again_after_a_rollback(
     forge: Forge,
 ) -> None:
