@@ -114,18 +114,19 @@ class Registry:
         folder = self.scratch / str(release)
         if folder.exists():
             return folder
+        unverified = folder.with_suffix(".unverified")
         blobs = self._blobs(release)
         try:
-            folder.mkdir()
+            unverified.mkdir()
             for name, blob in blobs.items():
-                (folder / name).write_bytes(self._git.contact("cat-file", "blob", blob))
+                (unverified / name).write_bytes(self._git.contact("cat-file", "blob", blob))
         except OSError as error:
-            raise write_error(folder, error) from error
-        with naming(folder, release):
-            verify(folder)
-        if describe(folder) != release.bundle:
+            raise write_error(unverified, error) from error
+        with naming(unverified, release):
+            verify(unverified)
+        if describe(unverified) != release.bundle:
             raise self._damaged(release, "does not hold the bundle that its commit names")
-        return folder
+        return unverified.rename(folder)
 
     def _blobs(self, release: Release) -> dict[str, str]:
         """List the files of a release and their blobs: plain files of a bundle, nothing else."""
