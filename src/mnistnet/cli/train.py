@@ -81,12 +81,11 @@ def train(
     where["trackers"] = _open_trackers(trackers)
     import_s = time.perf_counter() - started
     with Bar() as bar:
+        where["on_progress"] = bar.show_training
         if resume:
-            result = training.resume(on_progress=bar.show_training, **where)
+            result = training.resume(**where)
         else:
-            result = training.train(
-                chosen, overwrite=overwrite, on_progress=bar.show_training, **where
-            )
+            result = training.train(chosen, overwrite=overwrite, **where)
     _print_result(result, {"import": import_s, **result.phases_s}, as_json=as_json)
 
 
@@ -175,7 +174,7 @@ def _print_result(result: TrainResult, phases_s: dict[str, float], *, as_json: b
 
 
 def _print_mean(recipe: Recipe, accuracies: list[float]) -> dict[str, Any]:
-    """Print a series' mean accuracy, with its interval where there are several, and return both."""
+    """Print the mean accuracy of a series, and return it with its interval as JSON names them."""
     from mnistnet.metrics.intervals import mean_interval
 
     summary: dict[str, Any] = {
