@@ -34,10 +34,10 @@ def test_it_comes_from_the_release_recipe_at_a_known_commit_and_is_as_accurate_a
     assert recipe_from(origin.recipe, where="manifest.json") == RELEASE
     assert origin.source == {"commit": COMMIT, "dirty": False}
     assert origin.data == mnist.sha256
-    assert predictor.manifest.metrics["correct"] >= 9955  # tests/evaluation counts them
+    assert predictor.manifest.metrics["correct"] >= 9955  # counted in tests/bundle
 
 
-def test_its_preparation_costs_mnists_images_next_to_nothing(
+def test_its_preparation_costs_mnists_images_half_a_point_at_most(
     predictor: Predictor, mnist: DataSet
 ) -> None:
     images, labels = mnist.train.images[-500:], mnist.train.labels[-500:]
