@@ -57,11 +57,9 @@ def test_publish_prints_lines_and_with_json_an_object_at_the_end(
 def test_markdown_makes_paragraphs_of_progress_table_and_result(
     registry: Path, ada: Path, run: Run
 ) -> None:
-    folder = ada.rename(ada.with_name("an_ada"))
-    code, out, err = run("publish", folder, "--markdown")
-    name = escape_markdown(str(folder))
-    assert r"an\_ada" in name
-    assert code == 0
+    code, out, err = run("publish", ada, "--markdown")
+    name = escape_markdown(str(ada))
+    assert (code, r"\_" in name) == (0, True)
     assert "| pass | replaces | ada | None |" in out
     assert out.endswith(f"|\n\n{name}: published as v1, the first\n")
     assert [line for line in err.splitlines()[1::2] if line] == []

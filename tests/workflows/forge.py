@@ -35,7 +35,7 @@ NEEDED = (
 )
 USES = re.compile(r"uses: actions/([a-z-]+)@([0-9a-f]{40}) # v\d")
 TOKEN = "secret-of-this-test"
-RUN_TIMEOUT_S = 300
+RUN_TIMEOUT_S = 600
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
