@@ -9,16 +9,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from releases import seal
 
-from mnistnet.bundle.manifest import count_parameters, read_manifest
 from mnistnet.bundle.vectors import from_base64, parse_vectors, to_base64
 from mnistnet.cli import main
-from mnistnet.errors import BundleError
 from mnistnet.gate.judge import judge
 from mnistnet.gate.measure import serve
 from mnistnet.inference.predictor import DEFAULT_BUNDLE, Predictor
@@ -130,7 +128,7 @@ def test_a_bundle_passes_against_itself_where_there_is_no_torch(options: list[st
     measured = {check["rule"]: check["measured"] for check in verdict["checks"]}
     assert measured["parameters"] == "20,826"
     assert measured["servable"] == "10 of 10 pictures read correctly"
-    assert measured["parity"] == "stored answers of PyTorch reproduced"
+    assert measured["parity"].endswith(" on 100 images")
     assert "0 answers lost, 0 won" in measured["not worse than champion"]
 
 
@@ -158,17 +156,37 @@ def test_a_first_release_is_refused_for_weights_of_another_network_alone(
     assert out.count("no champion") == 5
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff" * 99, b"\2\0\0\0\0\0\0\0[]"], ids=repr)
-def test_weights_that_are_no_safetensors_are_refused(
+def _with_header(change: Callable[[dict[str, Any]], object]) -> bytes:
+    """Return the shipped weights with another header."""
+    content = (DEFAULT_BUNDLE / "weights.safetensors").read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    change(header)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + content[end:]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff" * 99,
+        b"\2\0\0\0\0\0\0\0[]",
+        b"\2\0\0\0\0\0\0\0{}",
+        _with_header(lambda header: header["features.0.bias"].update(shape=[-100_000])),
+        _with_header(lambda header: header["features.0.bias"].update(dtype="F16")),
+        _with_header(lambda header: header["features.0.bias"].update(data_offsets=[0, 32])),
+        _with_header(lambda header: header.update(more=header["features.0.bias"])),
+    ],
+    ids=lambda content: repr(content[:12]),
+)
+def test_weights_that_are_not_laid_out_as_the_format_says_are_refused(
     gate: Gate, damaged: Path, content: bytes
 ) -> None:
     (damaged / "weights.safetensors").write_bytes(content)
     code, out, err = gate(seal(damaged))
     assert (code, err) == (1, "")
     assert "weights.safetensors: " in out
-    with pytest.raises(BundleError, match=r"weights\.safetensors"):
-        # Where torch is not installed, nothing else reads them.
-        count_parameters(damaged, read_manifest(damaged))
 
 
 def test_a_damaged_bundle_is_refused(gate: Gate, damaged: Path) -> None:

@@ -16,6 +16,7 @@ from mnistnet.bundle.manifest import Manifest
 from mnistnet.errors import RunError
 from mnistnet.extras import import_extra
 from mnistnet.metrics.scores import selective_accuracy
+from mnistnet.model.architecture import parameter_count
 from mnistnet.report.build import Predictions, build
 from mnistnet.report.contents import Model, to_json
 from mnistnet.training.runs import Run, recover
@@ -52,7 +53,7 @@ def export_run(run_folder: Path, directory: Path, *, data: Path | None = None) -
     """
     import_extra("train", "torch", "onnx", "onnxscript", "safetensors")
     from mnistnet.bundle.export import export
-    from mnistnet.model.network import MnistNet, parameter_count
+    from mnistnet.model.network import MnistNet
     from mnistnet.training.prediction import predict
 
     recover(run_folder)
@@ -63,7 +64,7 @@ def export_run(run_folder: Path, directory: Path, *, data: Path | None = None) -
         raise RunError(f"{run_folder}: was trained on other data than {dataset.source}; use --data")
     probabilities = predict(net, dataset.test.images)
     threshold = choose_threshold(recipe, probabilities, dataset.test.labels)
-    model = Model(f"MnistNet, recipe {recipe.name}", parameters=parameter_count(net), origin=origin)
+    model = Model(f"MnistNet, recipe {recipe.name}", parameters=parameter_count(), origin=origin)
     split = "validation" if recipe.validation else "test"
     # Other data than MNIST have no name: a bundle's bytes do not depend on where its data lay.
     report = build(Predictions.on(dataset, probabilities, split=split), model, threshold=threshold)

@@ -35,7 +35,6 @@ FILES = (
 )
 # May be in the folder without being in the manifest: a signature, for example, covers it.
 EXTRA_FILES = ("model.sig", "report.html", "sbom.cdx.json")
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # measured, not learnt
 MAX_MANIFEST_BYTES = 65_536
 MAX_BUNDLE_BYTES = 1_000_000  # all of FILES together
 MAX_EXTRA_BYTES = 10_000_000  # each of EXTRA_FILES
@@ -135,20 +134,6 @@ def read_file(directory: Path, name: str, manifest: Manifest) -> bytes:
     if sha256(content) != expected.sha256:
         raise _damaged(path, f"has another SHA-256 than {MANIFEST} names")
     return content
-
-
-def count_parameters(directory: Path, manifest: Manifest) -> int:
-    """Count a bundle's parameters by the header of its weights, which needs no torch.
-
-    Raises:
-        BundleError: the header is not what the format says.
-    """
-    where = directory / "weights.safetensors"
-    content = read_file(directory, where.name, manifest)
-    end = 8 + int.from_bytes(content[:8], "little")
-    header = decode(dict[str, Any], parse_json(content[8:end], where), where)
-    names = [n for n in header if n != "__metadata__" and not n.endswith(STATISTICS)]
-    return sum(math.prod(decode(tuple[int, ...], header[n], where, "shape")) for n in names)
 
 
 def parse_manifest(content: bytes, where: object) -> Manifest:

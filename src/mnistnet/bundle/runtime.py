@@ -9,6 +9,7 @@ onnxruntime, so what must happen before that import, or before a session is made
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from mnistnet.bundle.manifest import read_file
@@ -53,8 +54,7 @@ class Graph:
     """
 
     def __init__(self, directory: Path, name: str, manifest: Manifest, *, threads: int = 1) -> None:
-        import onnxruntime as runtime
-
+        runtime = _onnxruntime()
         self.path = directory / name
         content = read_file(directory, name, manifest)
         options = runtime.SessionOptions()
@@ -100,6 +100,12 @@ class Graph:
 
 def runtime_name() -> str:
     """Return the runtime's name and version, for messages and reports."""
+    return f"ONNX Runtime {_onnxruntime().__version__}"
+
+
+def _onnxruntime() -> Any:
+    """Import the runtime, which would write an identifier of this device and report home."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # its own call comes too late
     import onnxruntime
 
-    return f"ONNX Runtime {onnxruntime.__version__}"
+    return onnxruntime

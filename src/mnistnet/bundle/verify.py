@@ -2,9 +2,9 @@
 
     manifest = verify(Path("bundle"))
 
-Sizes and SHA-256 first, then both graphs on the stored vectors. That shows that the bundle is as
-it was exported, and that this runtime computes it correctly; who exported it, only a signature
-shows.
+Sizes and SHA-256 first, then the layout of the weights, then both graphs on the stored vectors.
+That shows that the bundle is as it was exported, and that this runtime computes it correctly; who
+exported it, only a signature shows.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from mnistnet.bundle.manifest import check_files, read_file
 from mnistnet.bundle.runtime import Graph
 from mnistnet.bundle.vectors import from_base64, parse_vectors
+from mnistnet.bundle.weights import read_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,7 @@ def verify(directory: Path) -> Manifest:
     manifest = check_files(directory)
     where = directory / "vectors.json"
     vectors = parse_vectors(read_file(directory, where.name, manifest), where)
+    read_weights(directory, manifest)
     digit, picture = (Graph(directory, name, manifest) for name in ("digit.onnx", "picture.onnx"))
     _check_images(digit, vectors.images)
     for number, vector in enumerate(vectors.pictures):

@@ -17,13 +17,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from mnistnet.bundle.manifest import FILES, MANIFEST, Manifest, count_parameters
+from mnistnet.bundle.manifest import FILES, MANIFEST, Manifest
 from mnistnet.bundle.runtime import runtime_name
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import RunError
 from mnistnet.extras import import_extra
 from mnistnet.files import sha256
 from mnistnet.inference import Predictor
+from mnistnet.model.architecture import parameter_count
 from mnistnet.report.contents import Model
 from mnistnet.training.runs import Run, recover
 
@@ -85,7 +86,7 @@ def _bundle(folder: Path) -> Subject:
     model = Model(
         name=_name(folder, manifest.origin),
         kind="bundle",
-        parameters=count_parameters(folder, manifest),
+        parameters=parameter_count(),
         size_bytes={name: file.size_bytes for name, file in files.items()}
         | {MANIFEST: (folder / MANIFEST).stat().st_size},
         sha256={name: files[name].sha256 for name in MODEL_FILES},
@@ -102,7 +103,7 @@ def _bundle(folder: Path) -> Subject:
 
 def _run(run: Run, scratch: Path) -> Subject:
     import_extra("train", "torch", "onnx", "onnxscript", "safetensors")
-    from mnistnet.model.network import MnistNet, parameter_count
+    from mnistnet.model.network import MnistNet
     from mnistnet.training import prediction
 
     run.recipe()
@@ -112,7 +113,7 @@ def _run(run: Run, scratch: Path) -> Subject:
     model = Model(
         name=_name(run.folder, origin),
         kind="run",
-        parameters=parameter_count(net),
+        parameters=parameter_count(),
         size_bytes={run.weights_file.name: len(weights)},
         sha256={run.weights_file.name: sha256(weights)},
         origin=origin,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mnistnet import data as datasets
 from mnistnet.bundle.manifest import read_manifest
 from mnistnet.bundle.verify import verify
-from mnistnet.errors import BundleError, WeightsError
+from mnistnet.errors import BundleError
 from mnistnet.gate.checks import apply_rules, refuse
 from mnistnet.gate.measure import measure
 from mnistnet.gate.rules import read_rules
@@ -59,6 +59,6 @@ def judge(
     try:
         verify(candidate)
         evidence = measure(candidate, champion, best, test)
-    except (BundleError, WeightsError) as error:
+    except BundleError as error:
         return refuse(str(error))
     return apply_rules(evidence, limits)

@@ -101,6 +101,11 @@ def layers() -> list[Layer]:
     return found
 
 
+def parameter_count() -> int:
+    """Count the trainable parameters of the network."""
+    return sum(layer.weights + layer.norm_parameters for layer in layers())
+
+
 def layer_table() -> str:
     """Lay out the layers, a line each: output shape, parameters, multiply-adds of one image."""
     lines = [f"{'layer':<39}{'output':>8}{'parameters':>13}{'multiply-adds':>15}"]
@@ -108,6 +113,5 @@ def layer_table() -> str:
         output = "×".join(map(str, layer.output))
         counts = " + ".join(f"{n:,}" for n in (layer.weights, layer.norm_parameters) if n)
         lines.append(f"{layer!s:<39}{output:>8}{counts:>13}{layer.multiply_adds:>15,}")
-    parameters = sum(layer.weights + layer.norm_parameters for layer in layers())
     multiply_adds = sum(layer.multiply_adds for layer in layers())
-    return "\n".join([*lines, f"{'total':<47}{parameters:>13,}{multiply_adds:>15,}"])
+    return "\n".join([*lines, f"{'total':<47}{parameter_count():>13,}{multiply_adds:>15,}"])

@@ -119,11 +119,6 @@ def _modules(layer: Layer) -> list[nn.Module]:
     return [*modules, nn.GELU(), nn.BatchNorm2d(layer.channels)] if layer.normalised else modules
 
 
-def parameter_count(net: nn.Module) -> int:
-    """Count the trainable parameters of a network."""
-    return sum(p.numel() for p in net.parameters() if p.requires_grad)
-
-
 def summary_table() -> str:
     """Return torchinfo's table of the network: shapes, parameters, multiply-adds."""
     from torchinfo import summary
