@@ -138,6 +138,15 @@ def test_a_release_is_read_as_earlier_versions_of_the_program_wrote_it(three: Pa
     assert release.withdraws == ((2, "3" * 64), (2, "4" * 64))
 
 
+def test_a_release_that_holds_another_bundle_than_it_names_is_not_pulled(
+    three: Path, tmp_path: Path
+) -> None:
+    _plant(three, OLD_MESSAGE)
+    with pytest.raises(RegistryError, match="does not hold the bundle that its commit names"):
+        pull(None, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_release_cannot_steer_the_terminal(three: Path, run: Run) -> None:
     _plant(three, OLD_MESSAGE.replace("Verdict: rollback", "Verdict: \x1b[2J rollback"))
     assert "  ?[2J rollback to v1" in run("history")[1]
