@@ -211,11 +211,15 @@ def _version(package: str) -> str | None:
 
 
 def _source() -> dict[str, str | bool | None]:
-    """Return the last commit of the package's source, and whether it was changed since."""
+    """Return the commit of the package's source, and whether it was changed since.
+
+    It is the one that is checked out: the last one that touched the package is another in a
+    shallow clone, whose first commit seems to have touched everything.
+    """
     folder = Path(mnistnet.__file__).parent
-    commit = _git(folder, "log", "-1", "--format=%H", "--", ".")
-    if not commit:  # an installed package, or no git
+    if not _git(folder, "ls-files", "--", "."):  # an installed package, or no git
         return {"commit": None, "dirty": False}
+    commit = _git(folder, "rev-parse", "HEAD")
     return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "--", "."))}
 
 

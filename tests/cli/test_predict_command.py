@@ -107,7 +107,7 @@ def test_a_folder_is_read_in_order_without_hidden_files_and_one_bad_file_stops_n
         *map(str, (Path("b/blank.gif"), Path("b/deep/two.webp"))),
     ]
     assert done.err.startswith(f"mnistnet: {Path('a/damaged.png')}: is damaged")
-    assert done.err.count("\n") == 1
+    assert done.err.splitlines()[1:] == [".: 1 other file left out, no pictures"]
     assert done.code == 1
 
 
@@ -156,6 +156,25 @@ def test_below_the_threshold_it_is_not_sure(predict, tmp_path: Path) -> None:
     with_bundle = ("--bundle", tmp_path / "bundle", "four.jpg")
     assert "not sure" in predict(*with_bundle).out
     assert "not sure" not in predict("--threshold", "0.3", *with_bundle).out
+
+
+def test_pictures_in_a_folder_are_found_by_how_they_start_and_others_are_counted(
+    predict, tmp_path: Path
+) -> None:
+    inside = tmp_path / "in"
+    inside.mkdir()
+    for name in ("a.jfif", "b.JPE", "c.pjpeg", "no-suffix", "photo.txt"):
+        _digit(1).save(inside / name, "JPEG")
+    _digit(1).save(inside / "d.dib", "BMP")
+    _digit(1).save(inside / "e.avif")
+    (inside / "notes.txt").write_text("no picture")
+    (inside / "film.mov").write_bytes(b"\0\0\0\x14ftypqt  \0\0\2\0qt  " + bytes(200))
+    os.mkfifo(inside / "pipe")
+    done = predict("in", cwd=tmp_path)
+    assert [line.partition(": ")[2][:3] for line in done.out.splitlines()] == ["1  "] * 7
+    assert (done.code, done.err) == (0, "in: 3 other files left out, no pictures\n")
+    film = predict("in/film.mov", cwd=tmp_path)
+    assert film.err.startswith("mnistnet: in/film.mov: is a film, not a picture of pixels")
 
 
 def test_a_folder_without_pictures_or_that_cannot_be_read_is_reported(

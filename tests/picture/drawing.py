@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Points = list[tuple[float, float]]  # (x, y) in a box 1 high, y down
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 # Each way of writing a digit: its strokes, each a curve through these points.
 STROKES: list[tuple[int, list[Points]]] = [
     (0, [[(0.32, 0.0), (0.06, 0.22), (0.0, 0.55), (0.1, 0.88), (0.32, 1.0), (0.55, 0.86),

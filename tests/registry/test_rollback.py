@@ -54,6 +54,16 @@ def test_a_withdrawn_bundle_is_published_again_only_with_reinstate(
     assert published(three) == ["ada", "bob", "cleo", "ada", "bob"]
 
 
+def test_going_back_and_forth_withdraws_nothing_older_than_the_target(
+    three: Path, ada: Path, bob: Path
+) -> None:
+    rollback(1)
+    rollback(2)
+    assert publish(ada, gate=RecordingGate()).version == 6
+    assert published(three) == ["ada", "bob", "cleo", "ada", "bob", "ada"]
+    assert publish(bob, gate=RecordingGate()).version == 7
+
+
 def test_a_withdrawn_model_with_another_card_is_still_withdrawn(three: Path, bob: Path) -> None:
     rollback(1)
     (bob / "README.md").write_text("# trained again from another commit\n", encoding="utf-8")

@@ -13,7 +13,7 @@ import click
 from mnistnet.cli.options import PATH
 from mnistnet.cli.output import print_error, print_json
 from mnistnet.errors import PictureError
-from mnistnet.text import printable
+from mnistnet.text import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,13 +79,15 @@ def _pictures(paths: tuple[str, ...]) -> Iterator[tuple[str, PictureError | None
         if path == "-" or not os.path.isdir(path):  # noqa: PTH112 – false, whatever the name is
             yield path, None
             continue
-        pictures, unreadable = find_pictures(Path(path))
-        yield from ((str(picture), None) for picture in pictures)
-        for folder in map(str, unreadable):
+        found = find_pictures(Path(path))
+        yield from ((str(picture), None) for picture in found.pictures)
+        for folder in map(str, found.unreadable):
             yield folder, PictureError(f"{folder}: is a folder that cannot be read; check who may")
-        if not pictures and not unreadable:
-            hint = "they end in .png, .jpg and the like"
-            yield path, PictureError(f"{path}: holds no pictures; {hint}")
+        if not found.pictures and not found.unreadable:
+            yield path, PictureError(f"{path}: holds no pictures")
+        elif found.others:
+            others = counted(len(found.others), "other file")
+            click.echo(printable(f"{path}: {others} left out, no pictures"), err=True)
 
 
 def _stdin() -> NDArray[np.uint8]:

@@ -35,9 +35,17 @@ FORMATS = {  # how a file starts → its format, and Pillow's module for it
     rb"BM": ("BMP", "PIL.BmpImagePlugin"),
     rb"II\*\0|MM\0\*": ("TIFF", "PIL.TiffImagePlugin"),
     rb"GIF8": ("GIF", "PIL.GifImagePlugin"),
-    rb"....ftyp": ("HEIF", "pillow_heif"),  # where that is installed
+    # The brands of an ISO base media file: the major one, a version, and the compatible ones.
+    rb"....ftyp(....)*?avi[fs]": ("AVIF", "PIL.AvifImagePlugin"),
+    rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)": ("HEIF", "pillow_heif"),  # where installed
 }
-DOCUMENTS = {rb"%pdf": "a PDF", rb"<svg": "an SVG drawing", rb"<\?xml|<!": "an XML file"}
+DOCUMENTS = {
+    rb"%pdf": "a PDF",
+    rb"<svg": "an SVG drawing",
+    rb"<\?xml|<!": "an XML file",
+    rb"....ftyp|\x1a\x45\xdf\xa3|RIFF....AVI ": "a film",
+}
+START_BYTES = 64  # of a file, by which its format is found
 MAX_FILE_BYTES = 64 * 2**20
 MAX_PIXELS = 64_000_000  # by the file's header; a larger picture is refused before it is decoded
 MAX_TILE_PIXELS = 4096 * 4096  # of a TIFF, whose tiles may be larger than the picture
@@ -61,8 +69,8 @@ def to_grey(picture: Picture) -> NDArray[np.uint8]:
     of Rec. 601, and of several frames the first is taken.
 
     Args:
-        picture: a path; the bytes of a PNG, JPEG, WebP, BMP, TIFF or GIF, or HEIC where
-            pillow-heif is installed; a PIL image; or an array, uint8 or bool, (H, W) of grey
+        picture: a path; the bytes of a PNG, JPEG, WebP, BMP, TIFF, GIF or AVIF, or HEIC
+            where pillow-heif is installed; a PIL image; or an array, uint8 or bool, (H, W) of grey
             levels or (H, W, 3 or 4) of RGB or RGBA.
 
     Raises:
@@ -120,7 +128,8 @@ def _errors_of(name: str) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise PictureError(f"{name}: {TOO_LARGE}") from error
     except ModuleNotFoundError as error:
-        raise PictureError(f"{name}: needs pillow-heif to be read; install it") from error
+        package = str(error.name).replace("_", "-")
+        raise PictureError(f"{name}: needs {package} to be read; install it") from error
     except Exception as error:  # a hostile file makes decoders raise anything
         raise PictureError(f"{name}: {DAMAGED}") from error
 
@@ -131,15 +140,21 @@ def _check_format(content: bytes) -> tuple[str, str]:
         raise PictureError("is empty")
     if len(content) > MAX_FILE_BYTES:
         raise PictureError(f"is larger than {MAX_FILE_BYTES >> 20} MB; send a smaller one")
-    for start, (kind, module) in FORMATS.items():
-        if re.match(start, content, re.DOTALL):
-            if kind == "JPEG" and len(START_OF_SCAN.findall(content)) > MAX_SCANS:
-                raise PictureError(f"is a JPEG of over {MAX_SCANS} scans; save it again")
-            return kind, module
+    if found := find_format(content):
+        if found[0] == "JPEG" and len(START_OF_SCAN.findall(content)) > MAX_SCANS:
+            raise PictureError(f"is a JPEG of over {MAX_SCANS} scans; save it again")
+        return found
     for start, what in DOCUMENTS.items():
-        if re.match(rb"(\xef\xbb\xbf)?\s{0,99}(" + start + rb")", content[:256], re.IGNORECASE):
+        pattern = rb"(\xef\xbb\xbf)?\s{0,99}(" + start + rb")"
+        if re.match(pattern, content[:256], re.IGNORECASE | re.DOTALL):
             raise PictureError(f"is {what}, not a picture of pixels; save it as PNG")
     raise PictureError(DAMAGED)
+
+
+def find_format(content: bytes) -> tuple[str, str] | None:
+    """Return the format that a file's first bytes show, and Pillow's module for it, if any."""
+    start = content[:START_BYTES]
+    return next((f for pattern, f in FORMATS.items() if re.match(pattern, start, re.DOTALL)), None)
 
 
 def _check_size(width: int, height: int) -> None:

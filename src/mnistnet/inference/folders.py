@@ -1,6 +1,6 @@
 """Folders of pictures; labelled ones have a sub-folder for each digit, 0 to 9.
 
-    paths, unreadable = find_pictures(Path("mine"))
+    found = find_pictures(Path("mine"))
     predictions = predict_labelled(Path("mine"), [Predictor()])      # mine/0/…, mine/1/…, …
 
 Every picture is accounted for: it has a prediction, or is left out with the reason.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from mimetypes import guess_type
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from mnistnet.errors import DataError, PictureError
 from mnistnet.files import sha256
-from mnistnet.inference.decoding import decode, read_file
+from mnistnet.inference.decoding import START_BYTES, decode, find_format, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from mnistnet.inference.predictor import Prediction, Predictor
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif"}
 DIGITS = [str(digit) for digit in range(10)]
 
 
@@ -43,22 +43,43 @@ class LabelledPredictions:
     sha256: str  # over the labels, names and bytes of all files
 
 
-def find_pictures(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Find the pictures below a folder, by the ends of their names.
+@dataclass(frozen=True)
+class FoundPictures:
+    """What lies below a folder, in order."""
+
+    pictures: list[Path]
+    others: list[Path]  # files that do not start as a picture does
+    unreadable: list[Path]  # folders
+
+
+def find_pictures(folder: Path) -> FoundPictures:
+    """Find the pictures below a folder, by how they start; names may end in anything.
 
     Hidden files and folders are skipped, such as the `._7.jpg` that macOS leaves next to a
-    `7.jpg`; links to folders are not followed.
-
-    Returns:
-        The pictures, in order, and the folders that cannot be read.
+    `7.jpg`; links to folders are not followed. A file that cannot be read, or that is called a
+    picture and is none, counts as one, so that reading it says what is wrong.
     """
     pictures: list[Path] = []
+    others: list[Path] = []
     errors: list[OSError] = []
     for parent, subfolders, files in os.walk(folder, onerror=errors.append):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         paths = (Path(parent, name) for name in sorted(files) if not name.startswith("."))
-        pictures += (path for path in paths if path.suffix.lower() in SUFFIXES)
-    return pictures, [Path(error.filename) for error in errors]
+        for path in paths:
+            (pictures if _is_picture(path) else others).append(path)
+    return FoundPictures(pictures, others, [Path(error.filename) for error in errors])
+
+
+def _is_picture(path: Path) -> bool:
+    if (guess_type(path.name)[0] or "").startswith("image/"):
+        return True
+    if not path.is_file():  # reading a pipe would wait for ever
+        return False
+    try:
+        with path.open("rb") as file:
+            return find_format(file.read(START_BYTES)) is not None
+    except OSError:
+        return True
 
 
 def is_labelled(folder: Path) -> bool:
@@ -111,13 +132,13 @@ def as_row(prediction: Prediction) -> NDArray[np.float32]:
 
 def _find_labelled(folder: Path) -> tuple[list[str], dict[str, str]]:
     """Return the names of the pictures with a label, and those without → why they are left out."""
-    pictures, unreadable = find_pictures(folder)
-    if unreadable:
-        raise DataError(f"{unreadable[0]}: is a folder that cannot be read; check who may")
-    names = [path.relative_to(folder).as_posix() for path in pictures]
+    found = find_pictures(folder)
+    if found.unreadable:
+        raise DataError(f"{found.unreadable[0]}: is a folder that cannot be read; check who may")
+    names = [path.relative_to(folder).as_posix() for path in found.pictures]
     labelled = [name for name in names if "/" in name and name.split("/")[0] in DIGITS]
     if not labelled:
-        raise DataError(f"{folder}: holds no pictures (.png, .jpg and so on) in folders 0 to 9")
+        raise DataError(f"{folder}: holds no pictures in folders 0 to 9")
     reason = "lies in no folder named 0 to 9, so it has no label"
     return labelled, dict.fromkeys(sorted({*names} - {*labelled}), reason)
 

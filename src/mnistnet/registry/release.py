@@ -66,6 +66,11 @@ class ReleasedBundle:
     accuracy: Accuracy | None
     source: str | None  # the commit that it was trained from; " with changes" if there were any
 
+    @property
+    def digests(self) -> tuple[str, str]:
+        """What withdraws it: either SHA-256."""
+        return self.bundle_sha256, self.model_sha256
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
@@ -141,12 +146,17 @@ class State:
         return Record(version=self.next_version, bundle=bundle, verdict=verdict, replaces=replaces)
 
     def next_rollback(self, target: Release) -> Record:
-        """Return the record of a rollback, which withdraws each bundle and model after a target."""
-        kept = (target.bundle.bundle_sha256, target.bundle.model_sha256)
+        """Return the record of a rollback, which withdraws what was first released after a target.
+
+        What an earlier rollback released again is not new: going back and forth withdraws nothing
+        that is older than the target.
+        """
+        until = self.releases.index(target) + 1
+        kept = {digest for release in self.releases[:until] for digest in release.bundle.digests}
         last_versions = {
             digest: release.version
-            for release in self.releases[self.releases.index(target) + 1 :]
-            for digest in (release.bundle.bundle_sha256, release.bundle.model_sha256)
+            for release in self.releases[until:]
+            for digest in release.bundle.digests
             if digest not in kept
         }
         return replace(
