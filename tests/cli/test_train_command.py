@@ -136,8 +136,9 @@ def test_ctrl_c_ends_cleanly_and_says_how_to_resume(few_digits: Path, tmp_path: 
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 130
+    advice = re.escape(f"mnistnet train --name cut --resume --data {few_digits}")
     assert re.fullmatch(
-        r"mnistnet: interrupted in epoch \d+ of 30, .*--name cut --resume\n", errors
+        rf"mnistnet: interrupted in epoch \d+ of 30, .*; go on with: {advice}\n", errors
     )
     assert not (tmp_path / "runs" / "cut" / "weights.safetensors").exists()
     assert (tmp_path / "runs" / "cut" / "metrics.jsonl").read_text(encoding="utf-8")
