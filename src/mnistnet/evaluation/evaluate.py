@@ -102,7 +102,7 @@ def evaluate(
         against: another bundle or run, to compare with on the same images.
         out: the report's folder; an older report there is replaced. None: below `reports/`.
         quick: leave out robustness, speed and pictures of no digit, the slow parts.
-        on_progress: is told what is being done, and how far it is.
+        on_progress: called with what is being done, and how far it is.
 
     Raises:
         MnistNetError: the model or the data cannot be used, or the folder cannot be written.

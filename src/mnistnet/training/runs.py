@@ -155,7 +155,7 @@ def unfinished_run(root: Path, name: str) -> Run:
 
 
 def finish(run: Run) -> Run:
-    """Give a complete run its place, and return it there. Raises FileError."""
+    """Move a complete run to its place, and return it there. Raises FileError."""
     final = run.folder.with_name(run.name)
     if run.folder != final:
         try:

@@ -668,7 +668,7 @@ extern "C" int64_t workspace_bytes(int64_t n) { return sizeof(Network) + n * siz
 // brightness, darkness: a pixel's value is brightness·grey + darkness.
 // weight: of a picture's loss in the batch's mean. smoothing: see smoothed_loss.
 // workspace: workspace_bytes(n) bytes, aligned as malloc does.
-// correct: is told how many were read right. Returns the share's part of the batch's loss.
+// correct: written, the number of correct predictions. Returns the share's part of the batch's loss.
 extern "C" double gradients(const float *parameters, float *gradients, float *statistics,
                             const uint8_t *images, const float *targets, int64_t n,
                             float brightness, float darkness, float weight,
