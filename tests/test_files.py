@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mnistnet.errors import FileError
-from mnistnet.files import atomic_write, replace_folder
+from mnistnet.files import atomic_write, replace_folder, scratch_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,3 +116,26 @@ def test_what_a_killed_process_left_is_swept_and_what_a_running_one_writes_is_no
         path.write_text("part")
     write(tmp_path / "report.json")
     assert {path.name for path in tmp_path.iterdir()} == {"report.json", running.name}
+
+
+SCRATCH = """
+import os, signal
+from mnistnet.files import scratch_folder
+with scratch_folder() as folder:
+    (folder / "large").write_text("left")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_scratch_folder_of_a_killed_process_is_deleted_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with scratch_folder() as mine:
+        subprocess.run([sys.executable, "-c", SCRATCH], check=False)
+        (left,) = {*tmp_path.iterdir()} - {mine}
+        with scratch_folder() as another:
+            assert {*tmp_path.iterdir()} == {mine, another}
+    assert not list(tmp_path.iterdir())
+    assert left != mine

@@ -15,15 +15,16 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 from contextlib import contextmanager, suppress
 from glob import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnistnet.errors import FileError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
-    from pathlib import Path
 
 
 @contextmanager
@@ -104,6 +105,28 @@ def restore(target: Path) -> None:
         shutil.rmtree(old)
     elif old.exists():
         old.rename(target)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a temporary folder that is deleted at the block's end, and those of killed processes.
+
+    Raises:
+        FileError: it cannot be made.
+    """
+    root = Path(tempfile.gettempdir())
+    for left in root.glob("mnistnet-*-*"):
+        process = left.name.split("-")[1]
+        if process.isdecimal() and not _is_running(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f"mnistnet-{os.getpid()}-", dir=root))
+    except OSError as error:
+        raise write_error(root, error) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

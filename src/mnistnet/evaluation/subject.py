@@ -13,8 +13,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from mnistnet.bundle.manifest import FILES, MANIFEST, Manifest
@@ -22,7 +20,7 @@ from mnistnet.bundle.runtime import runtime_name
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import RunError
 from mnistnet.extras import import_extra
-from mnistnet.files import sha256
+from mnistnet.files import scratch_folder, sha256
 from mnistnet.inference import Predictor
 from mnistnet.model.architecture import parameter_count
 from mnistnet.report.contents import Model
@@ -30,6 +28,7 @@ from mnistnet.training.runs import Run, recover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -75,8 +74,8 @@ def open_subject(folder: Path) -> Iterator[Subject]:
             raise RunError(f"{folder}: is neither a run (recipe.json) nor a bundle ({MANIFEST})")
         yield _bundle(folder)
         return
-    with TemporaryDirectory() as scratch:
-        yield _run(Run(folder), Path(scratch) / "bundle")
+    with scratch_folder() as scratch:
+        yield _run(Run(folder), scratch / "bundle")
 
 
 def _bundle(folder: Path) -> Subject:

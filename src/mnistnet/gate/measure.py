@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +12,7 @@ from PIL import Image
 
 from mnistnet.bundle.verify import largest_difference
 from mnistnet.bundle.weights import read_weights, reference_probabilities
+from mnistnet.files import scratch_folder
 from mnistnet.gate.checks import Evidence, Measured, Parity, Served
 from mnistnet.inference import Predictor
 from mnistnet.metrics.robustness import corrupt_all, measure_robustness
@@ -23,6 +22,7 @@ from mnistnet.model.architecture import parameter_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -95,8 +95,8 @@ def _parity(bundle: Path, images: NDArray[np.uint8]) -> Parity:
 def serve(bundle: Path, test: Split, timeout_s: float = SERVE_TIMEOUT_S) -> Served:
     """Have a fresh process without torch read a picture of each digit."""
     digits, firsts = np.unique(test.labels, return_index=True)
-    with tempfile.TemporaryDirectory() as folder:
-        pictures = [Path(folder) / f"{digit}.png" for digit in digits]
+    with scratch_folder() as folder:
+        pictures = [folder / f"{digit}.png" for digit in digits]
         for picture, first in zip(pictures, firsts, strict=True):
             Image.fromarray(_as_picture(test.images[first])).save(picture)
         command = [sys.executable, "-P", "-c", SERVE, str(bundle.resolve()), *map(str, pictures)]

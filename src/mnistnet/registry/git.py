@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnistnet.errors import RegistryError
+from mnistnet.files import scratch_folder
 from mnistnet.text import printable, without_password
 
 if TYPE_CHECKING:
@@ -128,8 +129,8 @@ def private_repository(remote: str) -> Iterator[Repository]:
             f"there is no remote {printable(remote)!r} here; git remote -v lists them, and --remote"
             " takes one of them, a URL or a path"
         )
-    with tempfile.TemporaryDirectory(prefix="mnistnet-", ignore_cleanup_errors=True) as scratch:
-        folder, config = Path(scratch, "git"), Path(scratch, "config")
+    with scratch_folder() as scratch:
+        folder, config = scratch / "git", scratch / "config"
         config.write_bytes(_config_file(settings))
         environment = _environment(folder, config)
         words = ("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}")
@@ -138,7 +139,7 @@ def private_repository(remote: str) -> Iterator[Repository]:
         with (folder / "config").open("ab") as file:
             file.write(_config_file(own.items()))
         shown = printable(without_password(remote))
-        yield Repository(Path(scratch), name, shown, cwd, environment)
+        yield Repository(scratch, name, shown, cwd, environment)
 
 
 def _environment(folder: Path, config: Path) -> dict[str, str]:

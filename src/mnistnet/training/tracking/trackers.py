@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from mnistnet.errors import Interrupted, TrackingError
+from mnistnet.files import scratch_folder
 from mnistnet.text import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from mnistnet.training.recipe import Recipe
 
@@ -124,8 +124,8 @@ class Trackers:
             raise Interrupted("interrupted while being tracked; the run is complete") from None
 
     def _log_bundle(self, export: Callable[[Path], object]) -> None:
-        with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-            bundle = Path(scratch) / "bundle"
+        with scratch_folder() as scratch:
+            bundle = scratch / "bundle"
             try:
                 export(bundle)
             except Exception as error:
