@@ -65,6 +65,10 @@ def test_a_folder_is_replaced_whole_through_a_link_and_only_if_it_holds_nothing_
     assert [file.name for file in folder.iterdir()] == ["b"]
     assert {path.name for path in tmp_path.iterdir()} == {"out", "link"}
 
+    (folder / ".DS_Store").write_text("what a desktop leaves")
+    replace(folder)
+    assert [file.name for file in folder.iterdir()] == ["b"]
+
     (folder / "mine").write_text("a user's")
     with pytest.raises(FileError, match="holds mine, so it is not replaced"):
         replace(folder)

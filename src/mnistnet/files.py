@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -25,6 +26,8 @@ from mnistnet.errors import FileError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+DESKTOP = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.IGNORECASE)
 
 
 @contextmanager
@@ -129,6 +132,11 @@ def scratch_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def entries(folder: Path) -> list[Path]:
+    """List what is in a folder, in order, without what a desktop leaves everywhere."""
+    return sorted(entry for entry in folder.iterdir() if not DESKTOP.fullmatch(entry.name))
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically. Raises FileError where it cannot be written."""
     with atomic_write(path) as temporary:
@@ -221,7 +229,7 @@ def _delete(path: Path) -> None:
 
 
 def _check_replaceable(folder: Path, names: Collection[str]) -> None:
-    found = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    found = {entry.name for entry in entries(folder)} if folder.exists() else set()
     if foreign := sorted(found - set(names)):
         raise FileError(
             f"{folder}: holds {foreign[0]}, so it is not replaced; choose another folder"

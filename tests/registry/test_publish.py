@@ -57,7 +57,9 @@ def test_files_next_to_a_bundle_are_published_and_pulled_with_it(
 ) -> None:
     for name in EXTRA_FILES:
         (ada / name).write_bytes(b"content of " + name.encode())
+    (ada / ".DS_Store").write_bytes(b"what a desktop leaves")
     publish(ada, gate=RecordingGate())
+    (ada / ".DS_Store").unlink()
     assert git(registry, "show", "models:model.sig") == "content of model.sig"
     pull(None, tmp_path / "pulled")
     there, here = (

@@ -64,6 +64,15 @@ def test_another_program_of_the_format_can_check_it_and_be_checked(
     check_signature(signed, keys / "maker.pub")
 
 
+def test_what_a_desktop_leaves_is_neither_signed_nor_missed(signed: Path, keys: Path) -> None:
+    (signed / ".DS_Store").write_bytes(b"view")
+    check_signature(signed, keys / "maker.pub")
+    sign(signed, keys / "maker.pem")
+    (signed / ".DS_Store").unlink()
+    (signed / "Thumbs.db").write_bytes(b"view")
+    check_signature(signed, keys / "maker.pub")
+
+
 def test_changed_weights_are_refused_with_a_manifest_to_match(signed: Path, keys: Path) -> None:
     _change_weights(signed)
     with pytest.raises(BundleError, match=r"Hash mismatch for .{1,2}manifest\.json"):

@@ -20,7 +20,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from mnistnet.errors import BundleError
-from mnistnet.files import json_bytes, replace_folder, sha256
+from mnistnet.files import entries, json_bytes, replace_folder, sha256
 from mnistnet.provenance import INPUTS, Origin
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def check_files(directory: Path) -> Manifest:
         BundleError: names the first thing that is wrong.
     """
     manifest = read_manifest(directory)
-    for entry in sorted(directory.iterdir()):
+    for entry in entries(directory):
         if entry.name not in (MANIFEST, *FILES, *EXTRA_FILES):
             raise BundleError(f"{entry}: does not belong to the bundle; move it elsewhere")
         if entry.name in EXTRA_FILES:  # whoever opens it must not wait for ever, or follow a link

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from mnistnet.bundle.manifest import EXTRA_FILES, check_files
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError, RegistryError
+from mnistnet.files import entries
 from mnistnet.gate.verdict import Verdict
 from mnistnet.registry.git import GitError
 from mnistnet.registry.registry import MAX_RELEASE_BYTES, Log, naming, open_registry
@@ -134,7 +135,7 @@ def _copy(bundle: Path, folder: Path) -> Path:
     """
     check_files(bundle)
     folder.mkdir()
-    for file in bundle.iterdir():
+    for file in entries(bundle):
         shutil.copyfile(file, folder / file.name, follow_symlinks=False)
     with naming(folder, bundle):
         verify(folder)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from mnistnet.bundle.manifest import check_files
 from mnistnet.errors import BundleError, FileError, MnistNetError, SigningError
 from mnistnet.extras import import_extra
-from mnistnet.files import atomic_write
+from mnistnet.files import atomic_write, entries
 from mnistnet.text import first_line
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def sign(bundle: Path, private_key: Path, *, password: str | None = None) -> Pat
     with _errors(FileError, f"{private_key}: cannot be used as a private key {CURVES}", MAKE_KEY):
         signer = signing.Config().use_elliptic_key_signer(private_key=private_key, password=secret)
     with atomic_write(bundle / SIGNATURE) as temporary:
-        signer.set_hashing_config(_hashing()).sign(bundle.resolve(), temporary)
+        signer.set_hashing_config(_hashing(bundle)).sign(bundle.resolve(), temporary)
     return bundle / SIGNATURE
 
 
@@ -109,7 +109,7 @@ def sign_keyless(bundle: Path) -> Path | None:
     with atomic_write(bundle / SIGNATURE) as temporary, failed:
         # With this token: without one, the library would open a browser.
         signer = signing.Config().use_sigstore_signer(identity_token=token)
-        signer.set_hashing_config(_hashing()).sign(bundle.resolve(), temporary)
+        signer.set_hashing_config(_hashing(bundle)).sign(bundle.resolve(), temporary)
     return bundle / SIGNATURE
 
 
@@ -134,11 +134,11 @@ def check_signature(bundle: Path, signer: Signer) -> None:
         " that you trust",
     ):
         with redirect_stdout(io.StringIO()):  # the library prints a warning of its own
-            verifier.set_hashing_config(_hashing()).verify(bundle.resolve(), signature)
+            verifier.set_hashing_config(_hashing(bundle)).verify(bundle.resolve(), signature)
         envelope = json.loads(signature.read_bytes())["dsseEnvelope"]
         statement = json.loads(base64.b64decode(envelope["payload"]))
         signed = {resource["name"] for resource in statement["predicate"]["resources"]}
-    present = {entry.name for entry in bundle.iterdir()} - {SIGNATURE}
+    present = {entry.name for entry in entries(bundle)} - {SIGNATURE}
     # The library leaves out what the signed statement says to leave out; nothing may be.
     if signed != present:
         raise BundleError(
@@ -162,11 +162,12 @@ def _verifier(signer: Signer) -> Any:
         )
 
 
-def _hashing() -> Any:
+def _hashing(bundle: Path) -> Any:
     """Have every file hashed but the signature; by default, git's would be left out too."""
     from model_signing import hashing
 
-    return hashing.Config().set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)
+    ignored = {SIGNATURE} | {entry.name for entry in {*bundle.iterdir()} - {*entries(bundle)}}
+    return hashing.Config().set_ignored_paths(paths=sorted(ignored), ignore_git_paths=False)
 
 
 @contextmanager
