@@ -170,9 +170,10 @@ def test_pictures_in_a_folder_are_found_by_how_they_start_and_others_are_counted
     (inside / "notes.txt").write_text("no picture")
     (inside / "film.mov").write_bytes(b"\0\0\0\x14ftypqt  \0\0\2\0qt  " + bytes(200))
     os.mkfifo(inside / "pipe")
+    (inside / "circle").symlink_to("circle")
     done = predict("in", cwd=tmp_path)
     assert [line.partition(": ")[2][:3] for line in done.out.splitlines()] == ["1  "] * 7
-    assert (done.code, done.err) == (0, "in: 3 other files left out, no pictures\n")
+    assert (done.code, done.err) == (0, "in: 4 other files left out, no pictures\n")
     film = predict("in/film.mov", cwd=tmp_path)
     assert film.err.startswith("mnistnet: in/film.mov: is a film, not a picture of pixels")
 

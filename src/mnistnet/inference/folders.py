@@ -56,8 +56,8 @@ def find_pictures(folder: Path) -> FoundPictures:
     """Find the pictures below a folder, by how they start; names may end in anything.
 
     Hidden files and folders are skipped, such as the `._7.jpg` that macOS leaves next to a
-    `7.jpg`; links to folders are not followed. A file that cannot be read, or that is called a
-    picture and is none, counts as one, so that reading it says what is wrong.
+    `7.jpg`; links to folders are not followed. A file that is called a picture counts as one,
+    whatever is in it, so that reading it says what is wrong.
     """
     pictures: list[Path] = []
     others: list[Path] = []
@@ -73,13 +73,13 @@ def find_pictures(folder: Path) -> FoundPictures:
 def _is_picture(path: Path) -> bool:
     if (guess_type(path.name)[0] or "").startswith("image/"):
         return True
-    if not path.is_file():  # reading a pipe would wait for ever
-        return False
     try:
+        if not path.is_file():  # reading a pipe would wait for ever
+            return False
         with path.open("rb") as file:
             return find_format(file.read(START_BYTES)) is not None
     except OSError:
-        return True
+        return False
 
 
 def is_labelled(folder: Path) -> bool:
