@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mnistnet.errors import Interrupted, RunError
+from mnistnet.evaluation.subject import open_subject
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.train import resume, train
 
@@ -142,3 +144,17 @@ def test_the_command_that_ctrl_c_names_resumes_the_run(tiny: Path, tmp_path: Pat
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["run"] == str(runs / "cut")
+
+
+@pytest.mark.parametrize("left", [".good.new", ".good.replaced"])
+def test_evaluating_a_run_puts_it_back_where_it_is_missing_and_else_touches_nothing(
+    left: str, tmp_path: Path, good: bytes
+) -> None:
+    run, other = tmp_path / "good", tmp_path / left
+    shutil.copytree(run, other)
+    with open_subject(run):
+        assert other.exists()
+    shutil.rmtree(run)
+    with open_subject(run):
+        assert (run / "weights.safetensors").read_bytes() == good
+    assert names(tmp_path) == {"good"}

@@ -56,7 +56,8 @@ def export_run(run_folder: Path, directory: Path, *, data: Path | None = None) -
     from mnistnet.model.network import MnistNet
     from mnistnet.training.prediction import predict
 
-    recover(run_folder)
+    if not run_folder.exists():
+        recover(run_folder)
     run = Run(run_folder)
     origin, recipe, net = run.origin(), run.recipe(), MnistNet.load(run_folder)
     dataset = datasets.load(data, validation=recipe.validation)

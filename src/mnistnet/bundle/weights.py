@@ -37,9 +37,9 @@ def tensor_shapes() -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in layers():
         if layer.kind != "pool":
-            kernel = (layer.inputs * layer.kernel**2,) if layer.kind == "linear" else ()
             window = (layer.inputs, layer.kernel, layer.kernel)
-            shapes[f"{layer.name}.weight"] = (layer.channels, *(kernel or window))
+            inputs = (math.prod(window),) if layer.kind == "linear" else window
+            shapes[f"{layer.name}.weight"] = (layer.channels, *inputs)
             shapes[f"{layer.name}.bias"] = (layer.channels,)
         if layer.normalised:
             for part in ("weight", "bias", "running_mean", "running_var"):
@@ -86,8 +86,9 @@ def read_weights(directory: Path, manifest: Manifest) -> Weights:
     if isinstance(header, dict):
         header.pop("__metadata__", None)
     expected, body = expected_header(), content[8 + length :]
-    size = max(end for _, end in (entry.data_offsets for entry in expected.values()))
-    if header != {n: entry._asdict() for n, entry in expected.items()} or len(body) != size:
+    (*_, last) = expected.values()
+    same = header == {name: tensor._asdict() for name, tensor in expected.items()}
+    if not same or len(body) != last.data_offsets[1]:
         raise BundleError(
             f"{where}: does not hold this network's tensors, laid out as the format says; export"
             " the run again"

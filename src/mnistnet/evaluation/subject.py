@@ -68,7 +68,8 @@ def open_subject(folder: Path) -> Iterator[Subject]:
         MissingError: it is a run, and torch is not installed.
         WeightsError: the run's weights are not this network's, or not finite.
     """
-    recover(folder)
+    if not folder.exists():  # whoever only reads leaves a run alone that may be at work
+        recover(folder)
     if not (folder / "recipe.json").is_file():
         if not (folder / MANIFEST).exists():
             raise RunError(f"{folder}: is neither a run (recipe.json) nor a bundle ({MANIFEST})")
