@@ -9,6 +9,7 @@ import pytest
 
 from mnistnet.cli import VERBS
 from mnistnet.model.architecture import parameter_count
+from records import current, read_records, render
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -39,3 +40,13 @@ def test_the_documented_table_of_layers_adds_up_to_the_network() -> None:
     )
     numbers = [int(n.replace(",", "")) for row in rows for n in row.split(" + ")]
     assert sum(numbers) == parameter_count() == 20_826
+
+
+def test_every_figure_is_the_current_record_of_its_measurement() -> None:
+    records = read_records()
+    written = (ROOT / "benchmarks" / "RECORDS.md").read_text(encoding="utf-8")
+    assert written == render(records), "run: python benchmarks/records.py"
+    table = README.partition("## How good, how fast")[2]
+    quoted = re.findall(r"^\| (.+?) \| (\d.+) \|$", table, re.MULTILINE)
+    assert quoted
+    assert set(quoted) <= {(r.what, f"{r.figure} ({r.spread})") for r in current(records)}
