@@ -25,7 +25,7 @@ from mnistnet.metrics.robustness import Robustness
 from mnistnet.metrics.timing import Spread
 
 if TYPE_CHECKING:
-    from mnistnet.gate.verdict import Verdict
+    from mnistnet.gate.checks import Verdict
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 10_000

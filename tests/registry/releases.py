@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mnistnet.bundle.manifest import FILES, Fingerprint, read_manifest
-from mnistnet.gate.verdict import Check, Verdict
+from mnistnet.gate.checks import Check, Verdict
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.registry.release import describe
 
@@ -90,7 +90,10 @@ def write_script(path: Path, commands: str) -> Path:
 
 @dataclass
 class RecordingGate:
-    """Lets every bundle pass, or none, and records against which bundles it decided."""
+    """Lets every bundle pass, or none, and records against which bundles it decided.
+
+    It measures nothing: it believes the manifest.
+    """
 
     passes: bool = True
     champions: list[str | None] = field(default_factory=list)
@@ -100,7 +103,9 @@ class RecordingGate:
         self.champions.append(title(champion))
         self.bests.append(title(best))
         check = Check("replaces", str(title(candidate)), str(title(champion)), self.passes)
-        return Verdict((check,))
+        metrics = read_manifest(candidate).metrics
+        counted = isinstance(metrics["correct"], int)
+        return Verdict((check,), *((metrics["correct"], metrics["n"]) if counted else ()))
 
 
 def verdict_line(candidate: str, champion: str | None) -> str:

@@ -20,6 +20,7 @@ from releases import (
 
 from mnistnet.bundle.manifest import EXTRA_FILES
 from mnistnet.errors import BundleError, RegistryError
+from mnistnet.gate.checks import Verdict
 from mnistnet.registry.publish import publish
 from mnistnet.registry.read import history, pull
 from mnistnet.registry.release import Accuracy, ReleasedBundle
@@ -101,6 +102,20 @@ def test_a_commit_records_the_replaced_release_and_the_gates_verdict(
     assert f"Bundle-SHA256: {sha256_of(bob)}" in trailers
 
 
+def test_the_history_holds_what_the_gate_measured_and_not_what_the_manifest_claims(
+    registry: Path, ada: Path, bob: Path
+) -> None:
+    """The manifest of ada claims 9,900 correct answers, that of bob 9,910."""
+    publish(ada, gate=lambda *_, **__: Verdict((), correct=9950, n=10_000))
+    publish(bob, gate=lambda *_, **__: Verdict((), correct=9801, n=10_000))
+    gate = RecordingGate()
+    publish(ada, gate=gate)
+    assert gate.bests == ["ada"]
+    accuracies = [str(release.accuracy) for release in history().releases[:2]]
+    assert accuracies == ["9950 of 10000 test images", "9801 of 10000 test images"]
+    assert "98.01% of 10,000 images" in git(registry, "log", "-1", "--format=%s", "models~1")
+
+
 OLD_MESSAGE = """model v3: back to v1
 
 rollback to v1
@@ -135,8 +150,8 @@ def test_a_release_is_read_as_earlier_versions_of_the_program_wrote_it(three: Pa
     assert (release.replaces, release.rollback_to) == ((2, head), 1)
     assert release.verdict == "rollback to v1"
     source = "876429e21c0b1fb2f7f8a9e4e5b4a3c2d1e0f9a8 with changes"
-    accuracy = Accuracy(9947, 10_000, "test")
-    assert release.bundle == ReleasedBundle("1" * 64, "2" * 64, accuracy, source)
+    assert release.bundle == ReleasedBundle("1" * 64, "2" * 64, source)
+    assert release.accuracy == Accuracy(9947, 10_000, "test")
     assert release.withdraws == ((2, "3" * 64), (2, "4" * 64))
 
 
@@ -191,7 +206,7 @@ def test_a_manifest_cannot_add_a_line_to_the_commit(registry: Path, ada: Path) -
     assert "Withdraws" not in message
     champion = history().champion
     assert champion is not None
-    assert (champion.bundle.source, champion.bundle.accuracy) == (None, None)
+    assert (champion.bundle.source, champion.accuracy) == (None, None)
 
 
 def test_no_file_of_a_dirty_detached_shallow_clone_is_touched_even_in_its_hook(

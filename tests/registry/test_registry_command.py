@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from releases import Run
 
-    from mnistnet.gate.verdict import Verdict
+    from mnistnet.gate.checks import Verdict
 
 
 @pytest.fixture

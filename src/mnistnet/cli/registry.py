@@ -165,7 +165,7 @@ def _print_publication(
 
 def _cells(state: State, release: Release, until: datetime | None) -> tuple[str, ...]:
     """Return a release's line: version, champion from and to, accuracy, source, verdict, author."""
-    accuracy, withdrawn_by = release.bundle.accuracy, state.withdrawn_by(release.bundle)
+    accuracy, withdrawn_by = release.accuracy, state.withdrawn_by(release.bundle)
     low, high = accuracy.interval if accuracy else (0.0, 0.0)
     minutes = "%Y-%m-%d %H:%M"
     return (
@@ -180,7 +180,7 @@ def _cells(state: State, release: Release, until: datetime | None) -> tuple[str,
 
 def _as_json(state: State, release: Release, until: datetime | None) -> dict[str, object]:
     bundle, withdrawn_by = release.bundle, state.withdrawn_by(release.bundle)
-    accuracy = bundle.accuracy
+    accuracy = release.accuracy
     low, high = accuracy.interval if accuracy else (None, None)
     return {
         "version": str(release),

@@ -9,12 +9,11 @@ margins let through, and what they refuse without need, is measured in docs/GATE
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-from mnistnet.gate.verdict import Check, Verdict
 from mnistnet.metrics.intervals import paired_difference, wilson_interval
-from mnistnet.text import interval, points, points_interval
+from mnistnet.text import interval, markdown_table, points, points_interval, printable, table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +22,64 @@ if TYPE_CHECKING:
     from mnistnet.gate.rules import Rules
     from mnistnet.metrics.robustness import Robustness
     from mnistnet.metrics.timing import Spread
+
+
+STATES = {True: "pass", False: "REFUSED"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule: what was measured, against what limit, whether it passed, and if not, why."""
+
+    rule: str
+    measured: str
+    against: str
+    passed: bool
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Every rule's check. The bundle passes if all do."""
+
+    checks: tuple[Check, ...]
+    correct: int = 0  # of the n test images, as the gate measured it
+    n: int = 0  # 0 where nothing could be measured
+
+    @property
+    def passed(self) -> bool:
+        """Whether the bundle may ship."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def outcome(self) -> str:
+        """How many rules refuse the bundle, without the reasons."""
+        refused = sum(not check.passed for check in self.checks)
+        n = len(self.checks)
+        return f"refused by {refused} of {n} rules" if refused else f"passes all {n} rules"
+
+    def summary(self) -> str:
+        """Return the outcome and the reasons in one line."""
+        reasons = "; ".join(f"{c.rule}: {c.why}" for c in self.checks if not c.passed)
+        return f"{self.outcome}: {reasons}" if reasons else self.outcome
+
+    def table(self, *, markdown: bool = False) -> str:
+        """Lay out the checks, a line each, for a terminal or for a job's summary."""
+        rows = [(STATES[c.passed], c.rule, c.measured, c.against) for c in self.checks]
+        whys = [check.why for check in self.checks]
+        if markdown:  # a reason may quote a hostile bundle, so every cell is escaped
+            cells = [(*row, why) for row, why in zip(rows, whys, strict=True)]
+            lines = markdown_table(("", "rule", "measured", "against", "why not"), cells)
+            return "\n".join([f"The bundle **{self.outcome}**.", "", *lines])
+        lines = []
+        for line, why in zip(table(rows), whys, strict=True):
+            lines += [line, f"         └ {why}"] if why else [line]
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        checks = [asdict(check) for check in self.checks]
+        return {"passed": self.passed, "summary": self.summary(), "checks": checks}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,15 +141,16 @@ def apply_rules(evidence: Evidence, rules: Rules) -> Verdict:
             _size(e.candidate, e.champion, r.size_ratio),
             _latency("images", e.images_time, r.latency_ratio),
             _latency("a picture", e.picture_time, r.latency_ratio),
-        )
+        ),
+        correct=int(e.candidate.correct.sum()),
+        n=len(e.candidate.correct),
     )
 
 
 def refuse(problem: str) -> Verdict:
     """Refuse a bundle that is damaged or does not compute: there is nothing to measure."""
-    return Verdict(
-        (Check("whole", "not", "its manifest and stored answers", passed=False, why=problem),)
-    )
+    why = printable(problem)  # which may quote the bundle
+    return Verdict((Check("whole", "not", "its manifest and stored answers", False, why),))
 
 
 def largest_loss_points(other: NDArray[np.bool_], candidate: NDArray[np.bool_]) -> float:

@@ -24,7 +24,7 @@ from mnistnet.gate.rules import read_rules
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnistnet.gate.verdict import Verdict
+    from mnistnet.gate.checks import Verdict
 
 
 def judge(

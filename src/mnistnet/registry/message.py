@@ -48,7 +48,7 @@ TRAILERS = re.compile(
 
 def write_message(record: Record, table: str) -> str:
     """Return the message of a release's commit; the table is the gate's, in its full length."""
-    accuracy = record.bundle.accuracy
+    accuracy = record.accuracy
     title = f"model {record}"
     if record.rollback_to:
         title += f": back to v{record.rollback_to}"
@@ -99,10 +99,10 @@ def _release(fields: Sequence[str], where: str) -> Release:
         bundle=ReleasedBundle(
             bundle_sha256=match["bundle"],
             model_sha256=match["model"],
-            accuracy=Accuracy.parse(match["accuracy"] or ""),
             source=match["source"],
         ),
         verdict=printable(match["verdict"]),
+        accuracy=Accuracy.parse(match["accuracy"] or ""),
         replaces=(int(replaced), match["parent"]) if replaced else None,
         rollback_to=int(rollback_to) if rollback_to else None,
         withdraws=tuple((int(version), digest) for version, digest in withdraws),

@@ -20,10 +20,10 @@ from mnistnet.bundle.manifest import EXTRA_FILES, check_files
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError, RegistryError
 from mnistnet.files import entries
-from mnistnet.gate.verdict import Verdict
+from mnistnet.gate.checks import Verdict
 from mnistnet.registry.git import GitError
 from mnistnet.registry.registry import MAX_RELEASE_BYTES, Log, naming, open_registry
-from mnistnet.registry.release import describe
+from mnistnet.registry.release import Accuracy, describe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +81,8 @@ def publish(
                 _check_not_withdrawn(bundle, subject, state)
             log(f"evaluating {bundle} against {state.champion or 'no champion'}")
             verdict = _decide(gate, candidate, registry, state)
-            record = state.next_record(subject, verdict.summary())
+            accuracy = Accuracy(verdict.correct, verdict.n, "test") if verdict.n else None
+            record = state.next_record(subject, verdict.summary(), accuracy)
             if not verdict.passed:
                 return Publication("refused", None, record.replaced, verdict)
             if dry_run:

@@ -1,6 +1,6 @@
 """A release, and the state of the registry: all that needs no git.
 
-state.champion.bundle.accuracy     # of the last release
+state.champion.accuracy            # of the last release
 state.withdrawn_by(release.bundle) # the rollback that withdrew it, or None
 """
 
@@ -29,7 +29,7 @@ MODEL_FILES = ("digit.onnx", "picture.onnx", "weights.safetensors")
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How many of the n images of a split are classified correctly, by the bundle's manifest."""
+    """How many of the n images of a split are classified correctly, as the gate measured it."""
 
     correct: int
     n: int
@@ -63,7 +63,6 @@ class ReleasedBundle:
 
     bundle_sha256: str  # of the manifest, which names the SHA-256 of every other file
     model_sha256: str  # of the two graphs and the weights, whatever card comes with them
-    accuracy: Accuracy | None
     source: str | None  # the commit that it was trained from; " with changes" if there were any
 
     @property
@@ -79,6 +78,7 @@ class Record:
     version: int
     bundle: ReleasedBundle
     verdict: str  # the gate's, in one line
+    accuracy: Accuracy | None  # as the gate measured it; old releases: as the manifest claims
     replaces: tuple[int, str] | None = None  # the version that was champion, and its commit
     rollback_to: int | None = None  # the version whose bundle this is again
     # What is not to be published again: versions, and the SHA-256 of their bundles or models.
@@ -140,10 +140,17 @@ class State:
         same = self.champion and self.champion.bundle.bundle_sha256 == bundle.bundle_sha256
         return self.champion if same else None
 
-    def next_record(self, bundle: ReleasedBundle, verdict: str) -> Record:
+    def next_record(
+        self, bundle: ReleasedBundle, verdict: str, accuracy: Accuracy | None
+    ) -> Record:
         """Return the record of the next release."""
-        replaces = (self.champion.version, self.champion.commit) if self.champion else None
-        return Record(version=self.next_version, bundle=bundle, verdict=verdict, replaces=replaces)
+        return Record(
+            version=self.next_version,
+            bundle=bundle,
+            verdict=verdict,
+            accuracy=accuracy,
+            replaces=(self.champion.version, self.champion.commit) if self.champion else None,
+        )
 
     def next_rollback(self, target: Release) -> Record:
         """Return the record of a rollback, which withdraws what was first released after a target.
@@ -160,7 +167,7 @@ class State:
             if digest not in kept
         }
         return replace(
-            self.next_record(target.bundle, f"rollback to {target}"),
+            self.next_record(target.bundle, f"rollback to {target}", target.accuracy),
             rollback_to=target.version,
             withdraws=tuple((version, digest) for digest, version in last_versions.items()),
         )
@@ -170,7 +177,7 @@ class State:
         candidates = [
             (accuracy.share, release.version, release)
             for release in self.releases
-            if (accuracy := release.bundle.accuracy)
+            if (accuracy := release.accuracy)
             and accuracy.split == "test"
             and not self.withdrawn_by(release.bundle)
         ]
@@ -180,13 +187,11 @@ class State:
 def describe(bundle: Path) -> ReleasedBundle:
     """Return what the registry records of a bundle. Raises BundleError: it is none."""
     manifest = read_manifest(bundle)
-    metrics, source = manifest.metrics, manifest.origin.source  # the metrics may hold anything
+    source = manifest.origin.source
     model = "".join(f"{manifest.files[name].sha256}  {name}\n" for name in MODEL_FILES)
-    accuracy = f"{metrics.get('correct')} of {metrics.get('n')} {metrics.get('judged_on')} images"
     commit = f"{source['commit']}{' with changes' if source['dirty'] else ''}"
     return ReleasedBundle(
         bundle_sha256=sha256((bundle / MANIFEST).read_bytes()),
         model_sha256=sha256(model.encode()),
-        accuracy=Accuracy.parse(accuracy),
         source=commit if SOURCE.fullmatch(commit) else None,
     )
