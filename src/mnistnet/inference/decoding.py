@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import sys
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -22,9 +23,10 @@ from mnistnet.errors import PictureError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
+    from PIL.ImageFile import ImageFile
 
     Picture = str | os.PathLike[str] | bytes | Image.Image | NDArray[np.generic]
 
@@ -54,10 +56,17 @@ WORKING_PIXELS = 12_000_000  # a larger picture is reduced by area averaging bef
 STRIP_PIXELS = 1_000_000  # converted at once, so that no second copy of a large one is needed
 MIN_SIDE = 3  # pixels
 MAX_ASPECT_RATIO = 50  # longer over shorter side
-ORIENTATION, TILE_WIDTH, TILE_LENGTH = 274, 322, 323  # tags of EXIF and TIFF
+# Tags of EXIF and TIFF.
+ORIENTATION, TILE_WIDTH, TILE_LENGTH, SAMPLE_FORMAT = 274, 322, 323, 339
 START_OF_SCAN = re.compile(rb"\xff\xda\x00[\x08\x0a\x0c\x0e]")
-# Mode → the levels that may be white: the least that no pixel exceeds is taken.
-WHITE = {"I": (255.0, 1023.0, 4095.0, 16_383.0, 65_535.0), "F": (1.0, 255.0, 65_535.0)}
+DEEP = ("I", "F")  # how the names of Pillow's modes of more than 8 bits start
+# What may be white in a picture of more than 8 bits: the least level that no pixel exceeds by more
+# than resampling makes of it.
+WHITE, OVERSHOOT = (1.0, 255.0, 1023.0, 4095.0, 16_383.0, 65_535.0), 1.1
+# Of 16 bits a channel Pillow keeps the high byte. Where it is, by Pillow's name → where the low is.
+LOW_BYTE = {";16B": ";16L", ";16L": ";16B", ";16N": ";16" + "LB"[sys.byteorder == "little"]}
+# libtiff has swapped the bytes of a compressed file already, but Pillow would swap them again.
+NATIVE = {";16BS": ";16S", ";32BS": ";32S", ";32BF": ";32F"}
 TOO_LARGE = f"is over {MAX_PIXELS // 10**6} megapixels; make it smaller"
 DAMAGED = "is damaged, or not a picture that can be read; send PNG, JPEG, WebP, BMP, TIFF or GIF"
 
@@ -110,12 +119,18 @@ def decode(content: bytes, name: str) -> NDArray[np.uint8]:
         decoder = import_module(module)
         if kind == "HEIF":
             decoder.register_heif_opener()
-        with Image.open(io.BytesIO(content), formats=(kind,)) as picture:
-            _check_size(*picture.size)
+        with _open(content, kind) as picture:
+            _check(picture)
             scale = math.sqrt(WORKING_PIXELS / (picture.width * picture.height))
             if scale < 1:  # have a JPEG decoded at a half, a quarter or an eighth of its size
                 picture.draft("L", (int(picture.width * scale), int(picture.height * scale)))
-            return _convert(picture)
+            if sys.byteorder == "little" and "libtiff" in [t.codec_name for t in picture.tile]:
+                _rename_layouts(picture, NATIVE)
+            return _convert(picture, _low_bytes(content, picture))
+
+
+def _open(content: bytes, kind: str | None) -> ImageFile:
+    return Image.open(io.BytesIO(content), formats=(str(kind),))
 
 
 @contextmanager
@@ -157,6 +172,14 @@ def find_format(content: bytes) -> tuple[str, str] | None:
     return next((f for pattern, f in FORMATS.items() if re.match(pattern, start, re.DOTALL)), None)
 
 
+def _check(picture: Image.Image) -> None:
+    """Refuse a picture of an impossible size before it is decoded."""
+    _check_size(*picture.size)
+    tags = getattr(picture, "tag_v2", {})
+    if tags.get(TILE_WIDTH, 0) * tags.get(TILE_LENGTH, 0) > MAX_TILE_PIXELS:
+        raise PictureError("is a TIFF of too large tiles; save it again")
+
+
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise PictureError(TOO_LARGE)
@@ -176,32 +199,43 @@ def _to_image(array: NDArray[np.generic]) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _convert(picture: Image.Image) -> NDArray[np.uint8]:
-    """Convert a picture of any mode to upright grey levels (H, W)."""
-    _check_size(*picture.size)
-    tags = getattr(picture, "tag_v2", {})
-    if tags.get(TILE_WIDTH, 0) * tags.get(TILE_LENGTH, 0) > MAX_TILE_PIXELS:
-        raise PictureError("is a TIFF of too large tiles; save it again")
+def _low_bytes(content: bytes, picture: ImageFile) -> Image.Image | None:
+    """Read the low bytes of a picture, not loaded yet, of whose 16 bits Pillow keeps the high ones.
+
+    Returns:
+        The low bytes in the channels of `picture`; None where it has no more than the high ones.
+    """
+    if picture.mode[0] in DEEP or not any(";16" in str(tile.args) for tile in picture.tile):
+        return None
+    with _open(content, picture.format) as low:
+        if low.tile[0].args == "LA;16B":  # read as four channels of 8 bits
+            low.tile = [tile._replace(args="RGBA") for tile in low.tile]
+            _, grey, _, alpha = low.split()
+            return Image.merge("RGBA", (grey, grey, grey, alpha))
+        _rename_layouts(low, LOW_BYTE)
+        low.load()
+        return low
+
+
+def _rename_layouts(picture: ImageFile, names: Mapping[str, str]) -> None:
+    """Have a picture that is not loaded yet read its bytes otherwise, by Pillow's names."""
+    for i, tile in enumerate(picture.tile):
+        layout, *rest = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        renamed = re.sub("|".join(names), lambda name: names[name[0]], str(layout))
+        picture.tile[i] = tile._replace(args=(renamed, *rest))
+
+
+def _convert(picture: Image.Image, low: Image.Image | None = None) -> NDArray[np.uint8]:
+    """Convert a picture of any mode to upright grey levels (H, W); `low` is of `_low_bytes`."""
+    _check(picture)
     picture.load()
-    grey = _grey(picture)
+    deep = low is not None or picture.mode[0] in DEEP
+    grey = Image.new("L", picture.size)  # with transparency laid on white
+    for y, strip in _in_eight_bits(picture, low) if deep else _strips(picture):
+        grey.paste(_luma(strip), (0, y))
     grey = grey.reduce(math.ceil(math.sqrt(grey.width * grey.height / WORKING_PIXELS)))
     grey.getexif()[ORIENTATION] = picture.getexif().get(ORIENTATION, 1)  # 1: upright
     return np.asarray(ImageOps.exif_transpose(grey), dtype=np.uint8)
-
-
-def _grey(picture: Image.Image) -> Image.Image:
-    """Convert any mode to 8-bit grey, with transparency laid on white."""
-    grey = Image.new("L", picture.size)
-    if picture.mode[0] in WHITE:  # 16 and 32 bits, and floating point
-        top = max(float(_levels(strip).max(initial=0)) for _, strip in _strips(picture))
-        white = next((level for level in WHITE[picture.mode[0]] if top <= level), top)
-        for y, strip in _strips(picture):
-            levels = (_levels(strip) * (255 / white)).round().astype(np.uint8)
-            grey.paste(Image.fromarray(levels), (0, y))
-    else:
-        for y, strip in _strips(picture):
-            grey.paste(_luma(strip), (0, y))
-    return grey
 
 
 def _strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
@@ -211,13 +245,40 @@ def _strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
         yield y, picture.crop((0, y, picture.width, min(y + rows, picture.height)))
 
 
-def _levels(strip: Image.Image) -> NDArray[np.float64]:
-    """Return deep grey levels, from 0 up; NaN and infinities become 0."""
-    levels = np.asarray(strip).astype(np.float64)
-    return np.where(np.isfinite(levels), levels, 0).clip(0)
+def _in_eight_bits(
+    picture: Image.Image, low: Image.Image | None
+) -> Iterator[tuple[int, Image.Image]]:
+    """Yield the strips of a picture of more bits, scaled by the range of levels that it uses."""
+    ranges = [(v.min((0, 1)), v.max((0, 1))) for _, v in _levels(picture, low)]
+    black = min(0.0, *(least.min() for least, _ in ranges))
+    tops = np.max([most for _, most in ranges], axis=0) - black
+    colours = len(tops) - (picture.mode[-1] in "Aa")  # have one range, and alpha its own
+    tops[:colours] = tops[:colours].max()
+    known = WHITE if black == 0 else ()  # with levels below 0, the whole range is taken
+    white = np.array([next((w for w in known if top <= OVERSHOOT * w), top or 1) for top in tops])
+    for y, levels in _levels(picture, low):
+        scaled = ((levels - black) * (255 / white)).round().clip(0, 255).astype(np.uint8)
+        bands = [Image.fromarray(scaled[..., i]) for i in range(len(white))]
+        yield y, Image.merge(picture.mode if low else "L", bands)
+
+
+def _levels(
+    picture: Image.Image, low: Image.Image | None
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Yield the levels (H, W, channels) of each strip; NaN and infinities become 0."""
+    tags = getattr(picture, "tag_v2", {})
+    unsigned = picture.mode == "I" and tags and tags.get(SAMPLE_FORMAT, (1,)) == (1,)
+    for y, strip in _strips(picture):
+        pixels = np.asarray(strip)
+        levels = (pixels.view(np.uint32) if unsigned else pixels).astype(np.float64)
+        if low:
+            levels = 256 * levels + np.asarray(low.crop((0, y, low.width, y + strip.height)))
+        yield y, np.where(np.isfinite(levels), levels, 0).reshape(*levels.shape[:2], -1)
 
 
 def _luma(strip: Image.Image) -> Image.Image:
+    if strip.mode == "La":  # Pillow converts it to nothing else
+        strip = strip.convert("LA")
     if strip.has_transparency_data:
         white = Image.new("RGBA", strip.size, "white")
         strip = Image.alpha_composite(white, strip.convert("RGBA"))
