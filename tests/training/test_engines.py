@@ -169,23 +169,37 @@ for _ in range(2):
 """
 
 
-@NEEDS_COMPILER
-def test_the_step_is_compiled_once_and_says_so(tmp_path: Path) -> None:
+def _compile_twice(folder: Path, cache: Path) -> str:
+    """Run COMPILE_TWICE with a cache and folder/tmp for temporary files; return its messages."""
     names = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
-    compiler = tmp_path / "compiler"  # without optimisation, which takes long
+    compiler = folder / "compiler"  # without optimisation, which takes long
     real = next(filter(None, map(shutil.which, names)))
     compiler.write_text(f'#!/bin/sh\n"{real}" "$@" -O0\n', encoding="utf-8")
     compiler.chmod(0o755)
-    homes = dict.fromkeys(("XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"), str(tmp_path))
+    (folder / "tmp").mkdir()
+    places = dict.fromkeys(("XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"), str(cache))
+    places |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp"))
     done = subprocess.run(
         [sys.executable, "-c", COMPILE_TWICE],
-        env={**os.environ, **homes, "CXX": str(compiler)},
+        env={**os.environ, **places, "CXX": str(compiler)},
         check=True,
         capture_output=True,
         text=True,
     )
+    return done.stderr
+
+
+@NEEDS_COMPILER
+def test_the_step_is_compiled_once_and_says_so(tmp_path: Path) -> None:
+    messages = _compile_twice(tmp_path, tmp_path)
     assert len(list(tmp_path.rglob("step-*.so"))) == 1
-    assert re.fullmatch("compiling the training step in float32, once: .*\n", done.stderr)
+    assert re.fullmatch("compiling the training step in float32, once: .*\n", messages)
+
+
+@NEEDS_COMPILER
+def test_without_a_cache_that_can_be_written_compiling_leaves_nothing(tmp_path: Path) -> None:
+    _compile_twice(tmp_path, tmp_path / "compiler")  # a file, in which no folder can be made
+    assert {path.name for path in tmp_path.rglob("*")} == {"compiler", "tmp"}
 
 
 @NEEDS_COMPILER

@@ -16,17 +16,20 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from mnistnet.files import sha256
+from mnistnet.errors import FileError
+from mnistnet.files import scratch_folder, sha256
 from mnistnet.model.architecture import MEAN, STD, layers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from torch import Tensor, nn
 
@@ -179,16 +182,18 @@ def compiled_step(precision: str) -> CompiledStep | None:
     flags = (*FLAGS, *DEFINES[precision], _layers_definition())
     code = b"".join(file.read_bytes() for file in (*SOURCES, *HEADERS))
     key = sha256(code + "\n".join((version, *flags, _processor())).encode())[:16]
-    for folder in _places():
-        library = folder / f"step-{key}.so"
+    for place in _places():
         try:
-            if not library.is_file():
-                folder.mkdir(parents=True, exist_ok=True)
-                LOG.warning("compiling the training step in %s, once: a few seconds …", precision)
-                if not _compile(path, flags, library):
-                    return None
-            return CompiledStep(library, version)
-        except OSError:  # a folder that cannot be written, or that forbids running from it
+            with place as folder:
+                library = folder / f"step-{key}.so"
+                if not library.is_file():
+                    folder.mkdir(parents=True, exist_ok=True)
+                    text = "compiling the training step in %s, once: a few seconds …"
+                    LOG.warning(text, precision)
+                    if not _compile(path, flags, library):
+                        return None
+                return CompiledStep(library, version)
+        except (OSError, FileError):  # it cannot be written, or forbids running from it
             continue
     return None
 
@@ -245,11 +250,12 @@ def _run(command: Sequence[str]) -> str | None:
     return done.stdout
 
 
-def _places() -> Iterator[Path]:
+def _places() -> list[AbstractContextManager[Path]]:
+    """Return the user's cache, and a folder that is deleted once the step is loaded from it."""
     import platformdirs
 
-    yield platformdirs.user_cache_path("mnistnet", appauthor=False) / "compiled"
-    yield Path(tempfile.mkdtemp(prefix="mnistnet-"))  # for this process alone
+    cache = platformdirs.user_cache_path("mnistnet", appauthor=False) / "compiled"
+    return [nullcontext(cache), scratch_folder()]
 
 
 def _processor() -> str:
