@@ -10,7 +10,7 @@ from drawing import Scene, draw_picture
 
 from mnistnet import Predictor
 from mnistnet import data as datasets
-from mnistnet.bundle.export_run import CHOSEN_BEFORE, choose_threshold, export_run
+from mnistnet.bundle.export_run import choose_threshold, export_run
 from mnistnet.metrics.negatives import draw_negatives
 from mnistnet.metrics.scores import auroc
 from mnistnet.training.recipe import recipe_named
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mnistnet.data import DataSet
     from mnistnet.inference import Prediction
 
-CHOSEN = CHOSEN_BEFORE["release"]  # the recipe of the bundle that the package ships
+CHOSEN = 0.7  # of the recipe `release`, by which the bundle that the package ships was trained
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +86,28 @@ def test_the_chosen_threshold_keeps_98_in_100_validation_digits_sure() -> None:
     assert threshold == pytest.approx(np.sort(confidences)[20], abs=1e-4)
 
 
-def test_without_validation_digits_no_threshold_is_chosen() -> None:
-    probabilities, labels = np.eye(10), np.arange(10, dtype=np.uint8)
-    recipe = recipe_named("release")
-    assert choose_threshold(recipe, probabilities, labels) == CHOSEN
-    assert choose_threshold(recipe.replacing(name="my"), probabilities, labels) == 0.5
+@pytest.mark.parametrize(
+    ("recipe", "changes", "threshold"),
+    [
+        ("fast", {}, 0.65),
+        ("release", {}, CHOSEN),
+        ("release", {"name": "my", "rotation_deg": 10}, CHOSEN),  # of 10.0
+        ("release", {"seed": 1, "threads": 4, "engine": "torch", "precision": "float32"}, CHOSEN),
+        ("release", {"epochs": 1}, 0.5),
+        ("release", {"noise": 0.5}, 0.5),
+        ("fast", {"name": "release"}, 0.65),
+    ],
+)
+def test_without_validation_digits_the_threshold_is_that_of_the_recipes_content(
+    recipe: str, changes: dict[str, object], threshold: float
+) -> None:
+    probabilities, labels = np.eye(10, dtype=np.float32), np.arange(10, dtype=np.uint8)
+    changed = recipe_named(recipe).replacing(**changes)
+    assert choose_threshold(changed, probabilities, labels) == threshold
+
+
+def test_the_shipped_bundle_has_the_threshold_of_its_recipe() -> None:
+    assert Predictor().threshold == CHOSEN
 
 
 @pytest.mark.slow

@@ -1,11 +1,10 @@
-"""`mnistnet fingerprint`: one hash that changes when the weights might, and only then."""
+"""`mnistnet fingerprint`: a hash of what the weights depend on, and one of what a bundle does."""
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import json
-import shutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from releases import RecordingGate, seal
 
-import mnistnet
 from mnistnet import data as datasets
 from mnistnet.bundle.manifest import INPUTS, MANIFEST, parse_manifest, read_manifest
 from mnistnet.errors import BundleError
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
-from mnistnet.provenance import ROOMS, Basis, basis_of
+from mnistnet.provenance import Basis, ExportRecord, export_basis, training_basis
 from mnistnet.registry.publish import publish
 from mnistnet.training.recipe import RELEASE
 
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from releases import Run
 
 ROOT = Path(__file__).parent.parent.parent
-SOURCE = Path(mnistnet.__file__).parent
+PINS = ROOT / "constraints.txt"
 BASIS = Basis(
     code="c0" * 32,
     recipe=RELEASE.as_dict(),
@@ -41,17 +39,23 @@ def champion(tiny: Path, tmp_path: Path) -> Path:
     """A bundle's manifest that says it was trained from what is here."""
     folder = tmp_path / "champion"
     folder.mkdir()
-    basis = basis_of(RELEASE.as_dict(), datasets.load(tiny).sha256)
+    basis = training_basis(RELEASE.as_dict(), datasets.load(tiny).sha256)
     recorded = {name: getattr(basis, name) for name in ("recipe", "data", "versions", "inputs")}
     _write(folder, **recorded)
     return folder
+
+
+def _exported() -> ExportRecord:
+    """The record of an export from what is here."""
+    basis = export_basis()
+    return ExportRecord({"commit": "ab" * 20, "dirty": False}, basis.versions, basis.inputs)
 
 
 def _write(folder: Path, **changes: Any) -> None:
     """Write a manifest, of the one there or of the shipped bundle's, with another origin."""
     manifest = read_manifest(folder if (folder / MANIFEST).exists() else DEFAULT_BUNDLE)
     origin = dataclasses.replace(manifest.origin, **changes)
-    content = dataclasses.replace(manifest, origin=origin).to_bytes()
+    content = dataclasses.replace(manifest, origin=origin, export=_exported()).to_bytes()
     (folder / MANIFEST).write_bytes(content)
 
 
@@ -61,7 +65,7 @@ def test_it_is_one_hash_over_the_hashes_of_code_recipe_data_and_versions(
     code, out, _ = run("fingerprint", "--data", tiny, "--json")
     *lines, last = out.splitlines()
     assert code == 0
-    assert [line.split()[0] for line in lines] == list(INPUTS)
+    assert [line.split()[0] for line in lines] == [*INPUTS, "export"]
     assert dict(line.split() for line in lines) == json.loads(last)["fingerprint"]
 
 
@@ -95,54 +99,16 @@ def test_the_hash_of_given_inputs_never_changes() -> None:
     assert basis.inputs["all"] == for_ever
 
 
-def _code_of_a_copy(folder: Path) -> str:
-    """Ask a copy of the sources for the fingerprint of its code."""
-    ask = "from mnistnet.provenance import basis_of; print(basis_of({}, {}).code)"
-    done = subprocess.run(
-        [sys.executable, "-c", ask], cwd=folder, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
-
-
-def test_the_code_of_the_rooms_that_train_counts_and_no_other(tmp_path: Path) -> None:
-    copy = tmp_path / "mnistnet"
-    shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__", "models"))
-    original = _code_of_a_copy(tmp_path)
-    for file in copy.rglob("*.py"):  # as git on Windows would
-        file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
-    (copy / "cli" / "predict.py").write_text("# other words")
-    (copy / "training" / "notes.txt").write_text("no code")
-    assert _code_of_a_copy(tmp_path) == original
-    seen = {original}
-    for name in ("training/loop.py", "model/network.py", "data/sets.py"):
-        (copy / name).write_bytes((copy / name).read_bytes() + b"# changed\n")
-        seen.add(_code_of_a_copy(tmp_path))
-    (copy / "training" / "optimiser.py").rename(copy / "training" / "soap.py")
-    assert len(seen | {_code_of_a_copy(tmp_path)}) == 5
-
-
-def test_nothing_that_training_imports_is_left_out_of_the_code() -> None:
-    def imported(file: Path) -> set[str]:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        modules = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module]
-        return {m.split(".")[1] for m in modules if m.startswith("mnistnet.")}
-
-    decide_nothing = {"errors", "files", "extras", "metrics", "provenance", "report", "text"}
-    for room in ROOMS:
-        for file in (SOURCE / room).rglob("*.py"):
-            assert imported(file) <= {*ROOMS} | decide_nothing, file
-
-
 def test_against_another_it_exits_with_1_and_says_what_differs(
     champion: Path, tiny: Path, tmp_path: Path, run: Run
 ) -> None:
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps(RELEASE.replacing(epochs=23).as_dict()))
     pins = tmp_path / "constraints.txt"
-    pins.write_text("# exact\nnumpy==2.4.6\ntorch==2.99.0+cpu  # new\ntorchinfo==1.8.0\n")
-    inputs = basis_of(
-        RELEASE.as_dict(), datasets.load(tiny).sha256, constraints=ROOT / "constraints.txt"
-    ).inputs
+    text = PINS.read_text().replace("\nonnx==", "\nonnx==9")
+    pins.write_text(re.sub("\ntorch==.*", "\ntorch==2.99.0+cpu  # new", text))
+    data = datasets.load(tiny).sha256
+    inputs = training_basis(RELEASE.as_dict(), data, constraints=PINS).inputs
     _write(champion, inputs=inputs | {"code": "0" * 64, "data": "1" * 64})
     options = ("--data", tiny, "--recipe", recipe, "--constraints", pins, "--against", champion)
     code, out, _ = run("fingerprint", *options)
@@ -152,6 +118,7 @@ def test_against_another_it_exits_with_1_and_says_what_differs(
         "recipe: epochs was 24, is 23",
         "data: changed",
         "versions: torch was '2.13.0', is '2.99.0'",
+        "export: versions: onnx was '1.23.2', is '91.23.2'",
         f"{champion}: was trained from other inputs than here; there is something to train",
     ]
 
@@ -176,7 +143,8 @@ def test_the_answer_is_appended_to_a_file_and_the_exit_code_is_0_for_both_answer
     words = ("--data", tiny, "--against", champion, "--answer", answer)
     assert run("fingerprint", *words)[0] == 0
     assert run("fingerprint", *words, "--recipe", "fast")[0] == 0
-    assert answer.read_text() == "other=1\ntrain=false\ntrain=true\n"
+    neither, both = "train=false\nexport=false\n", "train=true\nexport=true\n"
+    assert answer.read_text() == f"other=1\n{neither}{both}"
     code, _, err = run("fingerprint", *words, "--recipe", "none-such")
     assert code == 2
     assert answer.read_text().count("train=") == 2
@@ -197,12 +165,13 @@ def test_against_the_champion_of_the_registry(ada: Path, tiny: Path, run: Run) -
     assert code == 1
     verdict = "v1: was trained from other inputs than here; there is something to train"
     assert out.splitlines()[-2] == verdict
-    basis = basis_of(RELEASE.as_dict(), datasets.load(tiny).sha256)
+    basis, export = training_basis(RELEASE.as_dict(), datasets.load(tiny).sha256), _exported()
     inputs = {"recipe": basis.recipe, "data": basis.data, "versions": basis.versions}
-    publish(seal(ada, inputs=basis.inputs, **inputs), gate=RecordingGate())
+    inputs |= {"inputs": basis.inputs, "export": dataclasses.asdict(export)}
+    publish(seal(ada, **inputs), gate=RecordingGate())
     code, out, _ = run("fingerprint", *words)
     assert code == 0
-    same = "v2: was trained from the same inputs as here; there is nothing to train"
+    same = "v2: was trained from the same inputs as here; there is nothing to train or to export"
     assert out.splitlines()[0] == same
     assert json.loads(out.splitlines()[-1])["same"]
     assert run("fingerprint", *words, "--branch", "other")[0] == 1
@@ -220,7 +189,7 @@ def test_a_bundle_without_a_fingerprint_is_to_be_trained_again(
 def test_with_constraints_it_needs_no_torch(tiny: Path, tmp_path: Path) -> None:
     block = "import sys; sys.modules.update(torch=None, safetensors=None); "
     block += "from mnistnet.cli import main; main(sys.argv[1:])"
-    words = ["fingerprint", "--data", tiny, "--constraints", ROOT / "constraints.txt"]
+    words = ["fingerprint", "--data", tiny, "--constraints", PINS]
     done = subprocess.run(
         [sys.executable, "-c", block, *map(str, words)], cwd=tmp_path, capture_output=True
     )
@@ -232,6 +201,7 @@ def test_with_constraints_it_needs_no_torch(tiny: Path, tmp_path: Path) -> None:
     [
         (None, "pins.txt: cannot be read (No such file"),
         (b"torch==2.13.0\n", "does not pin numpy"),
+        (b"torch==2.13.0\nnumpy==2.4.6\nonnxruntime==1.32.0\n", "does not pin onnx"),
         (b"\xff\xfe\x00", "is not a text file"),
     ],
 )
@@ -250,5 +220,8 @@ def test_unusable_constraints_are_refused(
 def test_a_manifest_with_malformed_inputs_is_refused(inputs: object) -> None:
     document = json.loads((DEFAULT_BUNDLE / MANIFEST).read_bytes())
     parse_manifest(json.dumps(document | {"inputs": BASIS.inputs}).encode(), "here")
-    with pytest.raises(BundleError, match=r"SHA-256|right type"):
-        parse_manifest(json.dumps(document | {"inputs": inputs}).encode(), "here")
+    export = dataclasses.asdict(_exported())
+    parse_manifest(json.dumps(document | {"export": export}).encode(), "here")
+    for wrong in ({"inputs": inputs}, {"export": export | {"inputs": inputs}}):
+        with pytest.raises(BundleError, match=r"SHA-256|right type"):
+            parse_manifest(json.dumps(document | wrong).encode(), "here")

@@ -7,12 +7,13 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from releases import RecordingGate, seal
 
 from mnistnet import data as datasets
 from mnistnet.bundle.manifest import read_manifest
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
-from mnistnet.provenance import basis_of, differences
+from mnistnet.provenance import training_basis
 from mnistnet.registry.publish import publish
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.train import train
@@ -54,17 +55,43 @@ def test_the_manifest_is_enough_to_train_the_same_weights_to_the_bit(
     assert result["judged"] == 100
 
 
-def test_precision_and_threads_are_taken_from_the_bundle(
+def test_device_engine_precision_and_threads_are_taken_from_the_bundle(
     bundle: Path, tiny: Path, run: Run
 ) -> None:
     origin = read_manifest(bundle).origin
-    environment = origin.environment | {"precision": "bfloat16", "threads": 3}
-    seal(bundle, environment=environment, recipe=origin.recipe | {"precision": "auto"})
+    used = {"device": "cpu", "engine": "torch", "precision": "bfloat16", "threads": 3}
+    auto = {"device": "auto", "engine": "auto", "precision": "auto", "threads": 0}
+    seal(bundle, environment=origin.environment | used, recipe=origin.recipe | auto)
     code, out, _ = run("reproduce", bundle, "--data", tiny, "--json")
     assert code == 1
     result = json.loads(out.splitlines()[-1])
     assert not result["same"]
-    assert not any("precision" in line or "threads" in line for line in result["differences"])
+    assert result["differences"] == []  # so it was trained with just these
+
+
+def test_weights_of_torchs_engine_are_trained_again_to_the_bit(
+    tiny: Path, tmp_path: Path, run: Run
+) -> None:
+    recipe = Recipe(name="tiny", batch_size=20, engine="torch", precision="float32")
+    trained = train(recipe, data=tiny, runs=tmp_path, name="torch").run
+    bundle = shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle")
+    shutil.copy(trained.weights_file, bundle)
+    record = json.loads(trained.origin_file.read_bytes())
+    seal(bundle, **record | {"recipe": record["recipe"] | {"engine": "auto"}})
+    assert run("reproduce", bundle, "--data", tiny)[0] == 0
+
+
+def test_what_is_not_here_is_named_and_left_to_this_machine(
+    bundle: Path, tiny: Path, run: Run
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    origin = read_manifest(bundle).origin
+    seal(bundle, environment=origin.environment | {"device": "cuda"})
+    _, out, _ = run("reproduce", bundle, "--data", tiny, "--json")
+    differences = json.loads(out.splitlines()[-1])["differences"]
+    assert differences[0].startswith("environment: device is not what it was: device is cuda, but")
+    assert differences[1] == "environment: device was 'cuda', is 'cpu'"
 
 
 def test_other_weights_are_reported_with_what_differs_and_whether_that_is_significant(
@@ -86,7 +113,7 @@ def test_other_weights_are_reported_with_what_differs_and_whether_that_is_signif
         r"versions: torch was '1.0\x1b[31m', is '",
         "environment: instruction_set was 'AVX9', is '",
         f"source: commit was '{'ab' * 20}', is ",
-        "code: the rooms that train have changed since",
+        "code: what trains has changed since",
         "% there, ",
         "): significant",
         f"{bundle}: trained again to other weights",
@@ -147,9 +174,6 @@ def test_a_published_version_is_pulled_and_trained_again(
 
 
 def test_a_run_records_the_fingerprint_of_its_inputs(pristine: Path, tiny: Path) -> None:
-    basis = basis_of(
-        Recipe(batch_size=20, seed=3, precision="float32").as_dict(), datasets.load(tiny).sha256
-    )
-    origin = read_manifest(pristine).origin
-    assert origin.inputs == basis.inputs
-    assert differences(origin, basis) == []
+    recipe = Recipe(batch_size=20, seed=3, precision="float32").as_dict()
+    basis = training_basis(recipe, datasets.load(tiny).sha256)
+    assert read_manifest(pristine).origin.inputs == basis.inputs

@@ -128,7 +128,7 @@ def test_a_release_that_is_not_exactly_one_bundle_is_not_pulled(
         pull(None, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.raises((RegistryError, BundleError), match=problem):
-        changed_since_champion(Basis("", {}, {}, {}))
+        changed_since_champion(Basis("", {}, {}, {}), Basis("", None, None, {}))
 
 
 def test_a_moved_tag_is_an_error(three: Path) -> None:

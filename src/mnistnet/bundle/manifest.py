@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from mnistnet.errors import BundleError
 from mnistnet.files import entries, json_bytes, replace_folder, sha256
-from mnistnet.provenance import INPUTS, Origin
+from mnistnet.provenance import EXPORT_INPUTS, INPUTS, ExportRecord, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +63,7 @@ class Manifest:
     metrics: dict[str, Any] = field(default_factory=dict)  # what was measured of the network
     threshold: float = 0.0  # the confidence below which a prediction counts as unsure
     files: dict[str, Fingerprint] = field(default_factory=dict)  # every other file, by name
+    export: ExportRecord | None = None  # of the bundle; None in those from before it was recorded
 
     def to_bytes(self) -> bytes:
         """Return the content of the file; the same fields give the same bytes."""
@@ -71,6 +72,7 @@ class Manifest:
             "threshold": self.threshold,
             "metrics": self.metrics,
             **{name: value for name, value in asdict(self.origin).items() if value is not None},
+            **({"export": asdict(self.export)} if self.export else {}),
             "files": {name: asdict(self.files[name]) for name in FILES},
         }
         return json_bytes(document)
@@ -154,6 +156,7 @@ def parse_manifest(content: bytes, where: object) -> Manifest:
         decode(dict[str, Any], document, where, "metrics"),
         decode(float, document, where, "threshold"),
         decode(dict[str, Fingerprint], document, where, "files"),
+        decode(ExportRecord, document, where, "export") if "export" in document else None,
     )
     _check(manifest, where)
     return manifest
@@ -209,13 +212,16 @@ def _check(manifest: Manifest, where: object) -> None:
         raise _damaged(where, f"files are not between 0 and {MAX_BUNDLE_BYTES:,} bytes together")
     if not 0 <= manifest.threshold <= 1:
         raise _damaged(where, "threshold is not between 0 and 1")
-    origin, inputs = manifest.origin, manifest.origin.inputs or {}
-    decode(str | None, origin.source, where, "commit")
-    decode(bool, origin.source, where, "dirty")
-    for name in INPUTS if origin.inputs is not None else ():
-        decode(str, inputs, where, name)
     digests = [file.sha256 for file in manifest.files.values()]
-    if not all(map(SHA256.fullmatch, [*digests, *origin.data.values(), *inputs.values()])):
+    digests += manifest.origin.data.values()
+    for record, names in ((manifest.origin, INPUTS), (manifest.export, EXPORT_INPUTS)):
+        if record is not None:
+            decode(str | None, record.source, where, "commit")
+            decode(bool, record.source, where, "dirty")
+        if record is not None and record.inputs is not None:
+            digests += [decode(str, record.inputs, where, name) for name in names]
+            digests += record.inputs.values()
+    if not all(map(SHA256.fullmatch, digests)):
         raise _damaged(where, "holds something else where a SHA-256 should be")
 
 

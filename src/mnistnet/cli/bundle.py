@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 @OUT
 @DATA
 def export(run: Path, out: Path, data: Path | None) -> None:
-    """Write a finished run as a bundle: graphs, weights, report, card and manifest."""
+    """Write a finished run as a bundle: graphs, weights, report, card and manifest.
+
+    RUN may also be a bundle: its weights are exported again, as this version of the program does.
+    """
     from mnistnet.bundle.export_run import export_run
 
     manifest = export_run(run, out, data=data)

@@ -10,6 +10,7 @@ from mnistnet.cli.options import DATA, JSON, MARKDOWN, PATH, registry_options
 from mnistnet.cli.output import Bar, print_json, print_table
 from mnistnet.errors import UsageError
 from mnistnet.files import append_text
+from mnistnet.provenance import Changes
 from mnistnet.text import escape_markdown, p_value, points, points_interval
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     "--answer",
     type=PATH,
     metavar="FILE",
-    help="append train=true or train=false to this file, and exit with 0 for both",
+    help="append train=true or =false to this file, and export=…, and exit with 0",
 )
 @MARKDOWN
 @JSON
@@ -46,31 +47,36 @@ def fingerprint(
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Print one hash over all that the weights depend on: code, recipe, data and versions.
+    """Print a hash over all that the weights depend on, and one over what makes a bundle of them.
 
-    With --against or --against-champion, answers whether there is anything to train: exits with 0
-    if training again would start from the same inputs as that bundle's training did, and with 1,
-    with a list of what differs, if not or if nothing is published. --answer is for a workflow's
-    step, which exit code 1 would end; its file is $GITHUB_OUTPUT, for example.
+    The first is of code, recipe, data and versions; `export` is of the code of preparation, graphs,
+    report, card and threshold, and the versions of onnx and its like.
+
+    With --against or --against-champion, answers whether there is anything to train or to export:
+    exits with 0 if both would start from the same as that bundle's did, and with 1, with a list of
+    what differs, if not or if nothing is published. --answer is for a workflow's step, which exit
+    code 1 would end; its file is $GITHUB_OUTPUT, for example.
     """
     if against and against_champion:
         raise UsageError("--against and --against-champion: name one of them")
     if answer and not (against or against_champion):
         raise UsageError("--answer: goes with --against or --against-champion")
-    basis = _basis(**options)
-    result: dict[str, object] = {"fingerprint": basis.inputs}
-    found: list[str] = []
+    training, export = _bases(**options)
+    inputs = training.inputs | {"export": export.inputs["all"]}
+    result: dict[str, object] = {"fingerprint": inputs}
+    found = Changes([], [])
     if against or against_champion:
-        what, found = _differences(basis, against, remote, branch)
-        _print_differences(what, found, markdown=markdown)
-        result |= {"same": not found, "differences": found}
+        what, found = _changes(training, export, against, remote, branch)
+        _print_changes(what, found, markdown=markdown)
+        result |= {"same": not found.lines, "differences": found.lines}
     else:
-        print_table(list(basis.inputs.items()))
+        print_table(list(inputs.items()))
     if as_json:
         print_json(result)
     if answer:
-        append_text(answer, f"train={'true' if found else 'false'}\n")
-    return 1 if found and not answer else 0
+        train, again = (str(bool(lines)).lower() for lines in (found.training, found.lines))
+        append_text(answer, f"train={train}\nexport={again}\n")
+    return 1 if found.lines and not answer else 0
 
 
 @click.command()
@@ -94,40 +100,49 @@ def reproduce(bundle: str, data: Path | None, as_json: bool, **registry: str) ->
     return 0 if result.same else 1
 
 
-def _basis(recipe: str, data: Path | None, constraints: Path | None) -> Basis:
-    """Return the inputs that training a recipe would have here and now."""
+def _bases(recipe: str, data: Path | None, constraints: Path | None) -> tuple[Basis, Basis]:
+    """Return the inputs that training a recipe, and exporting it, would have here and now."""
     from mnistnet import data as datasets
-    from mnistnet.provenance import basis_of
+    from mnistnet.provenance import export_basis, training_basis
     from mnistnet.training.recipe import recipe_named
 
     named = recipe_named(recipe)
     dataset = datasets.load(data, validation=named.validation)
-    return basis_of(named.as_dict(), dataset.sha256, constraints=constraints)
+    training = training_basis(named.as_dict(), dataset.sha256, constraints=constraints)
+    return training, export_basis(constraints=constraints)
 
 
-def _differences(
-    basis: Basis, against: Path | None, remote: str, branch: str
-) -> tuple[str, list[str]]:
+def _changes(
+    training: Basis, export: Basis, against: Path | None, remote: str, branch: str
+) -> tuple[str, Changes]:
     """Return what was compared with, the champion if nothing is named, and what differs."""
     if against:
         from mnistnet.bundle.manifest import read_manifest
-        from mnistnet.provenance import differences
+        from mnistnet.provenance import changes_since
 
-        return str(against), differences(read_manifest(against).origin, basis)
+        manifest = read_manifest(against)
+        return str(against), changes_since(manifest.origin, manifest.export, training, export)
     from mnistnet.registry.read import changed_since_champion
 
-    return changed_since_champion(basis, remote=remote, branch=branch)
+    return changed_since_champion(training, export, remote=remote, branch=branch)
 
 
-def _print_differences(what: str, found: list[str], *, markdown: bool) -> None:
+def _print_changes(what: str, found: Changes, *, markdown: bool) -> None:
     """Print what differs, a line each, and what follows from it."""
-    inputs = "other inputs than here" if found else "the same inputs as here"
+    inputs = "other inputs than here" if found.training else "the same inputs as here"
     conclusion = f"{what}: was trained from {inputs}; " if what else ""
-    conclusion += f"there is {'something' if found else 'nothing'} to train"
+    conclusion += (
+        "there is something to train"
+        if found.training
+        else "there is nothing to train, but something to export"
+        if found.export
+        else "there is nothing to train or to export"
+    )
+    lines = found.lines
     if markdown:
-        found = [f"- {escape_markdown(line)}" for line in found]
+        lines = [f"- {escape_markdown(line)}" for line in lines]
         conclusion = f"\n{escape_markdown(conclusion)}"
-    click.echo("\n".join([*found, conclusion]))
+    click.echo("\n".join([*lines, conclusion]))
 
 
 def _print_reproduction(bundle: str, result: Reproduction) -> None:

@@ -2,7 +2,7 @@
 
     history(remote="origin").champion                # a Release
     pull(None, Path("bundle"))                       # the champion's bundle
-    changed_since_champion(basis)                    # is there anything to train?
+    changed_since_champion(training, export)         # is there anything to train, or to export?
     diff(3, 4).difference                            # on the same test images
 
 `remote` is a remote's name in the clone that the command is run in, or a URL or path; `branch` is
@@ -19,7 +19,7 @@ from mnistnet import data as datasets
 from mnistnet.bundle.manifest import read_manifest, replace_bundle
 from mnistnet.inference import Predictor
 from mnistnet.metrics.intervals import mcnemar_exact, paired_difference
-from mnistnet.provenance import differences
+from mnistnet.provenance import Changes, changes_since
 from mnistnet.registry.registry import Log, naming, open_registry
 from mnistnet.registry.release import Accuracy
 from mnistnet.registry.signature import check_signature
@@ -89,13 +89,12 @@ def pull(
 
 
 def changed_since_champion(
-    basis: Basis, *, remote: str = "origin", branch: str = "models"
-) -> tuple[str, list[str]]:
-    """List what differs from what the champion was trained from.
+    training: Basis, export: Basis, *, remote: str = "origin", branch: str = "models"
+) -> tuple[str, Changes]:
+    """List what differs from what the champion was trained and exported from.
 
     Returns:
-        The champion's version, or an empty text where nothing is published yet; and what differs,
-        a line each: none where training again would start from the same.
+        The champion's version, or an empty text where nothing is published yet; and what differs.
 
     Raises:
         RegistryError: the remote cannot be read.
@@ -104,9 +103,9 @@ def changed_since_champion(
     with open_registry(remote, branch) as registry:
         champion = registry.read().champion
         if champion is None:
-            return "", [f"nothing is published yet on branch {branch}"]
+            return "", Changes([f"nothing is published yet on branch {branch}"], [])
         manifest = read_manifest(registry.extract(champion))
-        return str(champion), differences(manifest.origin, basis)
+        return str(champion), changes_since(manifest.origin, manifest.export, training, export)
 
 
 def diff(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mnistnet.training.recipe import Recipe
 
 SIGNIFICANT = 0.05  # McNemar's p below this
+PINNED = ("device", "engine", "precision", "threads")  # of the environment, as they were
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,11 @@ def reproduce(
     data: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Reproduction:
-    """Train again as a bundle's manifest says, with its precision and threads, and compare.
+    """Train again as a bundle's manifest says, and compare.
+
+    Device, engine, precision and threads are the manifest's. What is not here, such as its device,
+    is left to this machine and named in the result's differences, as is what cannot be chosen:
+    instruction set, compiler, versions and source.
 
     Raises:
         BundleError: the bundle is not whole.
@@ -78,7 +83,7 @@ def reproduce(
     from mnistnet.training.loop import fit
 
     manifest = check_files(bundle)
-    recipe = _resolved_recipe(manifest, bundle)
+    recipe, missing = _pinned_recipe(manifest, bundle)
     dataset = datasets.load(data, validation=recipe.validation)
     if dataset.sha256 != manifest.origin.data:
         raise DataError(
@@ -88,7 +93,8 @@ def reproduce(
     here = fit(recipe, dataset.train, on_progress=on_progress)
     origin = origin_of(recipe.as_dict(), dataset.sha256, describe(recipe))
     split = "validation" if recipe.validation else "test"
-    return _compare(there, here, dataset.test, split, _differences(manifest.origin, origin))
+    differences = [*missing, *_differences(manifest.origin, origin)]
+    return _compare(there, here, dataset.test, split, differences)
 
 
 @contextmanager
@@ -101,15 +107,30 @@ def located(name: str, *, remote: str, branch: str) -> Iterator[Path]:
         yield registry.extract(registry.find(registry.read(), int(name[1:])))
 
 
-def _resolved_recipe(manifest: Manifest, bundle: Path) -> Recipe:
-    """Return the recipe as it was carried out: with what its `auto` meant then."""
-    environment = manifest.origin.environment
-    resolved = {name: environment[name] for name in ("precision", "threads") if name in environment}
+def _pinned_recipe(manifest: Manifest, bundle: Path) -> tuple[Recipe, list[str]]:
+    """Return the recipe as it was carried out, and a line for each thing that is not here.
+
+    What `auto` meant then is in the manifest's environment, where the engine has its compiler's
+    name too.
+    """
+    from mnistnet.training.hardware import resolve
+
+    environment, missing = manifest.origin.environment, []
     recipe = recipe_from(manifest.origin.recipe, where=str(bundle))
+    wanted = {name: environment.get(name, getattr(recipe, name)) for name in PINNED}
+    wanted["engine"] = str(wanted["engine"]).split(" by ")[0]
     try:
-        return recipe.replacing(**resolved)
+        recipe.replacing(**wanted)
     except RecipeError as error:
         raise RecipeError(f"{bundle}: its environment is no recipe's: {error}") from None
+    recipe = recipe.replacing(device="auto", engine="auto", precision="auto")
+    for name, value in wanted.items():
+        try:
+            resolve(pinned := recipe.replacing(**{name: value}))
+            recipe = pinned
+        except RecipeError as error:
+            missing.append(f"environment: {name} is not what it was: {error}")
+    return recipe, missing
 
 
 def _differences(there: Origin, here: Origin) -> list[str]:
@@ -120,7 +141,7 @@ def _differences(there: Origin, here: Origin) -> list[str]:
         for line in changes(kind, getattr(there, kind), getattr(here, kind))
     ]
     if there.inputs and here.inputs and there.inputs["code"] != here.inputs["code"]:
-        lines.append("code: the rooms that train have changed since")
+        lines.append("code: what trains has changed since")
     return lines
 
 

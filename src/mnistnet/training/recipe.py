@@ -94,9 +94,11 @@ class Recipe:
     threads: int = _bounded(0, 0, 1024, "processor threads; 0: one per core")
 
     def __post_init__(self) -> None:
-        """Refuse values of the wrong type or out of bounds, naming the field."""
+        """Refuse values of the wrong type or out of bounds, naming the field; 10 becomes 10.0."""
         for f in dataclasses.fields(self):
-            _check(f, getattr(self, f.name))
+            _check(f, value := getattr(self, f.name))
+            if isinstance(f.default, float):
+                object.__setattr__(self, f.name, float(value))
 
     @property
     def epochs_in_all(self) -> int:

@@ -1,0 +1,279 @@
+"""Where a bundle comes from, and whether making it again would start from anything else.
+
+    origin_of(recipe, data, environment)          # recorded of a training
+    export_record()                               # recorded of an export
+    training_basis(recipe, data).inputs["all"]    # `mnistnet fingerprint`
+    changes_since(origin, record, training_basis(…), export_basis())     # … `--against BUNDLE`
+
+There are two fingerprints, hashes of what a person chooses: one of all that the weights depend on
+(code, recipe, data, versions), one of what makes a bundle of them (code, versions). Processor,
+threads and precision decide the last bits too, but another one is no reason to train again;
+`Origin.environment` records them.
+
+Which code counts follows from the imports; see code.py.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mnistnet
+from mnistnet.errors import FileError, MissingError
+from mnistnet.files import sha256
+from mnistnet.provenance.code import EXPORT, TRAINING, code_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+TRAINING_PACKAGES = ("torch", "numpy")
+EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime", "safetensors")
+INPUTS = ("code", "recipe", "data", "versions", "all")
+EXPORT_INPUTS = ("code", "versions", "all")
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a bundle's weights came from: enough to train them again.
+
+    Attributes:
+        recipe: every hyperparameter by name.
+        data: the SHA-256 of each file of the data set, by the file's name.
+        source: `commit` (hexadecimal, or None outside a repository) and `dirty` (whether there
+            were uncommitted changes).
+        environment: what repeatability depends on: resolved precision, threads, instruction set.
+        versions: of Python and the packages, by name.
+        inputs: a SHA-256 of each of INPUTS; None in bundles from before these were recorded.
+    """
+
+    recipe: dict[str, Any]
+    data: dict[str, str]
+    source: dict[str, str | bool | None]
+    environment: dict[str, str | int]
+    versions: dict[str, str]
+    inputs: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """What made a bundle of weights, which may be older: as in an Origin; inputs: EXPORT_INPUTS."""
+
+    source: dict[str, str | bool | None]
+    versions: dict[str, str]
+    inputs: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The inputs of a training, or of an export, that a person chooses.
+
+    Attributes:
+        code: a SHA-256 over the source files that count.
+        recipe: every hyperparameter by name; None of an export.
+        data: the SHA-256 of each file of the data set; None of an export.
+        versions: of the packages that compute.
+    """
+
+    code: str
+    recipe: dict[str, Any] | None
+    data: dict[str, str] | None
+    versions: dict[str, str]
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """A SHA-256 of each part, and one of `all`."""
+        parts = {"code": self.code}
+        if self.recipe is not None:  # 1 and 1.0 are the same
+            numbers = {k: float(v) for k, v in self.recipe.items() if isinstance(v, int | float)}
+            parts["recipe"] = _digest(_settings(self.recipe | numbers))
+        if self.data is not None:
+            parts["data"] = _digest(self.data)
+        parts["versions"] = _digest(self.versions)
+        return parts | {"all": _digest(parts)}
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What differs from what a bundle was made from, a line each."""
+
+    training: list[str]
+    export: list[str]
+
+    @property
+    def lines(self) -> list[str]:
+        """All of them."""
+        return [*self.training, *(f"export: {line}" for line in self.export)]
+
+
+def training_basis(
+    recipe: dict[str, Any], data: dict[str, str], *, constraints: Path | None = None
+) -> Basis:
+    """Return the inputs that training would have here and now.
+
+    Args:
+        recipe: every hyperparameter by name.
+        data: the SHA-256 of each file of the data set, by the file's name.
+        constraints: a file of `name==version` lines to take the packages' versions from;
+            None takes those that are installed.
+
+    Raises:
+        FileError: the file cannot be read, or does not pin a package that counts.
+        MissingError: a package that counts is not installed.
+    """
+    return Basis(code_digest(TRAINING), recipe, data, _decisive(TRAINING_PACKAGES, constraints))
+
+
+def export_basis(*, constraints: Path | None = None) -> Basis:
+    """Return the inputs that an export would have here and now, as `training_basis` does."""
+    return Basis(code_digest(EXPORT), None, None, _decisive(EXPORT_PACKAGES, constraints))
+
+
+def changes_since(
+    origin: Origin, record: ExportRecord | None, training: Basis, export: Basis
+) -> Changes:
+    """Return what differs from what a bundle was trained and exported from."""
+    if record is None or origin.inputs is None:
+        unknown = "code: unknown; the bundle is from before fingerprints were recorded"
+        return Changes([unknown], [])
+    return Changes(_differences(origin, training), _differences(record, export))
+
+
+def _differences(recorded: Origin | ExportRecord, basis: Basis) -> list[str]:
+    lines, inputs = [], recorded.inputs or {}
+    if inputs["code"] != basis.code:
+        lines = [f"code: changed since commit {recorded.source['commit']!s:.40}"]
+    versions = {name: recorded.versions.get(name) for name in basis.versions}
+    for kind, then, now in (
+        ("recipe", getattr(recorded, "recipe", None), basis.recipe),
+        ("data", getattr(recorded, "data", None), basis.data),
+        ("versions", versions, basis.versions),
+    ):
+        if then is not None and now is not None and inputs[kind] != basis.inputs[kind]:
+            lines += list(changes(kind, _settings(then), _settings(now))) or [f"{kind}: changed"]
+    return lines
+
+
+def origin_of(
+    recipe: dict[str, Any], data: dict[str, str], environment: dict[str, str | int]
+) -> Origin:
+    """Record what a run depends on, so that it can be repeated to the bit.
+
+    Args:
+        recipe: every hyperparameter by name.
+        data: the SHA-256 of each file of the data set, by the file's name.
+        environment: what repeatability depends on beyond these: engine, precision, threads.
+    """
+    inputs = training_basis(recipe, data).inputs
+    return Origin(recipe, data, _source(), environment, _versions(), inputs)
+
+
+def export_record() -> ExportRecord:
+    """Record what the export of a bundle depends on, beyond its weights."""
+    return ExportRecord(_source(), _versions(), export_basis().inputs)
+
+
+def changes(kind: str, then: Mapping[str, object], now: Mapping[str, object]) -> Iterator[str]:
+    """Yield a line for each value that differs; they may be hostile, so they are cut."""
+    for name in dict.fromkeys((*then, *now)):
+        if then.get(name) != now.get(name):
+            yield f"{kind}: {name!s:.40} was {then.get(name)!r:.60}, is {now.get(name)!r:.60}"
+
+
+def _digest(document: object) -> str:
+    return sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
+
+
+def _settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe without its name, on which no weight depends."""
+    return {name: value for name, value in recipe.items() if name != "name"}
+
+
+def _decisive(packages: tuple[str, ...], constraints: Path | None) -> dict[str, str]:
+    """Return the packages' versions: those that a file pins, or else those that are installed."""
+    versions = _pins(constraints) if constraints else {name: _version(name) for name in packages}
+    found = {name: v for name in packages if (v := versions.get(name))}
+    for name in packages:
+        if name not in found and constraints:
+            raise FileError(f"{constraints}: does not pin {name}; add a line {name}==VERSION")
+        if name not in found:
+            raise MissingError(
+                f"{name} is not installed; this needs: pip install 'mnistnet[train]',"
+                " or --constraints with a file that pins it"
+            )
+    return found
+
+
+def _pins(constraints: Path) -> dict[str, str | None]:
+    try:
+        text = constraints.read_text(encoding="utf-8")
+    except OSError as error:
+        raise FileError(f"{constraints}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError:
+        raise FileError(f"{constraints}: is not a text file; name a constraints.txt") from None
+    return dict(re.findall(r"^(\S+)==([^\s;#+]+)", text, re.MULTILINE))
+
+
+def _versions() -> dict[str, str]:
+    """Return what is recorded: the versions of this program, Python, and the packages."""
+    packages = {name: _version(name) for name in (*TRAINING_PACKAGES, *EXPORT_PACKAGES)}
+    own = {"mnistnet": mnistnet.__version__, "python": platform.python_version()}
+    return own | {name: v for name, v in packages.items() if v}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package).split("+")[0]
+    except PackageNotFoundError:
+        return None
+
+
+def _source() -> dict[str, str | bool | None]:
+    """Return the commit of the package's source, and whether it was changed since.
+
+    It is the one that is checked out: the last one that touched the package is another in a
+    shallow clone, whose first commit seems to have touched everything. Logs a warning where there
+    is a clone that git does not read.
+    """
+    folder = Path(mnistnet.__file__).parent
+    try:
+        if not _git(folder, "ls-files", "--", "."):  # an installed package
+            return {"commit": None, "dirty": False}
+        commit = _git(folder, "rev-parse", "HEAD")
+        dirty = bool(_git(folder, "status", "--porcelain", "--", "."))
+    except (OSError, subprocess.SubprocessError) as error:
+        if (folder.parents[1] / ".git").exists():
+            LOG.warning("%s: no commit is recorded: %s", folder.parents[1], _reason(error))
+        return {"commit": None, "dirty": False}
+    return {"commit": commit, "dirty": dirty}
+
+
+def _git(folder: Path, *words: str) -> str:
+    """Return what git prints. Raises OSError or SubprocessError."""
+    git = shutil.which("git")
+    if git is None:
+        raise FileNotFoundError("git is not installed; install it")
+    done = subprocess.run(  # noqa: S603 – fixed words
+        [git, "-C", str(folder), *words],
+        env={**os.environ, "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    return done.stdout.strip()
+
+
+def _reason(error: OSError | subprocess.SubprocessError) -> str:
+    """Return why git failed, and git's own advice, which is its last line."""
+    lines = [line.strip() for line in str(getattr(error, "stderr", "") or error).splitlines()]
+    return "; ".join(dict.fromkeys((lines[0], lines[-1]))) if lines else "git says nothing"

@@ -1,0 +1,86 @@
+"""Hash the source that decides the weights, or the bytes of a bundle that is made of them.
+
+    code_digest(TRAINING)      # changes where training again may give other weights
+    code_digest(EXPORT)        # … where exporting again may give another bundle
+
+Files are found by following imports, so that a new one counts by itself. Of Python the syntax tree
+counts, and of C++ the text without comments and spaces: comments, docstrings, formatting and
+imports for types alone change nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import mnistnet
+from mnistnet.files import sha256
+
+# Where a training and an export begin. What these import counts, directly or not, but for what
+# finds, checks, keeps or shows things, and so decides no byte of the weights or of the bundle.
+TRAINING, EXPORT = "training/train.py", "bundle/export_run.py"
+DECIDE_NOTHING = (
+    *("__init__.py", "errors.py", "extras.py", "files.py", "provenance/", "text.py"),
+    *("data/download.py", "data/locations.py", "data/verify.py"),
+    *("training/illustrations.py", "training/recipe.py", "training/runs.py", "training/tracking/"),
+    *("bundle/runtime.py", "bundle/verify.py", "bundle/weights.py"),
+)
+CPP_COMMENT = re.compile(r'("(?:\\.|[^"\\\n])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+CPP_SPACE = re.compile(r"(?<!\w)\s+|\s+(?!\w)")  # all but that between two words
+
+
+def code_digest(first: str) -> str:
+    """Return a hash of a file of the package, and of those that it needs, directly or not."""
+    root = Path(mnistnet.__file__).parent
+    code: dict[str, str] = {}
+    waiting = {first}
+    while waiting:
+        place = waiting.pop()
+        code[place], imports = _parse((root / place).read_bytes())
+        found = {_find(root, module, name) for module, name in imports} - code.keys()
+        waiting |= {place for place in found if place and not place.startswith(DECIDE_NOTHING)}
+    for folder in {(root / place).parent for place in code}:
+        for file in folder.iterdir():
+            if file.suffix in (".cpp", ".h"):
+                text = CPP_COMMENT.sub(r"\1", file.read_text(encoding="utf-8"))
+                code[file.relative_to(root).as_posix()] = CPP_SPACE.sub("", text)
+    return sha256(repr(sorted(code.items())).encode())
+
+
+@cache
+def _parse(source: bytes) -> tuple[str, frozenset[tuple[str, str]]]:
+    """Return what counts of a Python file, and the names that it imports: (module, name)."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [s for s in body if not _is_idle(s)]  # type: ignore[attr-defined]
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names = {(str(node.module), alias.name) for node in imports for alias in node.names}
+    return repr(_plain(tree)), frozenset(names)
+
+
+def _is_idle(statement: ast.stmt) -> bool:
+    """Return whether a statement is a docstring, or imports for types alone."""
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant)
+    return isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
+
+
+def _plain(node: object) -> object:
+    """Return a syntax tree as lists and text, the same for every version of Python."""
+    if isinstance(node, ast.AST):
+        fields = [(name, getattr(node, name, None)) for name in node._fields]
+        # Newer versions have more fields, empty in code that an older one can read.
+        return [type(node).__name__, [(n, _plain(v)) for n, v in fields if v not in (None, [])]]
+    return [_plain(item) for item in node] if isinstance(node, list) else repr(node)
+
+
+def _find(root: Path, module: str, name: str) -> str | None:
+    """Return where a module of the package, or one of that name in it, lies; None for others."""
+    package, *names = module.split(".")
+    path = root.joinpath(*names)
+    files = [path / f"{name}.py", path / name / "__init__.py", path.with_suffix(".py")]
+    files = [*files, path / "__init__.py"] if package == "mnistnet" else []
+    return next((f.relative_to(root).as_posix() for f in files if f.is_file()), None)

@@ -1,0 +1,124 @@
+"""`mnistnet export` of a run, and again of the bundle: what it is made of is told truly."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import mnistnet
+from mnistnet.bundle.export_run import export_run
+from mnistnet.bundle.manifest import read_manifest
+from mnistnet.cli import main
+from mnistnet.errors import MnistNetError
+from mnistnet.provenance import export_basis
+from mnistnet.training.recipe import Recipe
+from mnistnet.training.train import train
+
+if TYPE_CHECKING:
+    from mnistnet.training.runs import Run
+
+SOURCE = Path(mnistnet.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    runs = tmp_path_factory.mktemp("runs")
+    return train(Recipe(name="tiny", batch_size=20), data=tiny, runs=runs, name="tiny").run
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Run, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "bundle"
+    export_run(trained.folder, folder, data=tiny)
+    return folder
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone with the source in it, at another commit, which takes the program's place."""
+    folder = tmp_path / "clone"
+    package = shutil.copytree(SOURCE, folder / "src" / "mnistnet")
+    words = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for command in (("init", "-q"), ("add", "src"), (*words, "commit", "-qm", "Write it")):
+        subprocess.run(["git", "-C", str(folder), *command], check=True)
+    monkeypatch.setattr(mnistnet, "__file__", str(package / "__init__.py"))
+    return folder
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_bundles_weights_are_exported_to_the_same_bytes_as_the_runs(
+    exported: Path, tiny: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(exported), "-o", str(tmp_path / "again"), "--data", str(tiny)])
+    assert ended.value.code == 0
+    assert _contents(tmp_path / "again") == _contents(exported)
+
+
+def test_the_manifest_names_who_trained_the_weights_and_who_made_the_bundle(
+    trained: Run, exported: Path, clone: Path, tiny: Path, tmp_path: Path
+) -> None:
+    origin = json.loads(trained.origin_file.read_bytes())
+    first = read_manifest(exported)
+    assert dataclasses.asdict(first.origin) == origin
+    assert first.export
+    assert first.export.source == origin["source"]
+    assert first.export.inputs == export_basis().inputs
+
+    again = export_run(exported, tmp_path / "again", data=tiny)
+    commit = subprocess.run(
+        ["git", "-C", str(clone), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert again.origin == first.origin
+    assert again.files["weights.safetensors"] == first.files["weights.safetensors"]
+    assert again.export
+    assert again.export.source == {"commit": commit, "dirty": False}
+    card = (tmp_path / "again" / "README.md").read_text(encoding="utf-8")
+    assert str(origin["source"]["commit"]) in card
+    assert f"exported by commit {commit}" in card
+
+
+def test_a_bundle_that_is_damaged_or_of_other_data_is_not_exported_again(
+    exported: Path, tiny: Path, few_digits: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(MnistNetError, match="trained on other data"):
+        export_run(exported, tmp_path / "again", data=few_digits)
+    damaged = shutil.copytree(exported, tmp_path / "damaged")
+    (damaged / "weights.safetensors").write_bytes(b"x" * 87_816)
+    with pytest.raises(MnistNetError, match="another SHA-256"):
+        export_run(damaged, tmp_path / "again", data=tiny)
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("verb", ["train", pytest.param("export", marks=pytest.mark.slow)])
+def test_a_clone_that_git_does_not_trust_is_named_in_one_line_with_gits_advice(
+    verb: str, trained: Run, clone: Path, tiny: Path, tmp_path: Path
+) -> None:
+    words = {
+        "train": ["--batch-size", "20", "--name", "x"],
+        "export": [str(trained.folder), "-o", "x"],
+    }
+    environment = {"PYTHONPATH": str(clone / "src"), "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "mnistnet", verb, *words[verb], "--data", str(tiny)],
+        cwd=tmp_path,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if "commit" in line)
+    assert line.startswith(f"{clone}: no commit is recorded: ")
+    assert "dubious ownership" in line
+    assert line.endswith(f"git config --global --add safe.directory {clone}")
