@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two pushes; they are there for other publishers on other machines."""
-    monkeypatch.setattr("mnistnet.registry.publish.LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr("mnistnet.registry.git.LONGEST_PAUSE_S", 0.01)
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ with running(GitServer(folder)) as server:
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import subprocess
 import threading
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+RESET = 0  # in the place of an HTTP status: the connection is reset
 Server = TypeVar("Server", bound=ThreadingHTTPServer)
 
 
@@ -35,6 +38,8 @@ class GitServer(ThreadingHTTPServer):
         loses_answers: how many pushes yet are done but not answered.
         sent_bytes: of all answers so far.
         stalls: whether requests are accepted and never answered.
+        failures: what the next requests get instead of git's answers, by the method and the
+            service: an HTTP status, or RESET.
     """
 
     request_queue_size = 64
@@ -46,6 +51,7 @@ class GitServer(ThreadingHTTPServer):
         self.loses_answers = 0
         self.sent_bytes = 0
         self.stalls = False
+        self.failures: dict[tuple[str, str], list[int]] = {}
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.server_port}/{name}"
@@ -64,6 +70,10 @@ class GitHandler(Quiet, BaseHTTPRequestHandler):
             self.rfile.read()  # until the client goes away
             return
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        service = "push" if "git-receive-pack" in self.path else "read"
+        if failures := self.server.failures.get((self.command, service)):
+            self._fail(failures.pop(0))
+            return
         head, _, content = self._backend(body).partition(b"\r\n\r\n")
         if self.path.endswith("/git-receive-pack") and self.server.loses_answers:
             self.server.loses_answers -= 1
@@ -77,6 +87,14 @@ class GitHandler(Quiet, BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     do_POST = do_GET  # noqa: N815 – the base's name
+
+    def _fail(self, status: int) -> None:
+        if status == RESET:  # closing without a farewell
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        else:
+            self.send_response(status)
+            self.end_headers()
 
     def _backend(self, body: bytes) -> bytes:
         address = urlsplit(self.path)

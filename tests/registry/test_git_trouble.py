@@ -51,7 +51,7 @@ def test_a_refused_connection_is_named_without_the_password() -> None:
 def test_a_remote_that_does_not_answer_is_given_up(
     server: GitServer, monkeypatch: pytest.MonkeyPatch, limit: str, seconds: float, problem: str
 ) -> None:
-    monkeypatch.setattr(f"mnistnet.registry.git.{limit}", seconds)
+    monkeypatch.setattr(f"mnistnet.registry.repository.{limit}", seconds)
     server.stalls = True
     assert problem in _complaint(remote=server.url("registry.git"))
 
@@ -162,3 +162,30 @@ def test_an_unknown_remote_or_an_impossible_branch_is_refused(registry: Path) ->
 def test_a_remote_is_neither_an_option_nor_a_command(clone: Path, remote: str) -> None:
     _complaint(remote=remote)
     assert not (clone / "pwned").exists()
+
+
+@pytest.mark.parametrize("setting", ["remote.origin.pushurl", "url.{elsewhere}.pushInsteadOf"])
+def test_a_remote_is_read_where_git_push_writes(
+    registry: Path, clone: Path, ada: Path, bob: Path, setting: str
+) -> None:
+    elsewhere = registry.with_name("elsewhere.git")
+    git(registry.parent, "init", "--quiet", "--bare", elsewhere.name)
+    value = registry if setting.startswith("url.") else elsewhere
+    git(clone, "config", setting.format(elsewhere=elsewhere), str(value))
+    gate = RecordingGate()
+    assert [publish(bundle, gate=gate).version for bundle in (ada, bob)] == [1, 2]
+    assert gate.champions == [None, "ada"]
+    assert (refs(registry), published(elsewhere)) == ({}, ["ada", "bob"])
+    assert str(history().champion) == "v2"
+
+
+@pytest.mark.parametrize("address", ["no_push", "elsewhere.git"])
+def test_a_remote_that_is_pushed_to_nowhere_or_to_several_addresses_is_only_read(
+    three: Path, clone: Path, dora: Path, address: str
+) -> None:
+    git(clone, "remote", "set-url", "--push", "origin", str(three))
+    options = ["--add"] if address != "no_push" else []
+    git(clone, "remote", "set-url", "--push", *options, "origin", address)
+    assert str(history().champion) == "v3"
+    assert "addresses that git push writes to" in _complaint(dora)
+    assert publish(dora, gate=RecordingGate(), remote=str(three)).version == 4

@@ -109,7 +109,7 @@ def test_the_history_holds_what_the_gate_measured_and_not_what_the_manifest_clai
     publish(ada, gate=lambda *_, **__: Verdict((), correct=9950, n=10_000))
     publish(bob, gate=lambda *_, **__: Verdict((), correct=9801, n=10_000))
     gate = RecordingGate()
-    publish(ada, gate=gate)
+    publish(ada, gate=gate, reinstate=True)
     assert gate.bests == ["ada"]
     accuracies = [str(release.accuracy) for release in history().releases[:2]]
     assert accuracies == ["9950 of 10000 test images", "9801 of 10000 test images"]
@@ -164,9 +164,16 @@ def test_a_release_that_holds_another_bundle_than_it_names_is_not_pulled(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_release_cannot_steer_the_terminal(three: Path, run: Run) -> None:
+def test_a_release_cannot_steer_the_terminal(
+    three: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_AUTHOR_NAME", "Eve\x1b[2J\u202e\x9bmEve")
     _plant(three, OLD_MESSAGE.replace("Verdict: rollback", "Verdict: \x1b[2J rollback"))
-    assert "  ?[2J rollback to v1" in run("history")[1]
+    for words in (("history",), ("history", "--json")):
+        printed = run(*words)[1]
+        assert all(line.isprintable() for line in printed.splitlines())
+        assert "?[2J rollback to v1" in printed
+        assert "Eve?[2J??mEve" in printed
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from mnistnet.errors import BundleError, RegistryError
 from mnistnet.provenance import Basis
 from mnistnet.registry.publish import publish, rollback
 from mnistnet.registry.read import changed_since_champion, history, pull
+from mnistnet.registry.release import describe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,9 +60,9 @@ def test_going_back_and_forth_withdraws_nothing_older_than_the_target(
 ) -> None:
     rollback(1)
     rollback(2)
-    assert publish(ada, gate=RecordingGate()).version == 6
-    assert published(three) == ["ada", "bob", "cleo", "ada", "bob", "ada"]
-    assert publish(bob, gate=RecordingGate()).version == 7
+    state, bundles = history(), (describe(ada), describe(bob))
+    assert [state.withdrawn_by(bundle) for bundle in bundles] == [None, None]
+    assert published(three) == ["ada", "bob", "cleo", "ada", "bob"]
 
 
 def test_a_withdrawn_model_with_another_card_is_still_withdrawn(three: Path, bob: Path) -> None:
@@ -129,6 +130,55 @@ def test_a_release_that_is_not_exactly_one_bundle_is_not_pulled(
     assert not (tmp_path / "out").exists()
     with pytest.raises((RegistryError, BundleError), match=problem):
         changed_since_champion(Basis("", {}, {}, {}), Basis("", None, None, {}))
+
+
+def _damage(three: Path, tree: str) -> None:
+    """Put other files in the place of v3's."""
+    replace_champion(three, tree, git(three, "log", "-1", "--format=%B", "models"))
+
+
+def test_a_damaged_champion_is_published_over_deliberately(
+    three: Path, cleo: Path, dora: Path, tmp_path: Path
+) -> None:
+    _damage(three, git(three, "rev-parse", "models~1^{tree}"))
+    gate, advice = RecordingGate(), "mnistnet publish --ignore-damaged publishes over it"
+    with pytest.raises(RegistryError, match=advice):
+        pull(None, tmp_path / "out")
+    with pytest.raises(RegistryError, match=advice):
+        publish(dora, gate=gate)
+    assert publish(cleo, gate=gate).outcome == "unchanged"
+    assert publish(cleo, gate=gate, ignore_damaged=True).version == 4
+    assert publish(dora, gate=gate, ignore_damaged=True).version == 5
+    assert (gate.champions, gate.bests) == ([None, "cleo"], ["bob", "bob"])
+    assert str(pull(4, tmp_path / "out")) == "v4"
+
+
+def test_a_damaged_only_release_is_no_dead_end(registry: Path, ada: Path, bob: Path) -> None:
+    publish(ada, gate=RecordingGate())
+    message = git(registry, "log", "-1", "--format=%B", "models")
+    tree = git(registry, "mktree", given="")
+    commit = git(registry, "commit-tree", tree, given=message)
+    git(registry, "update-ref", "refs/heads/models", commit)
+    git(registry, "tag", "--force", "model/v1", commit)
+    with pytest.raises(RegistryError, match=r"v1 fails verification .* --ignore-damaged"):
+        publish(bob, gate=RecordingGate())
+    gate = RecordingGate()
+    assert publish(bob, gate=gate, ignore_damaged=True).version == 2
+    assert (gate.champions, gate.bests) == ([None], [None])
+    assert rollback(2).outcome == "unchanged"
+
+
+def test_a_branch_whose_only_commit_is_no_release_is_begun_again(
+    registry: Path, ada: Path, bob: Path
+) -> None:
+    publish(ada, gate=RecordingGate())
+    replaced = git(registry, "commit-tree", "models^{tree}", given="something else")
+    git(registry, "update-ref", "refs/heads/models", replaced)
+    with pytest.raises(RegistryError, match="take it off the branch, or give --branch"):
+        publish(bob, gate=RecordingGate())
+    assert publish(bob, gate=RecordingGate(), branch="other").version == 2
+    git(registry, "branch", "-D", "models")
+    assert publish(bob, gate=RecordingGate()).version == 3
 
 
 def test_a_moved_tag_is_an_error(three: Path) -> None:

@@ -37,7 +37,16 @@ if TYPE_CHECKING:
 @registry_options
 @RULES
 @DATA
-@click.option("--reinstate", is_flag=True, help="publish it even if a rollback withdrew it")
+@click.option(
+    "--reinstate",
+    is_flag=True,
+    help="publish it even if a rollback withdrew it, or newer work replaced it",
+)
+@click.option(
+    "--ignore-damaged",
+    is_flag=True,
+    help="do not compare it with the champion, or the best, if that release is damaged",
+)
 @DRY_RUN
 @MARKDOWN
 @JSON

@@ -11,12 +11,12 @@ the registry's.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mnistnet import data as datasets
 from mnistnet.bundle.manifest import read_manifest, replace_bundle
+from mnistnet.files import write_bytes
 from mnistnet.inference import Predictor
 from mnistnet.metrics.intervals import mcnemar_exact, paired_difference
 from mnistnet.provenance import Changes, changes_since
@@ -71,8 +71,9 @@ def pull(
     A bundle that lies there is replaced. `signer` is who must have signed the version.
 
     Raises:
-        RegistryError: there is no such version, or the remote cannot be read.
-        BundleError: its bundle fails verification, or is not signed by that signer.
+        RegistryError: there is no such version, its bundle fails verification, or the remote
+            cannot be read.
+        BundleError: its bundle is not signed by that signer.
         FileError: something else lies in the folder, it cannot be written, or the key not be used.
         MissingError: a signer was named, and the extra `deliver` is not installed.
         SigningError: what an identity's signature is checked by cannot be fetched.
@@ -84,7 +85,7 @@ def pull(
             with naming(bundle, release):
                 check_signature(bundle, signer)
         for file in bundle.iterdir():
-            shutil.copyfile(file, temporary / file.name)
+            write_bytes(temporary / file.name, file.read_bytes())
         return release
 
 
@@ -97,8 +98,7 @@ def changed_since_champion(
         The champion's version, or an empty text where nothing is published yet; and what differs.
 
     Raises:
-        RegistryError: the remote cannot be read.
-        BundleError: the champion's bundle fails verification.
+        RegistryError: the remote cannot be read, or the champion's bundle fails verification.
     """
     with open_registry(remote, branch) as registry:
         champion = registry.read().champion
@@ -120,8 +120,8 @@ def diff(
     """Compare two versions on the same test images: B with A.
 
     Raises:
-        RegistryError: there is no such version, or the remote cannot be read.
-        BundleError: a bundle fails verification.
+        RegistryError: there is no such version, a bundle fails verification, or the remote cannot
+            be read.
         DataError: the data set is damaged.
     """
     with open_registry(remote, branch, log) as registry:

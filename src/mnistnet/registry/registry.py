@@ -4,7 +4,7 @@
         state = registry.read()                          # the releases, and who is champion
         folder = registry.extract(state.champion)        # with its bundle, verified
         commit = registry.commit(tree, record, table)
-        registry.push(commit, record)                    # all of it or nothing
+            registry.push(commit, record, timeout_s=300)     # all of it or nothing
 
 A push is a compare-and-swap: it succeeds only where branch and tags still are what was read.
 """
@@ -12,6 +12,7 @@ A push is a compare-and-swap: it succeeds only where branch and tags still are w
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,22 +21,34 @@ from mnistnet.bundle.manifest import EXTRA_FILES, FILES, MANIFEST
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError, RegistryError
 from mnistnet.files import write_error
-from mnistnet.registry.git import GitError, private_repository
-from mnistnet.registry.message import FORMAT, VERSION, parse_log, write_message
-from mnistnet.registry.release import OBJECT_NAME, State, describe
+from mnistnet.registry.git import GitError
+from mnistnet.registry.release import (
+    FORMAT,
+    OBJECT_NAME,
+    VERSION,
+    State,
+    describe,
+    parse_log,
+    write_message,
+)
+from mnistnet.registry.repository import private_repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mnistnet.registry.git import Repository
     from mnistnet.registry.release import Record, Release
+    from mnistnet.registry.repository import Repository
 
 Log = Callable[[str], object]  # is called with a line on what is done next
 TAGS = "refs/tags/model/"
-TAG = re.compile(rf"({OBJECT_NAME})\t{TAGS}{VERSION}(?:\^\{{\}})?")
+TAG = re.compile(rf"({OBJECT_NAME})\t{TAGS}{VERSION}(?:\^\{{\}}|(/.+))?")
 ENTRY = re.compile(rf"100644 blob ({OBJECT_NAME}) +([0-9]+)\t([^\0]+)\0")  # a plain file
 MAX_RELEASE_BYTES = 1_000_000  # a bundle with all files next to it
+
+
+class DamagedError(RegistryError):
+    """A release does not hold one whole bundle, the one that it names."""
 
 
 class Registry:
@@ -53,13 +66,15 @@ class Registry:
         """Fetch the branch, and list the tags, as they are now.
 
         Raises:
-            RegistryError: they cannot be fetched, or are not what publishing makes.
+            UnreachableError: they cannot be fetched.
+            RegistryError: they are not what publishing makes.
         """
         listed = self._git.contact("ls-remote", self._git.remote, self._ref, f"{TAGS}*")
         lines = listed.decode(errors="replace").splitlines()
-        # An annotated tag has two lines; the second, with ^{}, has its commit. Tags of other
-        # names are left alone.
-        tags = {int(m[2]): m[1] for line in lines if (m := TAG.fullmatch(line))}
+        # An annotated tag has two lines; the second, with ^{}, has its commit. Where there is a tag
+        # v7/x, git can make none v7.
+        found = [m for line in lines if (m := TAG.fullmatch(line))]
+        tags = {int(m[2]): "" if m[3] else m[1] for m in found}
         if not any(line.endswith(f"\t{self._ref}") for line in lines):
             return State((), tags)
         # Where the remote can, it sends the files of those releases only that are read.
@@ -70,21 +85,13 @@ class Registry:
             *("--no-show-signature", self._ref, "--"),
         )
         state = State(parse_log(log, f"{self.shown}, branch {self.branch}"), tags)
-        self._check_numbers(state)
-        return state
-
-    def _check_numbers(self, state: State) -> None:
-        """Compare each release's number with the one before it, and its commit with its tag's."""
-        before = 0
         for release in state.releases:
-            if release.version <= before or (release.replaces and release.replaces[0] != before):
-                raise self._damaged(release, f"does not follow v{before}, which it replaces,")
-            if state.tagged.get(release.version, release.commit) != release.commit:
+            if (tags.get(release.version) or release.commit) != release.commit:
                 raise RegistryError(
                     f"{self.shown}: tag model/{release} is not at {release.commit[:12]}, where"
                     f" {self.branch} has {release}; somebody moved it: put it back"
                 )
-            before = release.version
+        return state
 
     def find(self, state: State, version: int | None) -> Release:
         """Return a release by its number, or the champion. Raises RegistryError: there is none."""
@@ -107,14 +114,14 @@ class Registry:
         """Return a folder with a release's bundle, verified; it is there until the block's end.
 
         Raises:
-            RegistryError: the release does not hold exactly one bundle, the one that it names.
-            BundleError: the bundle fails verification.
+            DamagedError: the release does not hold exactly one bundle, the one that it names.
             FileError: the folder cannot be written.
         """
         folder = self.scratch / str(release)
         if folder.exists():
             return folder
         unverified = folder.with_suffix(".unverified")
+        shutil.rmtree(unverified, ignore_errors=True)
         blobs = self._blobs(release)
         try:
             unverified.mkdir()
@@ -122,8 +129,11 @@ class Registry:
                 (unverified / name).write_bytes(self._git.contact("cat-file", "blob", blob))
         except OSError as error:
             raise write_error(unverified, error) from error
-        with naming(unverified, release):
-            verify(unverified)
+        try:
+            with naming(unverified, release):
+                verify(unverified)
+        except BundleError as error:
+            raise self._damaged(release, f"fails verification ({error})") from error
         if describe(unverified) != release.bundle:
             raise self._damaged(release, "does not hold the bundle that its commit names")
         return unverified.rename(folder)
@@ -142,13 +152,19 @@ class Registry:
             raise self._damaged(release, f"has files of more than {MAX_RELEASE_BYTES:,} bytes")
         return {name: blob for blob, _, name in entries}
 
-    def _damaged(self, release: Release, problem: str) -> RegistryError:
-        return RegistryError(
-            f"{self.shown}: {release} {problem}; mnistnet rollback takes back an earlier one"
+    def _damaged(self, release: Release, problem: str) -> DamagedError:
+        return DamagedError(
+            f"{self.shown}: {release} {problem}; mnistnet rollback takes back an earlier one, and"
+            " mnistnet publish --ignore-damaged publishes over it"
         )
 
-    def check_identity(self) -> None:
-        """Check, before long work, that git knows who publishes. Raises RegistryError."""
+    def check_writable(self) -> None:
+        """Check, before long work, that git knows who publishes where. Raises RegistryError."""
+        if self._git.addresses != 1:
+            raise RegistryError(
+                f"{self.shown}: has {self._git.addresses} addresses that git push writes to, and a"
+                " release takes one; give --remote its URL or path"
+            )
         try:
             for identity in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"):
                 self._git.run("var", identity)
@@ -168,20 +184,21 @@ class Registry:
         return self._git.run("mktree", given=listing.encode()).decode().strip()
 
     def commit(self, tree: str, record: Record, table: str) -> str:
-        """Write a release's commit, which is not public before it is pushed; return its name."""
+        """Write a release's commit and tag, not public before the push; return the commit."""
         parents = ["-p", record.replaces[1]] if record.replaces else []
         message = write_message(record, table).encode()
-        return self._git.run("commit-tree", tree, *parents, given=message).decode().strip()
+        commit = self._git.run("commit-tree", tree, *parents, given=message).decode().strip()
+        words = ("--annotate", "--force", "--message", f"model {record}")
+        self._git.run("tag", *words, f"model/{record}", commit)
+        return commit
 
-    def push(self, commit: str, record: Record) -> None:
+    def push(self, commit: str, record: Record, *, timeout_s: float) -> None:
         """Make a commit the champion, with its tag: both or neither, and only after its parent.
 
         Raises:
             GitError: it was refused, by a race or for good, or nothing is known of it.
         """
         tag = f"{TAGS}{record}"
-        words = ("--annotate", "--force", "--message", f"model {record}")
-        self._git.run("tag", *words, tag.removeprefix("refs/tags/"), commit)
         expected = record.replaces[1] if record.replaces else ""
         self._git.run(
             *("push", "--atomic", "--porcelain", "--no-verify", "--no-follow-tags"),
@@ -189,7 +206,7 @@ class Registry:
             f"--force-with-lease={self._ref}:{expected}",
             f"--force-with-lease={tag}:",
             *(self._git.remote, f"{commit}:{self._ref}", f"{tag}:{tag}"),
-            network=True,
+            timeout_s=timeout_s,
         )
 
 
@@ -210,7 +227,7 @@ def open_registry(
             raise RegistryError(f"{branch!r} cannot be a branch's name; try models") from None
         registry = Registry(repository, branch, log)
         if writes:
-            registry.check_identity()
+            registry.check_writable()
         log(f"fetching {branch} from {registry.shown}")
         yield registry
 

@@ -1,22 +1,32 @@
-"""A release, and the state of the registry: all that needs no git.
+"""A release, the message of its commit, and the state of the registry: all that needs no git.
 
-state.champion.accuracy            # of the last release
-state.withdrawn_by(release.bundle) # the rollback that withdrew it, or None
+state = State(parse_log(output, where), tagged)    # output: of git log -z --format=FORMAT
+state.champion.accuracy                            # of the last release
+state.withdrawn_by(release.bundle)                 # the rollback that withdrew it, or None
+text = write_message(record, table)                # table: the gate's, in its full length
+
+A message ends in lines of `Name: value`, git's trailers, so the history is read without fetching
+a single bundle. docs/DELIVERY.md lists them. What comes from a remote may be hostile, so they are
+matched from beginning to end, and every value is bounded.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING
 
 from mnistnet.bundle.manifest import MANIFEST, read_manifest
+from mnistnet.errors import RegistryError
 from mnistnet.files import sha256
 from mnistnet.metrics.intervals import wilson_interval
+from mnistnet.text import printable
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Sequence
     from pathlib import Path
 
     from mnistnet.metrics.intervals import Interval
@@ -25,6 +35,22 @@ OBJECT_NAME = r"[0-9a-f]{40}(?:[0-9a-f]{24})?"  # git's, by SHA-1 or SHA-256
 ACCURACY = re.compile(r"([0-9]{1,9}) of ([1-9][0-9]{0,8}) (test|validation) images")
 SOURCE = re.compile(rf"{OBJECT_NAME}( with changes)?")
 MODEL_FILES = ("digit.onnx", "picture.onnx", "weights.safetensors")
+FIELDS = ("%H", "%T", "%P", "%an", "%cI", "%(trailers:only,unfold)")
+FORMAT = "%x00".join(FIELDS)
+VERSION = r"v([1-9][0-9]{0,8})"
+SHA256 = r"[0-9a-f]{64}"
+WITHDRAWS = rf"Withdraws: {VERSION} ({SHA256})\n"
+TRAILERS = re.compile(
+    rf"Version: {VERSION}\n"
+    rf"(?:Replaces: {VERSION} (?P<parent>{OBJECT_NAME})\n)?"
+    rf"(?:Rollback-To: {VERSION}\n)?"
+    r"Verdict: (?P<verdict>.{1,200})\n"
+    r"(?:Accuracy: (?P<accuracy>.{1,60})\n)?"
+    rf"(?:Source-Commit: (?P<source>{SOURCE.pattern})\n)?"
+    rf"Bundle-SHA256: (?P<bundle>{SHA256})\n"
+    rf"Model-SHA256: (?P<model>{SHA256})\n"
+    rf"(?P<withdraws>(?:{WITHDRAWS})*)"
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +134,7 @@ class State:
     """What the registry holds at one moment."""
 
     releases: tuple[Release, ...]  # oldest first
-    tagged: dict[int, str]  # the commit of each version that has a tag, on the branch or not
+    tagged: dict[int, str]  # what each tag that is called like a version points to
 
     @property
     def champion(self) -> Release | None:
@@ -117,8 +143,9 @@ class State:
 
     @property
     def next_version(self) -> int:
-        """A number that was never given, not even to a release that was taken off the branch."""
-        return 1 + max([0, *self.tagged, *(release.version for release in self.releases)])
+        """The first number after the champion's that no tag has, of a release or of anything."""
+        first = self.champion.version + 1 if self.champion else 1
+        return next(number for number in count(first) if number not in self.tagged)
 
     @cached_property
     def _withdrawn(self) -> dict[str, Release]:
@@ -126,7 +153,7 @@ class State:
         withdrawn: dict[str, Release] = {}
         for release in self.releases:
             withdrawn |= {digest: release for _, digest in release.withdraws}
-            for digest in (release.bundle.bundle_sha256, release.bundle.model_sha256):
+            for digest in release.bundle.digests:
                 withdrawn.pop(digest, None)  # published again all the same
         return withdrawn
 
@@ -135,10 +162,12 @@ class State:
         by_bundle = self._withdrawn.get(bundle.bundle_sha256)
         return by_bundle or self._withdrawn.get(bundle.model_sha256)
 
-    def champion_with(self, bundle: ReleasedBundle) -> Release | None:
-        """Return the champion, if this is its bundle to the byte; else None."""
-        same = self.champion and self.champion.bundle.bundle_sha256 == bundle.bundle_sha256
-        return self.champion if same else None
+    def released_with(self, bundle: ReleasedBundle) -> Release | None:
+        """Return the last release of this bundle, to the byte, or None."""
+        for release in reversed(self.releases):
+            if release.bundle.bundle_sha256 == bundle.bundle_sha256:
+                return release
+        return None
 
     def next_record(
         self, bundle: ReleasedBundle, verdict: str, accuracy: Accuracy | None
@@ -194,4 +223,76 @@ def describe(bundle: Path) -> ReleasedBundle:
         bundle_sha256=sha256((bundle / MANIFEST).read_bytes()),
         model_sha256=sha256(model.encode()),
         source=commit if SOURCE.fullmatch(commit) else None,
+    )
+
+
+def write_message(record: Record, table: str) -> str:
+    """Return the message of a release's commit; the table is the gate's, in its full length."""
+    accuracy = record.accuracy
+    title = f"model {record}"
+    if record.rollback_to:
+        title += f": back to v{record.rollback_to}"
+    elif accuracy:
+        title += f": {accuracy.share:.2%} of {accuracy.n:,} images"
+    values = {
+        "Version": str(record),
+        "Replaces": record.replaces and "v{} {}".format(*record.replaces),
+        "Rollback-To": record.rollback_to and f"v{record.rollback_to}",
+        "Verdict": printable(" ".join(record.verdict.split()))[:200] or "none",
+        "Accuracy": accuracy,
+        "Source-Commit": record.bundle.source,
+        "Bundle-SHA256": record.bundle.bundle_sha256,
+        "Model-SHA256": record.bundle.model_sha256,
+    }
+    trailers = [f"{name}: {value}" for name, value in values.items() if value]
+    trailers += [f"Withdraws: v{version} {digest}" for version, digest in record.withdraws]
+    lines = [printable(line) for line in (table.strip() or record.verdict).splitlines()]
+    return "\n\n".join([title, "\n".join(lines), "\n".join(trailers)]) + "\n"
+
+
+def parse_log(output: bytes, where: str) -> tuple[Release, ...]:
+    """Read releases from what `git log -z --format=FORMAT` prints, `where` for the message.
+
+    Raises:
+        RegistryError: one of the commits is no release, or none that follows on the one before.
+    """
+    fields = output.decode(errors="replace").split("\0")[:-1]
+    n = len(FIELDS)
+    releases: list[Release] = []
+    for i in range(0, len(fields), n):
+        before = releases[-1].version if releases else 0
+        release = _release(fields[i : i + n])
+        if release is None or release.version <= before or (release.replaced or before) != before:
+            raise RegistryError(
+                f"{where}: commit {fields[i][:12]} is no release of mnistnet publish;"
+                " take it off the branch, or give --branch the name of one that holds releases only"
+            )
+        releases.append(release)
+    return tuple(releases)
+
+
+def _release(fields: Sequence[str]) -> Release | None:
+    commit, tree, parents, author, time, trailers = fields
+    match = TRAILERS.fullmatch(trailers)
+    if match is None or parents != (match["parent"] or ""):  # a merge is no release
+        return None
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError:
+        return None
+    version, replaced, rollback_to = match[1], match[2], match[4]
+    return Release(
+        version=int(version),
+        bundle=ReleasedBundle(match["bundle"], match["model"], match["source"]),
+        verdict=printable(match["verdict"]),
+        accuracy=Accuracy.parse(match["accuracy"] or ""),
+        replaces=(int(replaced), match["parent"]) if replaced else None,
+        rollback_to=int(rollback_to) if rollback_to else None,
+        withdraws=tuple(
+            (int(v), digest) for v, digest in re.findall(WITHDRAWS, match["withdraws"])
+        ),
+        commit=commit,
+        tree=tree,
+        author=printable(author)[:100],
+        time=moment,
     )
