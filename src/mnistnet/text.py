@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MARKUP = re.compile(r"([\\`*_{}\[\]<>|#!~@])")  # what Markdown and HTML give a meaning
+# What Markdown and HTML give a meaning, and what makes an address a link without any.
+MARKUP = re.compile(r"([\\`*_{}\[\]<>|#!~&]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
 
 
 def printable(text: str) -> str:
@@ -24,8 +25,11 @@ def printable(text: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Escape every character that Markdown or HTML gives a meaning."""
-    return MARKUP.sub(r"\\\1", text)
+    """Escape every character that Markdown or HTML gives a meaning, and break links and mentions.
+
+    A backslash does not keep `@` from naming somebody, or being an address; a comment does.
+    """
+    return MARKUP.sub(r"\\\1", text).replace("@", "@<!-- -->")
 
 
 def without_password(text: str) -> str:

@@ -193,7 +193,7 @@ def test_markdown_is_a_table_of_five_columns_whose_cells_stay_text() -> None:
     hostile = refuse("<b>x</b> | [click](http://e.vil) `rm` @all").table(markdown=True)
     assert "The bundle **refused by 1 of 1 rules**." in hostile
     row = hostile.splitlines()[-1]
-    assert r"\<b\>x\</b\> \| \[click\](http://e.vil) \`rm\` \@all" in row
+    assert r"\<b\>x\</b\> \| \[click\](http\://e.vil) \`rm\` @<!-- -->all" in row
 
 
 # ---- gates.toml
