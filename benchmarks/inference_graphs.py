@@ -19,7 +19,8 @@ from mnistnet.bundle.digit import (
     digit_graph,
     merged_head,
 )
-from mnistnet.bundle.graph import OPSET, GraphBuilder
+from mnistnet.bundle.graph import GraphBuilder
+from mnistnet.bundle.graph_file import OPSET
 from mnistnet.model.architecture import MEAN, STD
 from mnistnet.model.network import MnistNet, normalise
 

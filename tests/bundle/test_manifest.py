@@ -71,11 +71,19 @@ def test_a_good_manifest_is_read_and_fields_of_later_versions_are_ignored() -> N
         (("source",), {"dirty": False}, "commit"),
         (("source", "dirty"), None, "dirty"),
         (("files", "../../etc/passwd"), {"size_bytes": 1, "sha256": "cd" * 32}, "exactly"),
+        (("inputs",), None, "no 'inputs' of the right type"),
+        (("recipe", "name"), "\ud800", "not printable"),
+        (("recipe", "name"), "\x1b[31mred", "not printable"),
+        (("recipe", "name"), "a\u202eb", "not printable"),
+        (("recipe", "two\nlines"), 1, "not printable"),
+        (("recipe", "name"), "a" * 257, "too long"),
+        (("versions",), {"torch": "2\x9b31m"}, "not printable"),
+        (("comments",), [["\x07"]], "not printable"),
         (("files", "digit.onnx"), None, "digit.onnx"),
         (("files", "digit.onnx", "size_bytes"), -1, "between 0 and 1,000,000"),
         (("files", "digit.onnx", "size_bytes"), 999_999, "between 0 and 1,000,000"),
         (("files", "digit.onnx", "size_bytes"), 10**30, "not valid JSON"),
-        (("files", "digit.onnx", "sha256"), "cd" * 32 + "\n", "SHA-256"),
+        (("files", "digit.onnx", "sha256"), "cd" * 32 + "e", "SHA-256"),
     ],
 )
 def test_a_wrong_field_is_named(path: tuple[str, ...], value: object, words: str) -> None:
@@ -89,23 +97,30 @@ def test_a_missing_field_is_named(name: str) -> None:
         parse_manifest(json.dumps({k: v for k, v in GOOD.items() if k != name}).encode(), "here")
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"null",
-        b"[]",
-        b"\xff\xfe",
-        b"[" * 60_000,
-        b'{"metrics": ' + b"9" * 60_000 + b"}",
-        json.dumps(GOOD).replace('"metrics": {}', '"metrics": {"a": NaN}').encode(),
-        json.dumps(GOOD).replace('"metrics": {}', '"metrics": {"a": 1e999}').encode(),
-    ],
-    ids=["empty", "null", "list", "not text", "deep", "long number", "NaN", "infinite"],
-)
-def test_what_is_no_manifest_is_refused_in_one_line(content: bytes) -> None:
+TEXT = json.dumps(GOOD)
+NO_MANIFEST = {
+    "empty": b"",
+    "null": b"null",
+    "list": b"[]",
+    "not text": b"\xff\xfe",
+    "deep": b"[" * 60_000,
+    "long number": b'{"metrics": ' + b"9" * 60_000 + b"}",
+    "byte-order mark": b"\xef\xbb\xbf" + TEXT.encode(),
+    "UTF-16": TEXT.encode("utf-16"),
+    "UTF-16 without mark": TEXT.encode("utf-16-le"),
+    "UTF-32": TEXT.encode("utf-32-be"),
+    "not UTF-8": TEXT.encode().replace(b"2.13.0", b"2.13.\xff"),
+    "field twice": TEXT.replace('"metrics": {}', '"metrics": {}, "metrics": {}').encode(),
+    "name twice": TEXT.replace('"metrics": {}', '"metrics": {"a": 1, "a": 2}').encode(),
+    "NaN": TEXT.replace('"metrics": {}', '"metrics": {"a": NaN}').encode(),
+    "infinite": TEXT.replace('"metrics": {}', '"metrics": {"a": 1e999}').encode(),
+}
+
+
+@pytest.mark.parametrize("kind", NO_MANIFEST)
+def test_what_is_no_manifest_is_refused_in_one_line(kind: str) -> None:
     with pytest.raises(BundleError, match=r"here: .*; ") as caught:
-        parse_manifest(content, "here")
+        parse_manifest(NO_MANIFEST[kind], "here")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
 

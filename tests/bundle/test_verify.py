@@ -106,11 +106,6 @@ def tanh_gelu(model: onnx.ModelProto) -> None:
             node.attribute.append(onnx.helper.make_attribute("approximate", "tanh"))
 
 
-def nan_bias(model: onnx.ModelProto) -> None:
-    bias = next(t for t in model.graph.initializer if list(t.dims) == [10])
-    bias.raw_data = b"\xff" * 40
-
-
 def other_bias(model: onnx.ModelProto) -> None:
     bias = next(t for t in model.graph.initializer if list(t.dims) == [10])
     bias.raw_data = bias.raw_data[20:] + bias.raw_data[:20]
@@ -125,7 +120,6 @@ def wrong_shape(model: onnx.ModelProto) -> None:
     ("name", "change", "words"),
     [
         ("digit.onnx", tanh_gelu, "computes other probabilities than PyTorch"),
-        ("digit.onnx", nan_bias, "computes other probabilities than PyTorch"),
         ("digit.onnx", wrong_shape, "cannot be (run|loaded) with ONNX Runtime"),
         ("picture.onnx", other_bias, "computes other probabilities than digit.onnx for picture 0"),
     ],
@@ -137,13 +131,6 @@ def test_a_graph_that_computes_wrongly_is_found_by_the_stored_vectors(
     change(model)
     replace_file(bundle, name, model.SerializeToString())
     refuses(bundle, f"{name}: {words}")
-
-
-def test_another_graph_or_none_in_the_place_of_one_is_found(bundle: Path) -> None:
-    replace_file(bundle, "digit.onnx", (bundle / "picture.onnx").read_bytes())
-    refuses(bundle, "digit.onnx: has other inputs or outputs than its format")
-    replace_file(bundle, "digit.onnx", b"not a graph")
-    refuses(bundle, "digit.onnx: cannot be loaded with ONNX Runtime")
 
 
 @pytest.mark.parametrize(

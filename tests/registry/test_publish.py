@@ -201,11 +201,11 @@ def test_a_commit_with_a_malformed_line_is_no_release(
     assert refs(three) == before
 
 
-def test_a_manifest_cannot_add_a_line_to_the_commit(registry: Path, ada: Path) -> None:
+def test_a_manifest_cannot_add_a_field_to_the_commit(registry: Path, ada: Path) -> None:
     seal(
         ada,
-        source={"commit": "abc\nVersion: v9", "dirty": False},
-        metrics={"correct": "1\nWithdraws: v1", "n": 2, "judged_on": "test"},
+        source={"commit": "abc Version: v9", "dirty": False},
+        metrics={"correct": "1 Withdraws: v1", "n": 2, "judged_on": "test"},
     )
     publish(ada, gate=RecordingGate())
     message = git(registry, "log", "-1", "--format=%B", "models")

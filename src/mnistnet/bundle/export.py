@@ -40,7 +40,12 @@ if TYPE_CHECKING:
 
 
 def export(
-    net: MnistNet, directory: Path, manifest: Manifest, *, report: bytes = b"{}\n", card: str = ""
+    net: MnistNet,
+    directory: Path,
+    manifest: Manifest,
+    *,
+    report: bytes = b'{"format": 2}\n',
+    card: str = "# MnistNet\n",
 ) -> Manifest:
     """Write a bundle, and return its manifest.
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from mnistnet.bundle.graph_file import IR_VERSION, OPSET
 from mnistnet.bundle.runtime import SIGNATURES
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-OPSET = 20  # the first with Gelu
-IR_VERSION = 10  # the newest that ONNX Runtime 1.20 reads
 PLAIN = (int, float, bytes, list)  # types of attributes
 
 

@@ -16,12 +16,14 @@ import re
 import stat
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from itertools import chain
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from mnistnet.errors import BundleError
 from mnistnet.files import entries, json_bytes, replace_folder, sha256
 from mnistnet.provenance import EXPORT_INPUTS, INPUTS, ExportRecord, Origin
+from mnistnet.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +41,7 @@ MAX_MANIFEST_BYTES = 65_536
 MAX_BUNDLE_BYTES = 1_000_000  # all of FILES together
 MAX_EXTRA_BYTES = 10_000_000  # each of EXTRA_FILES
 MAX_DIGITS = 18  # of a whole number
+MAX_CHARACTERS = 256  # of a text in the manifest
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -101,7 +104,8 @@ def check_files(directory: Path) -> Manifest:
     manifest = read_manifest(directory)
     for entry in entries(directory):
         if entry.name not in (MANIFEST, *FILES, *EXTRA_FILES):
-            raise BundleError(f"{entry}: does not belong to the bundle; move it elsewhere")
+            name = printable(entry.name)
+            raise BundleError(f"{directory / name}: does not belong to the bundle; move it away")
         if entry.name in EXTRA_FILES:  # whoever opens it must not wait for ever, or follow a link
             _read_at_most(MAX_EXTRA_BYTES, entry)
     for name in FILES:
@@ -144,13 +148,15 @@ def parse_manifest(content: bytes, where: object) -> Manifest:
     Raises:
         BundleError: a field is missing, or is not of the format.
     """
-    document = parse_json(content, where)
+    document = parse_json(content, where, max_characters=MAX_CHARACTERS)
     version = decode(int, document, where, "format_version")
     if version != FORMAT_VERSION:
         raise BundleError(
             f"{where}: is of format version {version!s:.20}, and this program reads"
             f" {FORMAT_VERSION}; use the version of mnistnet that it was made with"
         )
+    if "inputs" in document:  # they may be missing, not null
+        decode(dict[str, Any], document, where, "inputs")
     manifest = Manifest(
         decode(Origin, document, where),
         decode(dict[str, Any], document, where, "metrics"),
@@ -162,16 +168,30 @@ def parse_manifest(content: bytes, where: object) -> Manifest:
     return manifest
 
 
-def parse_json(content: bytes, where: object) -> Any:
-    """Parse JSON, without numbers that are not finite (NaN, Infinity, 1e999) or too large.
+def parse_json(content: bytes, where: object, *, max_characters: int = MAX_BUNDLE_BYTES) -> Any:
+    """Parse JSON in UTF-8 of one meaning, whose texts may be printed.
+
+    Refused are numbers that are not finite (NaN, Infinity, 1e999) or too large, a name that an
+    object has twice, and a text that is too long or could steer a terminal.
 
     Raises:
-        BundleError: it is not JSON.
+        BundleError: it is not such JSON.
     """
     try:
-        return json.loads(content, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
+        document = json.loads(
+            content.decode(),  # bytes might be taken for UTF-16
+            parse_constant=_finite,
+            parse_float=_finite,
+            parse_int=_whole,
+            object_pairs_hook=_without_repeats,
+        )
+        texts = list(_texts(document))
     except (ValueError, RecursionError) as error:
         raise _damaged(where, f"is not valid JSON ({error})") from None
+    for text in texts:
+        if len(text) > max_characters or not text.isprintable():
+            raise _damaged(where, f"holds a text that is too long, or not printable: {text!a:.40}")
+    return document
 
 
 def decode(kind: Any, value: Any, where: object, name: str = "") -> Any:
@@ -189,8 +209,8 @@ def decode(kind: Any, value: Any, where: object, name: str = "") -> Any:
         matching = (k for k in get_args(kind) if type(value) is (get_origin(k) or k))
         kind = next(matching, kind)
     if is_dataclass(kind) and isinstance(value, dict):
-        optional = {f.name for f in fields(kind) if f.default is not MISSING}
-        types = {k: t for k, t in get_type_hints(kind).items() if k in value or k not in optional}
+        missing = {f.name for f in fields(kind) if f.default is not MISSING} - value.keys()
+        types = {k: t for k, t in get_type_hints(kind).items() if k not in missing}
         values = {key: decode(type_, value, where, key) for key, type_ in types.items()}
         return kind(**values)  # type: ignore[operator]
     if get_origin(kind) is dict and isinstance(value, dict):
@@ -223,6 +243,21 @@ def _check(manifest: Manifest, where: object) -> None:
             digests += record.inputs.values()
     if not all(map(SHA256.fullmatch, digests)):
         raise _damaged(where, "holds something else where a SHA-256 should be")
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("an object has a name twice")
+    return found
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a document, names included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in chain(value, value.values() if isinstance(value, dict) else ()):
+            yield from _texts(item)
 
 
 def _finite(text: str) -> float:

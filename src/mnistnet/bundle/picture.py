@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnistnet.bundle.graph import OPSET, GraphBuilder
+from mnistnet.bundle.graph import GraphBuilder
+from mnistnet.bundle.graph_file import OPSET
 from mnistnet.picture import CONFIDENCE_CAP
 from mnistnet.picture.export import export_hypotheses
 

@@ -3,15 +3,22 @@
     graph = Graph(Path("bundle"), "digit.onnx", manifest)
     (probabilities,) = graph.run(images)              # uint8 (N, 28, 28) → float32 (N, 10)
 
-Whatever the runtime raises becomes a BundleError of one line. Nothing else in the program imports
-onnxruntime, so what must happen before that import, or before a session is made, goes here.
+A bundle's graph may be anybody's: its file is checked before the runtime sees it, what it may take
+of memory and time is bounded, what comes out is checked, and whatever the runtime raises becomes a
+BundleError of one line. Nothing else in the program imports onnxruntime.
 """
 
 from __future__ import annotations
 
 import os
+from functools import cache
+from threading import BoundedSemaphore, Thread
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from mnistnet.bundle.graph_file import check_graph
 from mnistnet.bundle.manifest import read_file
 from mnistnet.errors import BundleError
 from mnistnet.text import first_line
@@ -19,7 +26,6 @@ from mnistnet.text import first_line
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from mnistnet.bundle.manifest import Manifest
@@ -39,6 +45,17 @@ SIGNATURES: dict[str, list[tuple[str, str, list[int | str]]]] = {
 }
 
 
+# What a run may take. The largest picture that is predicted takes 230 MB and a second.
+MAX_RUN_BYTES = 320 * 2**20
+MAX_RUN_S = 20.0
+SHRINK_FROM = 1_000_000  # values of an input, from which the memory is given back after the run
+SUM_TOLERANCE = 1e-3  # of probabilities, which add up to 1
+
+_cores = os.cpu_count() or 1
+_slots = BoundedSemaphore(_cores)  # more runs at once would gain nothing
+_deadlines: dict[int, tuple[float, Any]] = {}  # of each run: when it must be done, its options
+
+
 class Graph:
     """One of a bundle's graphs, loaded; it may be run from several threads at once.
 
@@ -49,22 +66,26 @@ class Graph:
         threads: how many a call may use.
 
     Raises:
-        BundleError: the file is not the manifest's, the runtime cannot load it, or its inputs and
-            outputs are not the format's.
+        BundleError: the file is not the manifest's, holds what the format does not allow, or the
+            runtime cannot load it.
     """
 
     def __init__(self, directory: Path, name: str, manifest: Manifest, *, threads: int = 1) -> None:
-        runtime = _onnxruntime()
         self.path = directory / name
         content = read_file(directory, name, manifest)
+        try:
+            check_graph(content)
+        except ValueError as error:
+            raise BundleError(
+                f"{self.path}: is no graph of the format, it {error}; get the bundle again"
+            ) from None
+        runtime = _onnxruntime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4  # what fails is raised; the log would only repeat it
         options.intra_op_num_threads = threads
-        if name == "picture.onnx":
-            # Optimising a thousand small nodes takes longer than reading ten pictures, and the
-            # arena would keep the memory that one large picture took, 240 MB.
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        if name == "picture.onnx":  # optimising a thousand small nodes takes longer than ten runs
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-            options.enable_cpu_mem_arena = False
         try:
             self._session = runtime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
@@ -77,16 +98,30 @@ class Graph:
             raise self.broken("has other inputs or outputs than its format")
 
     def run(self, array: NDArray[np.uint8]) -> list[Any]:
-        """Return the outputs for the one input, in the graph's order.
+        """Return the outputs for the one input, in the graph's order, of the format's shapes.
 
         Raises:
-            BundleError: the runtime cannot run the graph on it.
+            BundleError: the runtime cannot run the graph on it within MAX_RUN_S and the memory, or
+                what comes out is not of the format.
         """
-        try:
-            name = self._session.get_inputs()[0].name
-            outputs: list[Any] = self._session.run(None, {name: array})
-        except Exception as error:  # as above
-            raise self.broken("cannot be run", error) from error
+        (name, _, shape), *signatures = SIGNATURES[self.path.name]
+        options = _onnxruntime().RunOptions()
+        if array.size >= SHRINK_FROM:
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        with _slots:
+            _deadlines[id(options)] = monotonic() + MAX_RUN_S, options
+            try:
+                outputs: list[Any] = self._session.run(None, {name: array}, options)
+            except Exception as error:  # as above
+                raise self.broken("cannot be run", error) from error
+            finally:
+                del _deadlines[id(options)]
+        sizes: dict[int | str, int] = dict(zip(shape, array.shape, strict=True))
+        for (name, kind, shape), output in zip(signatures, outputs, strict=True):
+            if output.shape != tuple(sizes.get(size, size) for size in shape):
+                raise self.broken(f"returns {name} of another shape than its format")
+            if kind == "float" and not _are_probabilities(output):
+                raise self.broken(f"returns {name} that are none")
         return outputs
 
     def broken(self, problem: str, cause: Exception | None = None) -> BundleError:
@@ -103,9 +138,31 @@ def runtime_name() -> str:
     return f"ONNX Runtime {_onnxruntime().__version__}"
 
 
+@cache
 def _onnxruntime() -> Any:
-    """Import the runtime, which would write an identifier of this device and report home."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # its own call comes too late
-    import onnxruntime
+    """Import the runtime so that it stays silent, offline and within its memory."""
+    # It would write an identifier of this device and report home; its own call comes too late.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime as ort
 
-    return onnxruntime
+    ort.set_default_logger_severity(4)
+    memory = ort.OrtMemoryInfo(
+        "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
+    )
+    ort.create_and_register_allocator(memory, ort.OrtArenaCfg({"max_mem": _cores * MAX_RUN_BYTES}))
+    Thread(target=_end_late_runs, daemon=True).start()
+    return ort
+
+
+def _end_late_runs() -> None:
+    """Stop each run at its deadline, as long as the process lives."""
+    while True:
+        sleep(1)
+        for deadline, options in list(_deadlines.values()):
+            if monotonic() > deadline:
+                options.terminate = True  # the runtime looks at it before each node
+
+
+def _are_probabilities(array: NDArray[np.float32]) -> bool:
+    sums = array.sum(axis=-1)
+    return bool((np.abs(sums - 1) <= SUM_TOLERANCE).all() and (array >= 0).all())

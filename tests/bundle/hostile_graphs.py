@@ -1,0 +1,301 @@
+"""Graphs that do harm, or are none: what somebody might put in the place of digit.onnx."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from mnistnet.inference.predictor import DEFAULT_BUNDLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Change = Callable[[onnx.ModelProto], None]
+
+STEER = "\x1b[31mred\x07\n\u202e"
+OPSET = helper.make_opsetid("", 20)
+FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+
+
+def node(operator: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(operator, inputs.split(), [output], **attributes)
+
+
+def constant(name: str, value: object) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.array(value), name)
+
+
+def graph(
+    *nodes: onnx.NodeProto,
+    kind: int = FLOAT,
+    shape: tuple[int | str, ...] | None = ("N", 10),
+    **constants: object,
+) -> bytes:
+    """Return a graph from `images`, as float32 `x` (N, 28, 28), to `probabilities`."""
+    start = helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", 28, 28])
+    end = helper.make_tensor_value_info("probabilities", kind, shape)
+    tensors = [constant(name, value) for name, value in constants.items()]
+    cast = node("Cast", "images", "x", to=FLOAT)
+    made = helper.make_graph([cast, *nodes], "digit", [start], [end], tensors)
+    return helper.make_model(made, ir_version=10, opset_imports=[OPSET]).SerializeToString()
+
+
+def changed(*changes: Change, name: str = "digit.onnx") -> bytes:
+    """Return a shipped graph, changed."""
+    model = onnx.load(DEFAULT_BUNDLE / name)
+    for change in changes:
+        change(model)
+    return model.SerializeToString()
+
+
+def more(*tensors: onnx.TensorProto) -> Change:
+    return lambda model: model.graph.initializer.extend(tensors)
+
+
+def first(model: onnx.ModelProto, operator: str) -> onnx.NodeProto:
+    return next(n for n in model.graph.node if n.op_type == operator)
+
+
+def gelu(operator: str, domain: str | None = None) -> Change:
+    """Replace the first Gelu by another operator."""
+
+    def change(model: onnx.ModelProto) -> None:
+        found = first(model, "Gelu")
+        found.op_type = operator
+        if domain is not None:
+            found.domain = domain
+
+    return change
+
+
+def conv(name: str, value: object) -> Change:
+    """Set an attribute of the first Conv."""
+
+    def change(model: onnx.ModelProto) -> None:
+        attributes = first(model, "Conv").attribute
+        kept = [a for a in attributes if a.name != name]
+        del attributes[:]
+        attributes.extend([*kept, helper.make_attribute(name, value)])
+
+    return change
+
+
+def last_bias(content: bytes) -> Change:
+    def change(model: onnx.ModelProto) -> None:
+        next(t for t in model.graph.initializer if list(t.dims) == [10]).raw_data = content
+
+    return change
+
+
+def renamed(old: str, new: str) -> Change:
+    """Rename a tensor everywhere."""
+
+    def change(model: onnx.ModelProto) -> None:
+        for end in (*model.graph.input, *model.graph.output):
+            end.name = new if end.name == old else end.name
+        for n in model.graph.node:
+            n.input[:] = [new if name == old else name for name in n.input]
+            n.output[:] = [new if name == old else name for name in n.output]
+
+    return change
+
+
+def branch(model: onnx.ModelProto) -> None:
+    """Put the last node into both branches of an If."""
+    last = model.graph.node.pop()
+    last.output[0] = "branch"
+    end = helper.make_tensor_value_info("branch", FLOAT, ["N", 10])
+    inner = helper.make_graph([last], "branch", [], [end])
+    both = {"then_branch": inner, "else_branch": inner}
+    model.graph.initializer.append(constant("yes", True))
+    model.graph.node.append(node("If", "yes", "probabilities", **both))
+
+
+def loop(model: onnx.ModelProto) -> None:
+    """Add a Loop that never ends."""
+    types = {"i": INT64, "go": BOOL, "value": FLOAT, "on": BOOL, "next": FLOAT}
+    ends = [helper.make_tensor_value_info(name, kind, []) for name, kind in types.items()]
+    nodes = [node("Identity", "go", "on"), node("Identity", "value", "next")]
+    body = helper.make_graph(nodes, "body", ends[:3], ends[3:])
+    more(constant("times", 2**62), constant("yes", True), constant("zero", np.float32(0)))(model)
+    model.graph.node.insert(0, node("Loop", "times yes zero", "looped", body=body))
+
+
+def function(model: onnx.ModelProto) -> None:
+    """Replace the first Gelu by a function that the model defines."""
+    gelu("Own", "own")(model)
+    inside = helper.make_function("own", "Own", ["x"], ["y"], [node("Neg", "x", "y")], [OPSET])
+    model.functions.append(inside)
+
+
+def data_elsewhere(model: onnx.ModelProto) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+
+
+def another_opset(model: onnx.ModelProto) -> None:
+    model.opset_import[0].version = 21
+
+
+def same_name_twice(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(model.graph.initializer[0])
+
+
+def slow() -> bytes:
+    """Return a graph that multiplies two matrices a thousand times, for 20 images 1960 × 1960."""
+    names = [f"m{i}" for i in range(1000)]
+    return graph(
+        node("Reshape", "x rows", "y"),
+        node("Transpose", "y", "z", perm=[1, 0]),
+        node("MatMul", "y z", "m0"),
+        *(node("MatMul", f"{a} {a}", b) for a, b in pairwise(names)),
+        node("Softmax", "m999", "probabilities"),
+        rows=[-1, 8],
+    )
+
+
+def fails_beyond(n: int) -> bytes:
+    """Return digit.onnx with a table in which only batches of up to `n` images have an entry."""
+
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.node[-1].output[0] = "sums"
+        more(constant("table", np.zeros(n + 1, np.float32)), constant("zeroth", 0))(model)
+        model.graph.node.extend(
+            [
+                node("Shape", "images", "shape"),
+                node("Gather", "shape zeroth", "length"),
+                node("Gather", "table length", "entry"),
+                node("Add", "sums entry", "probabilities"),
+            ]
+        )
+
+    return changed(change)
+
+
+def cut(model: onnx.ModelProto) -> None:
+    """Cut the rows that picture.onnx returns as seen to as many as the digit is."""
+    renamed("seen", "whole")(model)
+    next(end for end in model.graph.output if end.name == "whole").name = "seen"
+    more(constant("from", [0]), constant("axis", [0]))(model)
+    model.graph.node.extend(
+        [
+            node("ArgMax", "probabilities", "to", axis=0, keepdims=1),
+            node("Slice", "whole from to axis", "seen"),
+        ]
+    )
+
+
+def outer_product(model: onnx.ModelProto) -> None:
+    """Add the largest of the products of two constants to the probabilities: zero."""
+    last = first(model, "Softmax")
+    last.output[0] = "before"
+    model.graph.node.extend(
+        [
+            node("MatMul", "column row", "square"),
+            node("ReduceMax", "square", "largest", keepdims=0),
+            node("Add", "before largest", "probabilities"),
+        ]
+    )
+
+
+SHIPPED = (DEFAULT_BUNDLE / "digit.onnx").read_bytes()
+WEIGHT = np.ones((784, 10), np.float32)
+ROWS = node("Reshape", "x rows", "y")
+LONG = (
+    constant("column", np.zeros((60_000, 1), np.float32)),
+    constant("row", np.zeros((1, 60_000), np.float32)),
+)
+SOFTMAX = node("Softmax", "c", "probabilities")
+# An outer product of 15,680 × 15,680 numbers, and then twice as many, twelve times.
+DOUBLED = [node("Concat", "c" * i + " " + "c" * i, "c" * (i + 1), axis=0) for i in range(1, 13)]
+GROWING = graph(
+    *(node("Reshape", "x tall", "a"), node("Reshape", "x wide", "b"), node("MatMul", "a b", "c")),
+    *DOUBLED,
+    node("Softmax", "c" * 13, "probabilities"),
+    tall=[-1, 1],
+    wide=[1, -1],
+)
+# What it is → the file's content, and words of the message.
+DIGIT: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "is not of ONNX's IR version"),
+    "random": (np.random.default_rng(0).bytes(5000), "is no graph of the format"),
+    "text": (b"not a graph", "has a field 13 "),
+    "cut short": (SHIPPED[:-300], "is cut short"),
+    "twice": (SHIPPED * 2, "more than 1 of"),
+    "nested": (b"\x3a\x80\x80\x04" * 10_000, "is cut short|a field"),
+    "the other graph": ((DEFAULT_BUNDLE / "picture.onnx").read_bytes(), "has other inputs"),
+    "no nodes": (graph(), "cannot be loaded"),
+    "another operator set": (changed(another_opset), "operator set 20"),
+    "If": (changed(branch), "'If'"),
+    "Loop": (changed(loop), "'Loop'"),
+    "Scan": (changed(gelu("Scan")), "'Scan'"),
+    "another operator": (changed(gelu("Erf")), "'Erf'"),
+    "an operator that steers": (changed(gelu(STEER)), r"'\\x1b\[31mred\\x07\\n"),
+    "another domain": (changed(gelu("Gelu", "com.microsoft")), "has a field 7 "),
+    "a function": (changed(function), "has a field 25 "),
+    "data elsewhere": (changed(data_elsewhere), "has a field 1[34] "),
+    "float64": (changed(more(constant("c", 1.0))), "a constant of another type or size"),
+    "strings": (changed(more(constant("c", ["a"]))), "has a field 6 "),
+    "a short constant": (changed(last_bias(b"")), "a constant of another type or size"),
+    "a huge number": (changed(more(constant("c", 10**9))), "constant out of the format's bounds"),
+    "the lowest number": (changed(more(constant("c", -(2**63)))), "out of the format's bounds"),
+    "one name twice": (changed(same_name_twice), "two constants of one name"),
+    "no groups": (changed(conv("group", 0)), "bounds: 'group'"),
+    "no stride": (changed(conv("strides", [0, 0])), "bounds: 'strides'"),
+    "huge padding": (changed(conv("pads", [10**6] * 4)), "bounds: 'pads'"),
+    "a long attribute": (changed(conv("pads", [1] * 99)), "more than 16 of ints"),
+    "a tensor as attribute": (changed(conv("x", constant("", 1.0))), "has a field 5 "),
+    "many nodes": (graph(*(node("Neg", "x", str(i)) for i in range(2001))), "more than 2000"),
+    "another input": (changed(renamed("images", "pictures")), "has other inputs or outputs"),
+    "another output": (changed(renamed("probabilities", "odds")), "has other inputs or outputs"),
+    "an output that steers": (changed(renamed("probabilities", STEER)), "has other inputs"),
+    "float16": (
+        graph(ROWS, node("Cast", "y", "probabilities", to=TensorProto.FLOAT16), rows=[-1, 10]),
+        "bounds: 'to'",
+    ),
+    "strings out": (
+        graph(node("Cast", "x", "probabilities", to=TensorProto.STRING), kind=8, shape=None),
+        "bounds: 'to'",
+    ),
+    "whole numbers": (
+        graph(ROWS, node("Cast", "y", "probabilities", to=INT64), kind=INT64, rows=[-1, 10]),
+        "has other inputs or outputs",
+    ),
+    "another rank": (
+        graph(node("Abs", "x", "probabilities"), shape=("N", 28, 28)),
+        "has other inputs or outputs",
+    ),
+    "no shape": (
+        graph(node("Reshape", "x s", "probabilities"), node("Shape", "x", "s"), shape=None),
+        "cannot be loaded|has other inputs",
+    ),
+    "NaN": (changed(last_bias(b"\xff" * 40)), "returns probabilities that are none"),
+    "more rows": (
+        graph(ROWS, node("Softmax", "y", "probabilities"), rows=[-1, 10]),
+        "cannot be run|probabilities of another shape",
+    ),
+    "no probabilities": (
+        graph(ROWS, node("MatMul", "y w", "probabilities"), rows=[-1, 784], w=WEIGHT),
+        "returns probabilities that are none",
+    ),
+    "other probabilities": (
+        graph(ROWS, node("MatMul", "y w", "c"), SOFTMAX, rows=[-1, 784], w=WEIGHT),
+        "computes other probabilities",
+    ),
+    "an outer product": (GROWING, "cannot be run"),
+    "an outer product of constants": (changed(more(*LONG), outer_product), "cannot be run"),
+    "sized by its input": (
+        graph(node("Shape", "x", "s"), node("Expand", "x s", "probabilities")),
+        "a size that is not a positive constant",
+    ),
+    "a negative size": (
+        graph(node("TopK", "x k", "probabilities"), k=[-1]),
+        "a size that is not a positive constant",
+    ),
+}

@@ -1,0 +1,219 @@
+"""A bundle may be anybody's, with hashes that are right: it is refused in one line, and soon.
+
+Whatever its files hold, no verb ends in a traceback, runs on, takes much memory, or lets the
+files' own text steer the terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import pytest
+from hostile_graphs import (
+    DIGIT,
+    GROWING,
+    STEER,
+    changed,
+    cut,
+    fails_beyond,
+    last_bias,
+    loop,
+    renamed,
+    slow,
+)
+from PIL import Image
+from releases import seal
+
+from mnistnet.bundle import runtime
+from mnistnet.bundle.graph_file import OPERATORS
+from mnistnet.bundle.verify import verify
+from mnistnet.cli import main
+from mnistnet.errors import BundleError
+from mnistnet.inference.predictor import DEFAULT_BUNDLE, Predictor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hostile_graphs import Change
+
+    Run = Callable[..., tuple[int, str, str]]
+
+PAGE = (Path(__file__).parents[2] / "docs" / "BUNDLE.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Call a verb in this process; return its exit code and all that any code in it prints."""
+
+    def run(*words: str | Path) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main([*map(str, words)])
+        return int(str(end.value.code)), *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "blank.png"
+    Image.fromarray(np.full((40, 30), 255, np.uint8)).save(path)
+    return path
+
+
+def put(bundle: Path, name: str, content: bytes) -> Path:
+    (bundle / name).write_bytes(content)
+    return seal(bundle)
+
+
+def is_one_line(err: str) -> bool:
+    return err.startswith("mnistnet: ") and err.endswith("\n") and err[:-1].isprintable()
+
+
+@pytest.mark.parametrize("kind", DIGIT)
+def test_a_hostile_digit_onnx_is_refused_by_verify_in_one_line(
+    bundle: Path, kind: str, run: Run
+) -> None:
+    content, words = DIGIT[kind]
+    put(bundle, "digit.onnx", content)
+    code, out, err = run("verify", bundle)
+    assert (code, out) == (2, "")
+    assert is_one_line(err)
+    with pytest.raises(BundleError, match=f"digit.onnx: .*({words})"):
+        verify(bundle)
+
+
+@pytest.mark.parametrize("kind", ["Loop", "NaN", "cut short", "an outer product"])
+def test_a_hostile_digit_onnx_is_refused_by_eval_and_gate(
+    bundle: Path, kind: str, tiny: Path, run: Run
+) -> None:
+    refused_by_eval_and_gate(put(bundle, "digit.onnx", DIGIT[kind][0]), tiny, run)
+    assert run("gate", DEFAULT_BUNDLE, "--champion", bundle, "--data", tiny)[0] == 2
+
+
+def test_a_graph_that_fails_beyond_fifty_images_is_refused_by_whoever_has_more(
+    bundle: Path, tiny: Path, run: Run
+) -> None:
+    put(bundle, "digit.onnx", fails_beyond(50))
+    assert run("verify", bundle)[0] == 0
+    refused_by_eval_and_gate(bundle, tiny, run)
+
+
+def refused_by_eval_and_gate(bundle: Path, tiny: Path, run: Run) -> None:
+    code, out, err = run("eval", bundle, "--quick", "--data", tiny, "-o", bundle.parent / "report")
+    *_, last = err.splitlines(keepends=True)  # after the lines of progress
+    assert (code, out, is_one_line(last)) == (2, "", True)
+    code, out, err = run("gate", bundle, "--data", tiny)
+    assert (code, err) == (1, "")
+    assert out.count("REFUSED") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (loop, "has an operator that the format does not: 'Loop'"),
+        (last_bias(b"\xff" * 40), "returns probabilities that are none"),
+        (renamed("seen", STEER), "has other inputs or outputs"),
+        (cut, "returns seen of another shape"),
+    ],
+    ids=["Loop", "NaN", "other names", "another shape"],
+)
+def test_a_hostile_picture_onnx_is_refused_by_predict(
+    bundle: Path, picture: Path, change: Change, words: str, run: Run
+) -> None:
+    put(bundle, "picture.onnx", changed(change, name="picture.onnx"))
+    for options in ([], ["--json"]):
+        code, out, err = run("predict", picture, "--bundle", bundle, *options)
+        assert (code, out, is_one_line(err)) == (2, "", True)
+        assert f"picture.onnx: {words}" in err.replace("is no graph of the format, it ", "")
+
+
+def test_what_the_runtime_says_of_a_failure_is_in_the_message_and_nowhere_else(
+    bundle: Path, run: Run
+) -> None:
+    put(bundle, "digit.onnx", fails_beyond(5))
+    code, out, err = run("verify", bundle)
+    assert (code, out, is_one_line(err)) == (2, "", True)
+    assert "cannot be run with ONNX Runtime" in err
+
+
+def test_a_graph_that_runs_too_long_is_stopped(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "MAX_RUN_S", 0.1)
+    put(bundle, "digit.onnx", slow())
+    with pytest.raises(BundleError, match=r"cannot be run .*terminate"):
+        Predictor(bundle).classify(np.zeros((20, 28, 28), np.uint8))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no peak of the memory is known there")
+def test_a_graph_that_wants_more_memory_than_a_run_may_take_does_not_get_it(bundle: Path) -> None:
+    put(bundle, "digit.onnx", GROWING)
+    words = "import resource; from mnistnet.cli import main\ntry: main(['verify', %r])\nfinally: "
+    words += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    done = subprocess.run(
+        [sys.executable, "-c", words % str(bundle)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    peak_bytes = int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
+    assert peak_bytes < (os.cpu_count() or 1) * runtime.MAX_RUN_BYTES + 200 * 2**20
+
+
+def test_every_core_can_read_the_largest_picture_at_once() -> None:
+    large = np.full((4000, 3000), 255, np.uint8)
+    large[1000:3000, 1400:1600] = 0
+    shared = Predictor()
+    n = 1 + (os.cpu_count() or 1)
+    with ThreadPoolExecutor(n) as pool:
+        assert [p.digit for p in pool.map(shared.predict, [large] * n)] == [1] * n
+
+
+def test_the_operators_of_the_format_page_are_those_allowed_and_those_shipped() -> None:
+    (listed,) = re.findall(r"no operators but these:\n\n(.*?)\n\n", PAGE, re.DOTALL)
+    names = {name.strip("`") for name in listed.replace(",", "").split()}
+    graphs = [onnx.load(DEFAULT_BUNDLE / name).graph for name in ("digit.onnx", "picture.onnx")]
+    shipped = {n.op_type for graph in graphs for n in graph.node}
+    assert names == shipped == {name.decode() for name in OPERATORS}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("README.md", b"", "is empty"),
+        ("README.md", b" \n", "is empty"),
+        ("README.md", b"\x89PNG", "no text in UTF-8"),
+        ("report.json", b"", "not valid JSON"),
+        ("report.json", b"garbage", "not valid JSON"),
+        ("report.json", b"{}", "has no 'format'"),
+        ("report.json", b"[]", "has no 'format'"),
+        ("report.json", b'{"format": 1}', "is not of format 2"),
+        ("report.json", b'{"format": 2, "n": ' + b"9" * 400 + b"}", "too large a number"),
+        ("vectors.json", b'{"images": ' + b"9" * 400 + b"}", "too large a number"),
+        ("vectors.json", b'{"images": ' + b"9" * 400 + b".0}", "not a finite number"),
+        ("vectors.json", b'\xef\xbb\xbf{"images": []}', "BOM"),
+    ],
+)
+def test_documents_without_content_are_refused(
+    bundle: Path, name: str, content: bytes, words: str, run: Run
+) -> None:
+    code, out, err = run("verify", put(bundle, name, content))
+    assert (code, out, is_one_line(err)) == (2, "", True)
+    assert re.search(f"{name}: .*{words}", err)
+
+
+def test_a_file_s_name_that_would_steer_the_terminal_is_shown_harmless(
+    bundle: Path, tiny: Path, run: Run
+) -> None:
+    (bundle / "\x1b[31mred").touch()
+    for words in (["verify", bundle], ["gate", bundle, "--data", tiny]):
+        code, out, err = run(*words)
+        assert code in (1, 2)
+        assert "?[31mred: does not belong" in out + err
+        assert "\x1b" not in out + err
