@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnistnet import data as datasets
-from mnistnet.gate.checks import largest_loss_points
-from mnistnet.gate.measure import measure_bundles
+from mnistnet.gate.judge import Evaluator
 from mnistnet.gate.rules import Rules
-from mnistnet.metrics.intervals import student_t_95
+from mnistnet.metrics.intervals import largest_loss_points, student_t_95
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,12 +31,24 @@ if TYPE_CHECKING:
     Correct = NDArray[np.bool_]
 
 IMAGES = 10_000
-LOSSES_POINTS = (0.0, 0.05, 0.1, 0.2, 0.3)
 DRAWS = 20_000
 INJECTIONS = 5  # into every pair of seeds
 CHAINS, RELEASES = 2000, 50
 DRIFTS_POINTS = (0.0, 0.01, 0.02)  # that each retraining is truly worse than the one before
 MARGINS = {"champion": Rules().loss_to_champion_points, "best": Rules().loss_to_best_points}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is classified, the margins for a loss on it, and the losses that are tried (points)."""
+
+    what: str
+    n: int
+    margins: dict[str, float]
+    losses: tuple[float, ...]
+
+
+ON_IMAGES = Sample("images", IMAGES, MARGINS, (0.0, 0.05, 0.1, 0.2, 0.3))
 
 
 def main() -> None:
@@ -46,25 +57,26 @@ def main() -> None:
     parser.add_argument("bundles", type=Path, nargs="+", help="one recipe's, a seed each")
     parser.add_argument("--data", type=Path, help="the data set")
     options = parser.parse_args()
-    test = datasets.load(options.data).test
-    measured = list(measure_bundles(options.bundles, test).values())
+    evaluator = Evaluator(options.data)
+    measured = [evaluator.measure(bundle) for bundle in options.bundles]
     if len(measured) < 3 or len(measured[0].correct) != IMAGES:
         parser.error(f"give three bundles or more, and a test set of {IMAGES:,} images")
     rng = np.random.default_rng(0)
     seeds = [m.correct for m in measured]
-    discordance, sd_points = report_seeds(seeds)
-    report_simulated(discordance, rng)
-    report_reseeds(seeds, rng)
+    discordance, sd_points = report_seeds(seeds, ON_IMAGES)
+    report_simulated(discordance, ON_IMAGES, rng)
+    report_reseeds(seeds, ON_IMAGES, rng)
     report_chains(discordance, sd_points, rng)
+    report_pictures(measured, rng)
     report_corruptions(measured)
     errors = [m.calibration_error for m in measured]
     print(f"\nCalibration error: {min(errors):.4f}–{max(errors):.4f}")
 
 
-# ---- the clean test images
+# ---- paired losses, on the test images and on pictures
 
 
-def report_seeds(seeds: list[Correct]) -> tuple[float, float]:
+def report_seeds(seeds: list[Correct], on: Sample) -> tuple[float, float]:
     """Print how much equal models differ.
 
     Returns:
@@ -76,70 +88,76 @@ def report_seeds(seeds: list[Correct]) -> tuple[float, float]:
     discordance = float(np.mean([(a != b).mean() for a, b in pairs]))
     sd = float(accuracies.std(ddof=1))
     print(f"{len(seeds)} seeds: accuracy {accuracies.mean():.3f}% ± {sd:.3f} points")
-    print(f"Two seeds disagree on {discordance:.2%} of the images: by chance alone their")
+    print(f"Two seeds disagree on {discordance:.2%} of the {on.what}: by chance alone their")
     print(
-        f"difference would have a deviation of {math.sqrt(discordance / IMAGES) * 100:.3f} points;"
+        f"difference would have a deviation of {math.sqrt(discordance / on.n) * 100:.3f} points;"
         f" it has one of {sd * math.sqrt(2):.3f}"
     )
     return discordance, sd
 
 
-def report_simulated(discordance: float, rng: np.random.Generator) -> None:
+def report_simulated(discordance: float, on: Sample, rng: np.random.Generator) -> None:
     """Print the share refused of networks whose true loss is known."""
     print(f"\nSimulated: refused of {DRAWS:,}, by the true loss in points")
-    print_row("disagreement", "margin", *LOSSES_POINTS)
+    print_row("disagreement", "margin", *on.losses)
     for share in (discordance / 2, discordance):
-        draws = {loss: simulated(share, loss, rng) for loss in LOSSES_POINTS}
-        for name, margin in MARGINS.items():
-            refused = [refused_share(draws[loss], margin) for loss in LOSSES_POINTS]
+        draws = {loss: simulated(share, loss, on.n, rng) for loss in on.losses}
+        for name, margin in on.margins.items():
+            refused = [refused_share(draws[loss], margin) for loss in on.losses]
             print_row(f"{share:.2%}", f"{name} {margin:g}", *map(percent, refused))
 
 
-def simulated(discordance: float, loss_points: float, rng: np.random.Generator) -> list[float]:
+def simulated(
+    discordance: float, loss_points: float, n: int, rng: np.random.Generator
+) -> list[float]:
     """Return the largest loss of each simulated pair of networks that truly differ by a loss."""
     lost, won = discordance / 2 + loss_points / 100, discordance / 2
-    flips = rng.multinomial(IMAGES, [lost, won, 1 - lost - won], DRAWS)[:, :2]
+    flips = rng.multinomial(n, [lost, won, 1 - lost - won], DRAWS)[:, :2]
     kinds, counts = np.unique(flips, axis=0, return_counts=True)
-    bounds = [largest_loss_points(*paired(int(n10), int(n01))) for n10, n01 in kinds]
-    return [b for b, n in zip(bounds, counts, strict=True) for _ in range(n)]
+    bounds = [largest_loss_points(*paired(int(n10), int(n01), n)) for n10, n01 in kinds]
+    return [b for b, times in zip(bounds, counts, strict=True) for _ in range(times)]
 
 
-def paired(lost: int, won: int) -> tuple[Correct, Correct]:
-    """Return answers of a champion and a candidate that differ on so many images."""
-    champion, candidate = np.ones((2, IMAGES), dtype=bool)
+def paired(lost: int, won: int, n: int) -> tuple[Correct, Correct]:
+    """Return n answers of a champion and a candidate that differ on so many."""
+    champion, candidate = np.ones((2, n), dtype=bool)
     candidate[:lost] = False
     champion[lost : lost + won] = False
     return champion, candidate
 
 
-def report_reseeds(seeds: list[Correct], rng: np.random.Generator) -> None:
+def report_reseeds(seeds: list[Correct], on: Sample, rng: np.random.Generator) -> None:
     """Print the share refused of real retrainings, as they are and with mistakes put in."""
     pairs = list(permutations(seeds, 2))
     print(
         f"\nReal reseeds: refused of {len(pairs)} pairs (champion, candidate), by the loss put in"
     )
-    print_row("", "margin", *LOSSES_POINTS)
+    print_row("", "margin", *on.losses)
     bounds = {
         loss: [
             largest_loss_points(a, with_mistakes(b, loss, rng))
             for a, b in pairs
             for _ in range(INJECTIONS if loss else 1)
         ]
-        for loss in LOSSES_POINTS
+        for loss in on.losses
     }
-    for name, margin in MARGINS.items():
-        refused = [refused_share(bounds[loss], margin) for loss in LOSSES_POINTS]
+    for name, margin in on.margins.items():
+        refused = [refused_share(bounds[loss], margin) for loss in on.losses]
         print_row("", f"{name} {margin:g}", *map(percent, refused))
+    if "best" not in on.margins:
+        return
     best = max(seeds, key=lambda s: int(s.sum()))
     others = [largest_loss_points(best, s) for s in seeds if s is not best]
-    refused_now = sum(bound >= MARGINS["best"] for bound in others)
+    refused_now = sum(bound >= on.margins["best"] for bound in others)
     print(f"Against the best of the {len(seeds)}, {refused_now} of the other {len(others)} refused")
 
 
 def with_mistakes(correct: Correct, points: float, rng: np.random.Generator) -> Correct:
     """Return the answers with so many of the correct ones, drawn at random, made wrong."""
     worse = correct.copy()
-    worse[rng.choice(np.flatnonzero(correct), round(points / 100 * IMAGES), replace=False)] = False
+    worse[
+        rng.choice(np.flatnonzero(correct), round(points / 100 * len(correct)), replace=False)
+    ] = False
     return worse
 
 
@@ -168,7 +186,10 @@ def most_lost(discordance: float, margin: float) -> int:
     """Return the most answers that a candidate may have lost on balance and still pass."""
     flips = round(discordance * IMAGES)
     loss = 0
-    while largest_loss_points(*paired((flips + loss + 1) // 2, (flips - loss - 1) // 2)) < margin:
+    while (
+        largest_loss_points(*paired((flips + loss + 1) // 2, (flips - loss - 1) // 2, IMAGES))
+        < margin
+    ):
         loss += 1
     return loss
 
@@ -192,6 +213,28 @@ def chains(
         best = np.maximum(best, champion)
         refused += int((~passes).sum())
     return refused / (CHAINS * RELEASES), level
+
+
+# ---- the drawn pictures
+
+
+def report_pictures(measured: list[Measured], rng: np.random.Generator) -> None:
+    """Print how much equal models differ on the pictures, and what the paired rule refuses."""
+    print()
+    margins = {"champion": Rules().loss_to_champion_picture_points}
+    seeds = [m.pictures.correct for m in measured]
+    on = Sample("pictures", len(seeds[0]), margins, (0.0, 1.0, 2.0, 3.0, 5.0))
+    discordance, _ = report_seeds(seeds, on)
+    report_simulated(discordance, on, rng)
+    report_reseeds(seeds, on, rng)
+    worst = [
+        (float(answers.mean()), kind)
+        for kind, answers in (m.pictures.worst_kind() for m in measured)
+    ]
+    blank = [float(m.pictures.blank.mean()) for m in measured]
+    lowest = min(float(seed.mean()) for seed in seeds)
+    print(f"The lowest share correct: {lowest:.2%}; of a kind: {min(worst)[0]:.2%} {min(worst)[1]}")
+    print(f"Blank pages recognised: {min(blank):.2%} or more")
 
 
 # ---- the corrupted images

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 
 from mnistnet.errors import FileError
+from mnistnet.evaluation.claims import Claim
 from mnistnet.gate.checks import (
     Evidence,
     Measured,
     Parity,
-    Served,
     apply_rules,
     refuse,
 )
 from mnistnet.gate.rules import Rules, read_rules
+from mnistnet.metrics.pictures import BLANK, KINDS, PicturesRead, PictureSuite
 from mnistnet.metrics.robustness import Robustness
 from mnistnet.metrics.timing import Spread
 
@@ -35,11 +36,21 @@ def robustness(mean_error: float) -> Robustness:
     return Robustness(0, 2000, clean_error=0.004, mean_error=mean_error, corruptions={})
 
 
+def read(*wrong: int, ink_on_blanks: int = 0, difference: float = 1e-6) -> PicturesRead:
+    """Pictures of which some are read as the next digit: those in range(*wrong)."""
+    labels = np.array([*(i % 10 for i in range(360)), *[BLANK] * 24], np.int8)
+    kinds = np.array([f"{style}, {ink} ink" for style, ink in KINDS])[np.arange(384) // 30 % 12]
+    digits = labels.copy()
+    digits[list(range(*wrong))] = (digits[list(range(*wrong))] + 1) % 10
+    digits[360 : 360 + ink_on_blanks] = 8
+    return PicturesRead(PictureSuite((), labels, kinds), digits, difference)
+
+
 def bundle(*wrong: int, **changes: Any) -> Measured:
     """A good bundle that gets some images wrong: those in range(*wrong)."""
     correct = np.ones(IMAGES, dtype=bool)
     correct[list(range(*wrong))] = False
-    return replace(Measured(correct, 0.04, robustness(0.12), 20_826, 400_000), **changes)
+    return replace(Measured(correct, 0.04, robustness(0.12), read(1), 20_826, 400_000), **changes)
 
 
 def ratio(median: float) -> Spread:
@@ -49,7 +60,7 @@ def ratio(median: float) -> Spread:
 GOOD = Evidence(
     candidate=bundle(40),
     parity=Parity(1e-6, 2000),
-    served=Served(10, 10),
+    claims=(Claim("accuracy", 0.996, 0.996),),
     champion=bundle(40),
     best=bundle(40),
     images_time=ratio(1.0),
@@ -65,6 +76,14 @@ def refused(verdict: Verdict) -> list[str]:
     return [check.rule for check in verdict.checks if not check.passed]
 
 
+def pictures(*wrong: int, **changes: Any) -> dict[str, Any]:
+    return {"candidate": bundle(40, pictures=read(*(wrong or (1,)), **changes))}
+
+
+def claiming(name: str, figure: float) -> dict[str, Any]:
+    return {"claims": (Claim(name, figure, 0.996),)}
+
+
 # ---- the rules
 
 
@@ -76,8 +95,18 @@ def refused(verdict: Verdict) -> list[str]:
         ({"candidate": bundle(40, calibration_error=np.nan)}, "calibration", "nan", "nan points"),
         ({"parity": Parity(2e-4, 2000)}, "parity", "0.0002", "not the network of weights"),
         ({"parity": Parity(np.nan, 2000)}, "parity", "nan", "not the network of weights"),
-        ({"served": Served(7, 10)}, "servable", "7 of 10", "3 pictures are wrong"),
-        ({"served": Served(0, 10, "no answer")}, "servable", "0 of 10", "no answer"),
+        (pictures(difference=0.3), "picture parity", "within 0.3 on 384", "picture.onnx is not"),
+        (pictures(difference=np.inf), "picture parity", "inf", "not the network of digit.onnx"),
+        (pictures(ink_on_blanks=1), "blank pages", "95.83% of 24", "1 of 24 blank pages are wrong"),
+        (pictures(5), "worst kind of picture", "of scan, dark ink", "5 of 30 pictures of scan"),
+        (pictures(9, 360, 60), "worst kind of picture", "of the digit 9", "6 of 36 pictures of"),
+        (
+            claiming("accuracy", 0.9968),
+            "claims",
+            "0 of 1",
+            "claims accuracy 0.9968, measured 0.996",
+        ),
+        (claiming("accuracy", np.nan), "claims", "0 of 1", "claims accuracy nan, measured 0.996"),
         ({"best": bundle(40, 80)}, "not worse than best", "40 answers lost, 40 won", "0.1"),
         ({"candidate": bundle(40, size_bytes=810_000)}, "size", "810 kB", "2.02 times as large"),
         ({"images_time": ratio(2.1)}, "latency of images", "2.10", "2.10 times as long"),
@@ -87,13 +116,14 @@ def refused(verdict: Verdict) -> list[str]:
 def test_each_rule_refuses_alone_with_what_it_measured_and_why(
     changes: dict[str, Any], rule: str, measured: str, why: str
 ) -> None:
-    verdict = decide(Rules(loss_to_best_points=0.15), **changes)
+    rules = Rules(loss_to_best_points=0.15, loss_to_champion_picture_points=9)
+    verdict = decide(rules, **changes)
     (check,) = (check for check in verdict.checks if not check.passed)
     assert check.rule == rule
     assert measured in check.measured
     assert why in check.why
     assert check.against
-    assert verdict.summary() == f"refused by 1 of 13 rules: {rule}: {check.why}"
+    assert verdict.summary() == f"refused by 1 of 18 rules: {rule}: {check.why}"
 
 
 @pytest.mark.parametrize(
@@ -114,11 +144,12 @@ def test_at_the_limits_a_bundle_passes() -> None:
         calibration_error=limits.calibration_error,
         robustness=robustness(0.12 + limits.corruption_excess_points / 100 - 1e-9),
         size_bytes=800_000,
+        pictures=read(0, 360, 37, difference=1e-4),  # 10 of 360 wrong, one of each digit
     )
-    others = {"champion": bundle(80), "best": bundle(80)}
+    others = {"champion": bundle(80, pictures=at.pictures), "best": bundle(80)}
     times = {"images_time": ratio(2.0), "picture_time": ratio(2.0)}
     verdict = decide(
-        candidate=at, parity=Parity(1e-4, 2000), served=Served(8, 10), **others, **times
+        candidate=at, parity=Parity(1e-4, 2000), claims=(Claim("n", 9.0, 9),), **others, **times
     )
     assert refused(verdict) == []
 
@@ -154,6 +185,25 @@ def test_too_few_images_cannot_rule_a_loss_out() -> None:
     assert "0 answers lost and 0 won of 500 do not rule out a loss of 0.76" in verdict.summary()
 
 
+def test_a_loss_on_pictures_passes_only_if_the_interval_rules_out_the_margin() -> None:
+    assert decide(**pictures(0, 120, 30)).passed  # 4 wrong, the champion's one among them
+    refuses = decide(**pictures(0, 360, 45))  # 8
+    assert refused(refuses) == ["not worse than champion on pictures"]
+    assert "7 answers lost and 0 won of 360 do not rule out a loss" in refuses.summary()
+
+
+def test_figures_of_other_data_are_not_compared() -> None:
+    verdict = decide(claims=None)
+    assert verdict.passed
+    (check,) = (check for check in verdict.checks if check.rule == "claims")
+    assert (check.measured, check.against) == ("not compared", "figures of other data")
+
+
+def test_a_bundle_cannot_steer_the_terminal_through_the_table() -> None:
+    lines = refuse("\x1b[2J\nowned").table().split("\n")
+    assert [line.isprintable() for line in lines] == [True, True]
+
+
 # ---- nothing to compare with
 
 
@@ -167,6 +217,7 @@ def test_a_first_release_passes_the_relative_rules_and_is_held_to_the_others() -
         "not worse than best": "no best",
         "corruptions against champion": "no champion",
         "corruptions against best": "no best",
+        "not worse than champion on pictures": "no champion",
         "size": "no champion",
         "latency of images": "no champion",
         "latency of a picture": "no champion",
@@ -178,17 +229,17 @@ def test_a_first_release_passes_the_relative_rules_and_is_held_to_the_others() -
 
 
 def test_the_table_has_a_line_for_each_rule_and_one_for_each_reason() -> None:
-    lines = decide(served=Served(7, 10)).table().splitlines()
-    assert len(lines) == 13 + 1
+    lines = decide(parity=Parity(1, 100)).table().splitlines()
+    assert len(lines) == 18 + 1
     (line,) = (i for i, text in enumerate(lines) if text.startswith("REFUSED"))
-    assert "servable" in lines[line]
-    assert lines[line + 1].strip() == "└ 3 pictures are wrong"
+    assert "parity" in lines[line]
+    assert lines[line + 1].strip().startswith("└ digit.onnx is not the network of")
 
 
 def test_markdown_is_a_table_of_five_columns_whose_cells_stay_text() -> None:
     lines = decide(candidate=bundle(10)).table(markdown=True).splitlines()
-    assert lines[0] == "The bundle **passes all 13 rules**."
-    assert len(lines) == 2 + 2 + 13
+    assert lines[0] == "The bundle **passes all 18 rules**."
+    assert len(lines) == 2 + 2 + 18
     assert all(line.count("|") == 6 for line in lines[2:])
     hostile = refuse("<b>x</b> | [click](http://e.vil) `rm` @all").table(markdown=True)
     assert "The bundle **refused by 1 of 1 rules**." in hostile

@@ -7,46 +7,42 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from releases import seal
+from sabotage import store_answers
 
-from mnistnet.bundle.vectors import from_base64, parse_vectors, to_base64
+from mnistnet import data as datasets
 from mnistnet.cli import main
-from mnistnet.gate.judge import judge
-from mnistnet.gate.measure import serve
-from mnistnet.inference.predictor import DEFAULT_BUNDLE, Predictor
+from mnistnet.gate.judge import Evaluator, judge
+from mnistnet.inference.predictor import DEFAULT_BUNDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mnistnet.data import DataSet
     from mnistnet.training.train import TrainResult
 
     Gate = Callable[..., tuple[int, str, str]]
 
 ROOT = Path(__file__).parents[2]
-REAL = {"rules": ROOT / "gates.toml", "data": ROOT / "data" / "mnist"}
+RULES, MNIST = ROOT / "gates.toml", ROOT / "data" / "mnist"
 WITHOUT_TORCH = """
 import sys
 sys.modules.update(dict.fromkeys(("torch", "onnx", "safetensors")))
 from mnistnet.cli import main
-from mnistnet.gate import measure
-measure.ROUNDS = 3
+from mnistnet.gate import judge
+judge.ROUNDS = 3
 main(sys.argv[1:])
 """
 
 
 @pytest.fixture(scope="module")
-def options(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def options(tiny: Path, lenient_rules: Path) -> list[str]:
     """A hundred test images, and rules that can be met with so few."""
-    rules = tmp_path_factory.mktemp("rules") / "few.toml"
-    rules.write_text("loss_to_champion_points = 5\nloss_to_best_points = 5\nlatency_ratio = 9\n")
-    return ["--data", str(tiny), "--rules", str(rules)]
+    return ["--data", str(tiny), "--rules", str(lenient_rules)]
 
 
 @pytest.fixture
@@ -54,7 +50,7 @@ def gate(
     options: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Gate:
     """Calls the command in this process, and returns its exit code and what it prints."""
-    monkeypatch.setattr("mnistnet.gate.measure.ROUNDS", 3)
+    monkeypatch.setattr("mnistnet.gate.judge.ROUNDS", 3)
 
     def gate(*arguments: str | Path) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stopped:
@@ -87,27 +83,7 @@ def worse(tmp_path_factory: pytest.TempPathFactory) -> Path:
         content = (folder / name).read_bytes()
         assert content.count(old.tobytes()) == 1
         (folder / name).write_bytes(content.replace(old.tobytes(), new.tobytes()))
-    predictor = Predictor(seal(folder))
-    vectors = parse_vectors((folder / "vectors.json").read_bytes(), folder)
-    probabilities = predictor.classify(np.stack([from_base64(v.image) for v in vectors.images]))
-    images = tuple(
-        replace(v, probabilities=tuple(row.tolist()))
-        for v, row in zip(vectors.images, probabilities, strict=True)
-    )
-    # The network chooses among hypotheses, so another network may choose another.
-    pictures = tuple(
-        replace(v, seen=to_base64(predictor.predict(from_base64(v.picture, v.shape)).seen))
-        for v in vectors.pictures
-    )
-    content = replace(vectors, images=images, pictures=pictures).to_bytes()
-    (folder / "vectors.json").write_bytes(content)
-    return seal(folder)
-
-
-@pytest.fixture
-def damaged(tmp_path: Path) -> Path:
-    """A copy of the package's own bundle, to damage."""
-    return shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle")
+    return store_answers(folder)
 
 
 def test_a_bundle_passes_against_itself_where_there_is_no_torch(options: list[str]) -> None:
@@ -122,12 +98,14 @@ def test_a_bundle_passes_against_itself_where_there_is_no_torch(options: list[st
     )
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert lines[-2] == f"{own}: passes all 13 rules"
+    assert lines[-2] == f"{own}: passes all 18 rules"
     verdict = json.loads(lines[-1])
     assert verdict["passed"] is True
     measured = {check["rule"]: check["measured"] for check in verdict["checks"]}
     assert measured["parameters"] == "20,826"
-    assert measured["servable"] == "10 of 10 pictures read correctly"
+    assert measured["pictures"].startswith("100.00% of 360 pictures (")
+    assert measured["blank pages"].startswith("100.00% of 24 blank pages")
+    assert measured["picture parity"].endswith(" on 384 images")
     assert measured["parity"].endswith(" on 100 images")
     assert "0 answers lost, 0 won" in measured["not worse than champion"]
 
@@ -147,13 +125,13 @@ def test_a_worse_network_is_refused_with_the_reasons_whatever_its_manifest_claim
 
 
 def test_a_first_release_is_refused_for_weights_of_another_network_alone(
-    gate: Gate, worse: Path, damaged: Path
+    gate: Gate, worse: Path, bundle: Path
 ) -> None:
-    shutil.copy(worse / "weights.safetensors", damaged)
-    code, out, err = gate(seal(damaged))
+    shutil.copy(worse / "weights.safetensors", bundle)
+    code, out, err = gate(seal(bundle))
     assert (code, err) == (1, "")
-    assert "refused by 1 of 13 rules: parity: digit.onnx is not the network of" in out
-    assert out.count("no champion") == 5
+    assert "refused by 1 of 18 rules: parity: digit.onnx is not the network of" in out
+    assert out.count("no champion") == 6
 
 
 def _with_header(change: Callable[[dict[str, Any]], object]) -> bytes:
@@ -181,36 +159,41 @@ def _with_header(change: Callable[[dict[str, Any]], object]) -> bytes:
     ids=lambda content: repr(content[:12]),
 )
 def test_weights_that_are_not_laid_out_as_the_format_says_are_refused(
-    gate: Gate, damaged: Path, content: bytes
+    gate: Gate, bundle: Path, content: bytes
 ) -> None:
-    (damaged / "weights.safetensors").write_bytes(content)
-    code, out, err = gate(seal(damaged))
+    (bundle / "weights.safetensors").write_bytes(content)
+    code, out, err = gate(seal(bundle))
     assert (code, err) == (1, "")
     assert "weights.safetensors: " in out
 
 
-def test_a_damaged_bundle_is_refused(gate: Gate, damaged: Path) -> None:
-    with (damaged / "digit.onnx").open("r+b") as file:
+def test_a_damaged_bundle_is_refused(gate: Gate, bundle: Path) -> None:
+    with (bundle / "digit.onnx").open("r+b") as file:
         file.write(b"\0")
-    code, out, _ = gate(damaged)
+    code, out, _ = gate(bundle)
     assert code == 1
-    assert f"{damaged}: refused by 1 of 1 rules: whole:" in out
+    assert f"{bundle}: refused by 1 of 1 rules: whole:" in out
     assert "digit.onnx: has another SHA-256" in out
     for other in ("--champion", "--best"):
-        code, out, err = gate(DEFAULT_BUNDLE, other, damaged)
+        code, out, err = gate(DEFAULT_BUNDLE, other, bundle)
         assert (code, out) == (2, "")
-        assert err.startswith(f"mnistnet: {damaged / 'digit.onnx'}: has another SHA-256")
+        assert err.startswith(f"mnistnet: {bundle / 'digit.onnx'}: has another SHA-256")
 
 
-def test_a_bundle_that_cannot_be_served_is_refused_with_the_reason(
-    mnist: DataSet, tmp_path: Path
+def test_a_bundle_cannot_steer_the_terminal_through_the_table(gate: Gate, bundle: Path) -> None:
+    (bundle / "\x1b[2J").touch()
+    code, out, err = gate(bundle)
+    assert (code, "\x1b" in out + err) == (1, False)
+
+
+def test_a_manifest_that_claims_more_than_is_measured_is_refused(
+    gate: Gate, bundle: Path, tiny: Path
 ) -> None:
-    served = serve(tmp_path / "nowhere", mnist.test)
-    assert (served.correct, served.pictures) == (0, 10)
-    assert served.problem.startswith("the process failed (")
-    assert "is not a bundle" in served.problem
-    late = serve(DEFAULT_BUNDLE, mnist.test, timeout_s=0.01)
-    assert (late.correct, late.problem) == (0, "no answer within 0.01 s")
+    metrics = {"judged_on": "test", "n": 100, "correct": 100, "accuracy": 1.0}
+    seal(bundle, data=datasets.load(tiny).sha256, metrics=metrics | {"calibration_error": 0.0})
+    code, out, _ = gate(bundle)
+    assert code == 1
+    assert "refused by 1 of 18 rules: claims: its manifest claims calibration_error 0, meas" in out
 
 
 @pytest.mark.slow
@@ -219,9 +202,10 @@ def test_one_epoch_passes_as_a_first_release_and_not_against_the_packages_own(
 ) -> None:
     from mnistnet.bundle.export_run import export_run
 
-    export_run(fast_run.run.folder, tmp_path / "fast", data=REAL["data"])
-    first = judge(tmp_path / "fast", **REAL)
+    export_run(fast_run.run.folder, tmp_path / "fast", data=MNIST)
+    evaluator = Evaluator(MNIST)
+    first = judge(tmp_path / "fast", rules=RULES, evaluator=evaluator)
     assert first.passed, first.table()
-    second = judge(tmp_path / "fast", DEFAULT_BUNDLE, **REAL)
+    second = judge(tmp_path / "fast", DEFAULT_BUNDLE, rules=RULES, evaluator=evaluator)
     refused = {check.rule for check in second.checks if not check.passed}
     assert {"not worse than champion", "corruptions against champion"} <= refused, second.table()

@@ -45,6 +45,9 @@ calibration_error = 0.3
 loss_to_champion_points = 8
 loss_to_best_points = 8
 corruption_excess_points = 30
+picture_floor = 0.5
+picture_kind_floor = 0.1
+loss_to_champion_picture_points = 40
 latency_ratio = 9
 """
 

@@ -53,14 +53,16 @@ def evaluate(model: Path, markdown: bool, as_json: bool, **options: Any) -> None
 @DATA
 @MARKDOWN
 @JSON
-def gate(candidate: Path, markdown: bool, as_json: bool, **options: Path | None) -> int:
+def gate(
+    candidate: Path, data: Path | None, markdown: bool, as_json: bool, **options: Path | None
+) -> int:
     """Decide by the rules in gates.toml whether a bundle may replace the champion.
 
     Exits with 0 if it may be published, with 1 if it is refused.
     """
-    from mnistnet.gate.judge import judge
+    from mnistnet.gate.judge import Evaluator, judge
 
-    verdict = judge(candidate, **options)
+    verdict = judge(candidate, evaluator=Evaluator(data), **options)
     click.echo(verdict.table(markdown=markdown))
     if not markdown:
         click.echo(f"{candidate}: {verdict.summary()}")

@@ -62,10 +62,11 @@ def publish(
 
     Exits with 0 if it is, with 1 if the gate refuses it.
     """
-    from mnistnet.gate.judge import judge
+    from mnistnet.gate.judge import Evaluator, judge
     from mnistnet.registry.publish import publish
 
-    gate, log = partial(judge, rules=rules, data=data), partial(_log, markdown=markdown)
+    gate = partial(judge, rules=rules, evaluator=Evaluator(data))  # for every race
+    log = partial(_log, markdown=markdown)
     done = publish(bundle, gate=gate, log=log, **options)
     if done.verdict:
         click.echo(done.verdict.table(markdown=markdown))

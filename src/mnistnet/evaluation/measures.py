@@ -3,6 +3,7 @@
     measure_both_paths(subject, images, labels, on_progress)     # mean errors under corruption
     measure_not_digits(subject, on_progress)                     # {"letters": [0.71, …], …}
     measure_speed(subject, images, on_progress)                  # images a second, ms a picture
+    read_pictures(predictor, draw_pictures(images, labels))      # on every processor
 
 Each takes some seconds, and speed differs from one machine to another: no bundle holds them.
 """
@@ -16,8 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mnistnet.bundle.verify import largest_difference
+from mnistnet.errors import BundleError
 from mnistnet.inference.folders import as_row
 from mnistnet.metrics.negatives import draw_negatives
+from mnistnet.metrics.pictures import BLANK, PicturesRead
 from mnistnet.metrics.robustness import corrupt_all, evenly_spaced, measure_robustness
 from mnistnet.metrics.timing import spread, time_calls
 from mnistnet.report.contents import Speed
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnistnet.evaluation.subject import Subject
+    from mnistnet.inference import Predictor
+    from mnistnet.metrics.pictures import PictureSuite
     from mnistnet.metrics.robustness import CorruptionSuite, Robustness
 
 ROUNDS = 20  # of timing many images
@@ -93,6 +99,35 @@ def measure_not_digits(
         on_progress(Progress("reading pictures of no digit", done, total))
         confidences[kind] = [answer.confidence for answer in predictor.predict_many(pictures)]
     return confidences
+
+
+def classify_all(predictor: Predictor, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return a bundle's probabilities (N, 10) for uint8 (N, 28, 28), computed on every processor.
+
+    Raises:
+        BundleError: digit.onnx cannot be run, or computes no probabilities.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        parts = np.array_split(images, os.cpu_count() or 1)
+        rows = np.concatenate(list(pool.map(predictor.classify, parts)))
+    if not (rows.min() >= 0 and np.abs(rows.sum(axis=1) - 1).max() < 0.01):  # or NaN
+        path = predictor.bundle / "digit.onnx"
+        raise BundleError(f"{path}: computes no probabilities; export the run again")
+    return rows
+
+
+def read_pictures(predictor: Predictor, suite: PictureSuite) -> PicturesRead:
+    """Read drawn pictures with a bundle's picture.onnx, and check what it has seen in digit.onnx.
+
+    Raises:
+        BundleError: a graph cannot be run.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        answers = list(pool.map(predictor.predict, suite.pictures))
+    digits = np.array([BLANK if a.digit is None else a.digit for a in answers], np.int8)
+    expected = predictor.classify(np.stack([answer.seen for answer in answers]))
+    found = np.stack([answer.probabilities for answer in answers])
+    return PicturesRead(suite, digits, largest_difference(found, expected))
 
 
 def measure_speed(

@@ -12,19 +12,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from mnistnet.metrics.intervals import paired_difference, wilson_interval
+from mnistnet.metrics.intervals import largest_loss_points, paired_difference, wilson_interval
 from mnistnet.text import interval, markdown_table, points, points_interval, printable, table
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mnistnet.evaluation.claims import Claim
     from mnistnet.gate.rules import Rules
+    from mnistnet.metrics.pictures import PicturesRead
     from mnistnet.metrics.robustness import Robustness
     from mnistnet.metrics.timing import Spread
-
-
-STATES = {True: "pass", False: "REFUSED"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,9 @@ class Verdict:
 
     def table(self, *, markdown: bool = False) -> str:
         """Lay out the checks, a line each, for a terminal or for a job's summary."""
-        rows = [(STATES[c.passed], c.rule, c.measured, c.against) for c in self.checks]
+        rows = [
+            ("pass" if c.passed else "REFUSED", c.rule, c.measured, c.against) for c in self.checks
+        ]
         whys = [check.why for check in self.checks]
         if markdown:  # a reason may quote a hostile bundle, so every cell is escaped
             cells = [(*row, why) for row, why in zip(rows, whys, strict=True)]
@@ -89,25 +90,17 @@ class Measured:
     correct: NDArray[np.bool_]  # (N,), of the test images; the same N for all bundles
     calibration_error: float  # expected calibration error, 0–1
     robustness: Robustness  # of the network, under corruptions
+    pictures: PicturesRead  # by picture.onnx; the same pictures for all bundles
     parameters: int
     size_bytes: int  # of all its files but the manifest
 
 
 @dataclass(frozen=True)
 class Parity:
-    """The largest difference of a probability from the weights' own, computed in float64."""
+    """The largest difference of a probability from the network's own, on n inputs."""
 
     difference: float
-    images: int
-
-
-@dataclass(frozen=True)
-class Served:
-    """How many pictures a fresh process without torch read correctly; if none, the reason."""
-
-    correct: int
-    pictures: int
-    problem: str = ""
+    n: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +108,8 @@ class Evidence:
     """All that was measured; None where there is nothing to compare with."""
 
     candidate: Measured
-    parity: Parity
-    served: Served
+    parity: Parity  # of digit.onnx with the weights, computed in float64
+    claims: tuple[Claim, ...] | None  # None: they are of other data
     champion: Measured | None = None
     best: Measured | None = None
     images_time: Spread | None = None  # the candidate's for a batch, divided by the champion's
@@ -125,42 +118,42 @@ class Evidence:
 
 def apply_rules(evidence: Evidence, rules: Rules) -> Verdict:
     """Check every rule. Relative rules pass where there is nothing to compare with."""
-    e, r = evidence, rules
-    return Verdict(
-        (
-            _parameters(e.candidate, r.parameters_below),
-            _accuracy(e.candidate, r.course_accuracy, "accuracy", "the course's"),
-            _accuracy(e.candidate, r.accuracy_floor, "floor", "our own"),
-            _calibration(e.candidate, r.calibration_error),
-            _parity(e.parity, r.parity_difference),
-            _servable(e.served, r.served_share),
-            _loss(e.candidate, e.champion, "champion", r.loss_to_champion_points),
-            _loss(e.candidate, e.best, "best", r.loss_to_best_points),
-            _corruptions(e.candidate, e.champion, "champion", r.corruption_excess_points),
-            _corruptions(e.candidate, e.best, "best", r.corruption_excess_points),
-            _size(e.candidate, e.champion, r.size_ratio),
-            _latency("images", e.images_time, r.latency_ratio),
-            _latency("a picture", e.picture_time, r.latency_ratio),
+    e, r, ours = evidence, rules, evidence.candidate
+    pictures, (kind, of_kind) = ours.pictures, ours.pictures.worst_kind()
+    seen = Parity(pictures.difference, len(pictures.digits))
+    theirs = e.champion.pictures.correct if e.champion else None
+    checks = (
+        _parameters(ours, r.parameters_below),
+        _share("accuracy", ours.correct, r.course_accuracy, "images"),
+        _share("floor", ours.correct, r.accuracy_floor, "images"),
+        _claims(e.claims, r.claim_difference),
+        _calibration(ours, r.calibration_error),
+        _parity("parity", e.parity, r.parity_difference, "digit.onnx", "weights.safetensors"),
+        _parity("picture parity", seen, r.parity_difference, "picture.onnx", "digit.onnx"),
+        _share("pictures", pictures.correct, r.picture_floor, "pictures"),
+        _share("worst kind of picture", of_kind, r.picture_kind_floor, f"pictures {kind}"),
+        _share("blank pages", pictures.blank, r.blank_floor, "blank pages"),
+        _loss(
+            "champion",
+            e.champion.correct if e.champion else None,
+            ours.correct,
+            r.loss_to_champion_points,
         ),
-        correct=int(e.candidate.correct.sum()),
-        n=len(e.candidate.correct),
+        _loss("best", e.best.correct if e.best else None, ours.correct, r.loss_to_best_points),
+        _loss("champion on pictures", theirs, pictures.correct, r.loss_to_champion_picture_points),
+        _corruptions(ours, e.champion, "champion", r.corruption_excess_points),
+        _corruptions(ours, e.best, "best", r.corruption_excess_points),
+        _size(ours, e.champion, r.size_ratio),
+        _latency("images", e.images_time, r.latency_ratio),
+        _latency("a picture", e.picture_time, r.latency_ratio),
     )
+    return Verdict(checks, correct=int(ours.correct.sum()), n=len(ours.correct))
 
 
 def refuse(problem: str) -> Verdict:
     """Refuse a bundle that is damaged or does not compute: there is nothing to measure."""
     why = printable(problem)  # which may quote the bundle
     return Verdict((Check("whole", "not", "its manifest and stored answers", False, why),))
-
-
-def largest_loss_points(other: NDArray[np.bool_], candidate: NDArray[np.bool_]) -> float:
-    """Return the largest loss in points within the 95 % interval of the paired difference.
-
-    Args:
-        other: bool (N,), whether the bundle to compare with classified each image correctly.
-        candidate: bool (N,), the same of the candidate.
-    """
-    return -100 * paired_difference(other, candidate).low
 
 
 # ---- one function for each rule; a comparison with NaN is false, so NaN is refused
@@ -180,12 +173,21 @@ def _parameters(candidate: Measured, limit: int) -> Check:
     return _check("parameters", f"{n:,}", f"fewer than {limit:,}", n < limit, why)
 
 
-def _accuracy(candidate: Measured, limit: float, rule: str, whose: str) -> Check:
-    correct, n = int(candidate.correct.sum()), len(candidate.correct)
-    ends = interval(*wilson_interval(correct, n))
-    measured = f"{correct / n:.2%} of {n:,} images ({ends})"
-    why = f"{n - correct:,} of {n:,} images are wrong; {(1 - limit) * n:,.0f} may be"
-    return _check(rule, measured, f"at least {limit:.2%}, {whose}", correct / n >= limit, why)
+def _share(rule: str, correct: NDArray[np.bool_], limit: float, of_what: str) -> Check:
+    right, n = int(correct.sum()), len(correct)
+    measured = f"{right / n:.2%} of {n:,} {of_what} ({interval(*wilson_interval(right, n))})"
+    why = f"{n - right:,} of {n:,} {of_what} are wrong; {(1 - limit) * n:,.0f} may be"
+    return _check(rule, measured, f"at least {limit:.2%}", right / n >= limit, why)
+
+
+def _claims(claims: tuple[Claim, ...] | None, limit: float) -> Check:
+    if claims is None:
+        return Check("claims", "not compared", "figures of other data", passed=True)
+    wrong = [claim for claim in claims if not claim.is_within(limit)]
+    measured = f"{len(claims) - len(wrong)} of {len(claims)} figures of the manifest are true"
+    whys = [f"claims {c.name} {c.claimed:.6g}, measured {c.measured:.6g}" for c in wrong]
+    why = f"its manifest {'; '.join(whys)}"
+    return _check("claims", measured, f"within {limit:g} of what is measured", not wrong, why)
 
 
 def _calibration(candidate: Measured, limit: float) -> Check:
@@ -195,32 +197,24 @@ def _calibration(candidate: Measured, limit: float) -> Check:
     return _check("calibration", measured, f"at most {limit:g}", error <= limit, why)
 
 
-def _parity(parity: Parity, limit: float) -> Check:
-    measured = f"probabilities within {parity.difference:.1g} on {parity.images:,} images"
-    against = f"within {limit:g} of weights.safetensors, computed in float64"
-    why = "digit.onnx is not the network of weights.safetensors; export the run again"
-    return _check("parity", measured, against, parity.difference <= limit, why)
+def _parity(rule: str, parity: Parity, limit: float, graph: str, network: str) -> Check:
+    measured = f"probabilities within {parity.difference:.1g} on {parity.n:,} images"
+    why = f"{graph} is not the network of {network}; export the run again"
+    return _check(rule, measured, f"within {limit:g} of {network}", parity.difference <= limit, why)
 
 
-def _servable(served: Served, share: float) -> Check:
-    measured = f"{served.correct} of {served.pictures} pictures read correctly"
-    against = f"at least {share:.0%}, in a fresh process without torch"
-    why = served.problem or f"{served.pictures - served.correct} pictures are wrong"
-    return _check("servable", measured, against, served.correct >= share * served.pictures, why)
-
-
-def _loss(candidate: Measured, other: Measured | None, name: str, margin: float) -> Check:
+def _loss(
+    name: str, theirs: NDArray[np.bool_] | None, ours: NDArray[np.bool_], margin: float
+) -> Check:
     """Non-inferiority: even the least favourable end of the interval is under the margin."""
     rule = f"not worse than {name}"
-    if other is None:
-        return _not_compared(rule, name)
-    gain = paired_difference(other.correct, candidate.correct)
-    lost = int((other.correct & ~candidate.correct).sum())
-    won = int((candidate.correct & ~other.correct).sum())
-    most, n = largest_loss_points(other.correct, candidate.correct), len(other.correct)
+    if theirs is None:
+        return _not_compared(rule, name.split()[0])
+    gain, most, n = paired_difference(theirs, ours), largest_loss_points(theirs, ours), len(ours)
+    lost, won = int((theirs & ~ours).sum()), int((ours & ~theirs).sum())
     ends = points_interval(gain.low, gain.high)
     measured = f"{points(gain.difference)} points ({ends}; {lost} answers lost, {won} won)"
-    against = f"{name}: a loss of {margin:g} points is ruled out"
+    against = f"a loss of {margin:g} points is ruled out"
     why = f"{lost} answers lost and {won} won of {n:,} do not rule out a loss of {most:.2f} points"
     return _check(rule, measured, against, most < margin, why)
 

@@ -148,6 +148,11 @@ def paired_difference(a_correct: ArrayLike, b_correct: ArrayLike) -> PairedDiffe
     return PairedDifference(difference, low, high)
 
 
+def largest_loss_points(a_correct: ArrayLike, b_correct: ArrayLike) -> float:
+    """Return by how many points B may be worse, by the least favourable end of the interval."""
+    return -100 * paired_difference(a_correct, b_correct).low
+
+
 def _tango_score(d: float, n01: int, n10: int, n: int) -> float:
     """Return by how many standard errors the observed difference exceeds a true one of d."""
     # The maximum-likelihood share of n10, given d, solves 2n·q² + b·q + c = 0 (Tango 1998, eq. 9).

@@ -1,0 +1,65 @@
+"""The gate refuses a bundle whose picture.onnx reads pictures wrongly, however whole it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sabotage import FAST, SLOW, edit_picture_graph
+
+from mnistnet.bundle.verify import verify
+from mnistnet.gate.judge import Evaluator, judge
+from mnistnet.inference.predictor import DEFAULT_BUNDLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mnistnet.gate.checks import Verdict
+
+
+@pytest.fixture(scope="module")
+def evaluator(tiny: Path) -> Evaluator:
+    return Evaluator(tiny)
+
+
+def refused(verdict: Verdict) -> set[str]:
+    return {check.rule for check in verdict.checks if not check.passed}
+
+
+@pytest.mark.parametrize(
+    "name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+)
+def test_a_picture_graph_that_errs_is_refused_with_and_without_a_champion(
+    bundle: Path,
+    evaluator: Evaluator,
+    lenient_rules: Path,
+    images: NDArray[np.uint8],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.setattr("mnistnet.gate.judge.ROUNDS", 3)
+    edit, rules = (FAST | SLOW)[name]
+    verify(edit_picture_graph(bundle, edit, images[:100]))
+    first = judge(bundle, rules=lenient_rules, evaluator=evaluator)
+    assert refused(first) == rules, first.table()
+    next_one = judge(bundle, DEFAULT_BUNDLE, rules=lenient_rules, evaluator=evaluator)
+    relative = set() if rules == {"blank pages"} else {"not worse than champion on pictures"}
+    assert refused(next_one) == rules | relative, next_one.table()
+
+
+def test_a_new_champion_is_measured_and_the_candidate_not_again(
+    bundle: Path, evaluator: Evaluator, lenient_rules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mnistnet.gate.judge.ROUNDS", 3)
+    assert judge(DEFAULT_BUNDLE, rules=lenient_rules, evaluator=evaluator).passed
+    measured = []
+    monkeypatch.setattr(
+        "mnistnet.gate.judge.verify", lambda folder: measured.append(folder) or verify(folder)
+    )
+    for _ in range(2):
+        again = judge(DEFAULT_BUNDLE, bundle, rules=lenient_rules, evaluator=evaluator)
+        assert again.passed
+    assert measured == [bundle]
