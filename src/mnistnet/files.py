@@ -179,7 +179,7 @@ def read_json(path: Path) -> Any:
 def json_bytes(document: object) -> bytes:
     """Return readable JSON, keys in the order given, with a newline at the end."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode()
+    return (text + "\n").encode(errors="backslashreplace")  # half a character, as JSON writes it
 
 
 def sha256(content: bytes | memoryview) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,12 +10,14 @@ from PIL import Image
 
 from mnistnet.errors import Interrupted, RunError
 from mnistnet.training.recipe import Recipe
-from mnistnet.training.runs import Run, new_run
+from mnistnet.training.runs import Measurement, Run, new_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mnistnet.training.train import TrainResult
+
+LINE = Measurement(network=1, epoch=1, batch=1, batches=9, images=50, loss=2.3, accuracy=0.1)
 
 
 def test_a_finished_run_holds_recipe_metrics_weights_and_a_page(
@@ -53,11 +56,11 @@ def test_the_metrics_run_from_the_first_100_batches_to_the_result(
     fast_run: TrainResult,
 ) -> None:
     lines = fast_run.run.metrics()
-    progress, result = lines[:-1], lines[-1]
-    assert [line["batch"] for line in progress[:2]] == [100, 200]
-    assert progress[-1]["batch"] == progress[-1]["batches"]
-    assert progress[-1]["loss"] < progress[0]["loss"]
-    assert result == {"judged_on": "test", "correct": fast_run.correct, "of": 10_000}
+    assert [line.batch for line in lines[:2]] == [100, 200]
+    assert lines[-1].batch == lines[-1].batches
+    assert lines[-1].loss < lines[0].loss
+    *_, result = fast_run.run.metrics_file.read_bytes().splitlines()
+    assert json.loads(result) == {"judged_on": "test", "correct": fast_run.correct, "of": 10_000}
 
 
 def test_runs_without_a_name_are_numbered(tmp_path: Path) -> None:
@@ -72,17 +75,17 @@ def _failing_run(
     root: Path, name: str, *, overwrite: bool = False, error: type[Exception] = ZeroDivisionError
 ) -> None:
     with new_run(root, name, Recipe(seed=1), overwrite=overwrite) as run:
-        run.log({"batch": 100})
+        run.log(LINE)
         raise error("by the test")
 
 
 def test_a_name_that_is_taken_is_refused_and_the_run_unchanged(tmp_path: Path) -> None:
     with new_run(tmp_path, "mine", Recipe(), overwrite=False) as run:
-        run.log({"batch": 1})
+        run.log(LINE)
     with pytest.raises(RunError, match="exists already"):
         _failing_run(tmp_path, "mine")
     assert run.recipe() == Recipe()
-    assert run.metrics() == [{"batch": 1}]
+    assert run.metrics() == [LINE]
 
 
 def test_overwrite_never_removes_a_folder_that_is_not_a_run(tmp_path: Path) -> None:
@@ -109,4 +112,4 @@ def test_a_failed_run_leaves_nothing_and_an_interrupted_one_its_metrics(tmp_path
     with pytest.raises(Interrupted):
         _failing_run(tmp_path, "cut", error=Interrupted)
     assert [p.name for p in tmp_path.iterdir()] == ["cut"]
-    assert Run(tmp_path / "cut").metrics() == [{"batch": 100}]
+    assert Run(tmp_path / "cut").metrics() == [LINE]

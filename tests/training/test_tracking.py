@@ -11,6 +11,7 @@ import pytest
 
 from mnistnet.errors import Interrupted, MissingError, TrackingError, UsageError
 from mnistnet.training.recipe import Recipe
+from mnistnet.training.runs import Measurement
 from mnistnet.training.tracking import Trackers, open_trackers
 from mnistnet.training.train import resume, train
 from mnistnet.training.trials import trials
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mnistnet.training.loop import Progress
 
 TWO_EPOCHS = Recipe(epochs=2, batch_size=50, threads=1)
-LINE = {"images": 600, "loss": 0.5, "accuracy": 0.75}
+LINE = Measurement(network=1, epoch=1, batch=1, batches=1, images=600, loss=0.5, accuracy=0.75)
 
 
 class FakeTracker:
@@ -188,10 +189,10 @@ def test_tensorboard_holds_curves_result_pictures_and_parameters(
     trackers = open_trackers(["tensorboard", "tensorboard"], warn=pytest.fail)
     result = train(TWO_EPOCHS, data=tiny, runs=tmp_path, trackers=trackers)
     events = _events(result.run.folder)
-    lines = result.run.metrics()[:-1]
+    lines = result.run.metrics()
     for key in ("loss", "accuracy"):
         points = [(p.step, round(p.value, 4)) for p in events.Scalars(f"train/{key}")]
-        assert points == [(line["images"], round(line[key], 4)) for line in lines]
+        assert points == [(line.images, round(getattr(line, key), 4)) for line in lines]
     assert [p.step for p in events.Scalars("train/images_per_s")] == [600, 1200]
     (final,) = events.Scalars("test/accuracy")
     assert (final.step, final.value) == (1200, pytest.approx(result.accuracy))

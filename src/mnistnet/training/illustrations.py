@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from mnistnet.data import DataSet
     from mnistnet.provenance import Origin
-    from mnistnet.training.runs import Run
+    from mnistnet.training.runs import Measurement, Run
 
 COLUMNS, ROWS = 8, 4  # of a contact sheet
 WIDTH, HEIGHT, SIDE = 106, 112, 84  # pixels: of a place in it, and of the image there
@@ -88,18 +88,16 @@ def _write_contact_sheet(
         sheet.save(temporary, "png")
 
 
-def _curves(metrics: list[dict[str, Any]]) -> tuple[CurvePoint, ...]:
+def _curves(lines: list[Measurement]) -> tuple[CurvePoint, ...]:
     """Return the training curve of each network, over its own images.
 
     Where a network has several epochs, of their ends: its first steps would dwarf the rest.
     """
-    lines = [line for line in metrics if "loss" in line]
-    if lines[-1]["epoch"] > 2 * lines[-1]["network"]:
-        lines = [line for line in lines if line["batch"] == line["batches"]]
+    if lines and lines[-1].epoch > 2 * lines[-1].network:
+        lines = [line for line in lines if line.batch == line.batches]
     points, before = [], 0
-    for network, of_one in groupby(lines, lambda line: line["network"]):
+    for network, of_one in groupby(lines, lambda line: line.network):
         for line in of_one:
-            images = line["images"] - before
-            points.append(CurvePoint(network, images, line["loss"], line["accuracy"]))
-        before = line["images"]
+            points.append(CurvePoint(network, line.images - before, line.loss, line.accuracy))
+        before = line.images
     return tuple(points)

@@ -15,7 +15,7 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from mnistnet.training.hardware import resolve
 from mnistnet.training.initial import whiten_first_layer
 from mnistnet.training.optimiser import Soap, learning_rate
 from mnistnet.training.replicas import Replicas, replicating
+from mnistnet.training.runs import Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,11 +85,17 @@ class Progress:
         """How many images were trained on so far, over all epochs."""
         return ((self.epoch - 1) * self.batches + self.batch) * self.batch_size
 
-    def as_metrics(self) -> dict[str, Any]:
+    def measurement(self) -> Measurement:
         """Return a line of a run's metrics; without the speed, so that runs repeat to the byte."""
-        line = {name: getattr(self, name) for name in ("network", "epoch", "batch", "batches")}
-        rounded = {"loss": round(self.loss, 6), "accuracy": round(self.accuracy, 6)}
-        return {**line, "images": self.images, **rounded}
+        return Measurement(
+            network=self.network,
+            epoch=self.epoch,
+            batch=self.batch,
+            batches=self.batches,
+            images=self.images,
+            loss=round(self.loss, 6),
+            accuracy=round(self.accuracy, 6),
+        )
 
 
 def fit(

@@ -161,6 +161,8 @@ def _check(f: dataclasses.Field[Any], value: object) -> None:
     accepted = (int, float) if isinstance(f.default, float) else type(f.default)
     if isinstance(value, bool) or not isinstance(value, accepted):
         raise RecipeError(f"{f.name} is {value!r}; it takes a value like {f.default!r}")
+    if isinstance(value, str) and not value.isprintable():
+        raise RecipeError(f"{f.name} is {value!r}; its characters cannot all be printed")
     choices = f.metadata.get("choices")
     if choices and value not in choices:
         raise RecipeError(f"{f.name} is {value!r}; it is one of {', '.join(choices)}")

@@ -14,12 +14,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, astuple, dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mnistnet.errors import Interrupted, RunError
+from mnistnet.errors import FileError, Interrupted, RecipeError, RunError
 from mnistnet.files import (
     append_text,
     read_json,
@@ -36,6 +36,35 @@ from mnistnet.training.recipe import Recipe, recipe_from
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+LARGEST = 2**53  # the whole numbers below it are exact as floats
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A line of a run's metrics; loss and accuracy are running means over the epoch so far."""
+
+    network: int  # from 1
+    epoch: int  # from 1, over all networks
+    batch: int  # of this epoch, from 1
+    batches: int
+    images: int  # trained on so far, over all epochs
+    loss: float
+    accuracy: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no measurement. Raises ValueError or TypeError."""
+        if not all(0 <= value < LARGEST for value in astuple(self)):  # NaN is not, either
+            raise ValueError(f"{self}: is out of bounds")
+
+
+@dataclass(frozen=True)
+class Result:
+    """The last line of a finished run's metrics."""
+
+    judged_on: str
+    correct: int
+    of: int
 
 
 @dataclass(frozen=True)
@@ -88,22 +117,42 @@ class Run:
         """
         if not self.recipe_file.is_file() or not self.weights_file.is_file():
             raise RunError(f"{self.folder}: is not a finished run; mnistnet train makes one")
+        return self.recorded_origin()
+
+    def recorded_origin(self) -> Origin:
+        """Read the provenance of a run that may be unfinished; raises what `origin` does."""
         fields = read_json(self.origin_file)
         try:
-            return Origin(**fields)
-        except TypeError:
+            origin = Origin(**fields)
+            recipe_from(origin.recipe, where="recipe")
+            inputs = {} if origin.inputs is None else origin.inputs
+            parts = (origin.data, origin.source, origin.environment, origin.versions, inputs)
+            values = [value for part in parts for value in part.values()]
+            if not all(isinstance(value, str | int | None) for value in values):
+                raise TypeError("a value is of another type")
+            return replace(origin, source={k: origin.source[k] for k in ("commit", "dirty")})
+        except (TypeError, AttributeError, KeyError, RecipeError):
             raise RunError(f"{self.origin_file}: is not a run's record; train again") from None
 
-    def log(self, line: dict[str, Any]) -> None:
+    def log(self, line: Measurement | Result) -> None:
         """Append a line to the metrics. Raises FileError where it cannot be written."""
-        append_text(self.metrics_file, json.dumps(line) + "\n")
+        append_text(self.metrics_file, json.dumps(asdict(line)) + "\n")
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """Read the metrics; a last line that a kill cut off is left out."""
-        if not self.metrics_file.exists():
-            return []
-        lines = self.metrics_file.read_text(encoding="utf-8").split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+    def metrics(self) -> list[Measurement]:
+        """Read the measurements; lines that a kill or a disk has damaged are left out.
+
+        Raises:
+            FileError: the file cannot be read.
+        """
+        try:
+            content = self.metrics_file.read_bytes() if self.metrics_file.exists() else b""
+        except OSError as error:
+            raise FileError(f"{self.metrics_file}: cannot be read ({error.strerror})") from error
+        lines = []
+        for line in content.split(b"\n")[:-1]:
+            with suppress(ValueError, TypeError, RecursionError):  # the result is none either
+                lines.append(Measurement(**json.loads(line)))
+        return lines
 
 
 @contextmanager
@@ -149,8 +198,8 @@ def unfinished_run(root: Path, name: str) -> Run:
     if run.weights_file.exists():
         raise RunError(f"{run.folder}: is complete; --overwrite trains it again")
     done = epochs_done(run.checkpoint_file)
-    kept = [line for line in run.metrics() if line.get("epoch", 0) <= done]
-    write_bytes(run.metrics_file, "".join(json.dumps(k) + "\n" for k in kept).encode())
+    kept = [json.dumps(asdict(line)) + "\n" for line in run.metrics() if line.epoch <= done]
+    write_bytes(run.metrics_file, "".join(kept).encode())
     return run
 
 

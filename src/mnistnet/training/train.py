@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from mnistnet import data as datasets
 from mnistnet.errors import Interrupted, RunError
-from mnistnet.files import read_json, write_bytes, write_json
+from mnistnet.files import write_bytes, write_json
 from mnistnet.provenance import origin_of
-from mnistnet.training.runs import Run, check_name, finish, new_run, unfinished_run
+from mnistnet.training.runs import Result, Run, check_name, finish, new_run, unfinished_run
 from mnistnet.training.tracking import NO_TRACKERS
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ def resume(
 
 
 def _check_same_data(run: Run, dataset: DataSet) -> None:
-    origin = read_json(run.origin_file) if run.origin_file.exists() else {}
-    if isinstance(origin, dict) and origin.get("data", dataset.sha256) != dataset.sha256:
+    if run.origin_file.exists() and run.recorded_origin().data != dataset.sha256:
         raise RunError(
             f"{run.folder}: was begun on other data than {dataset.source}; name that with --data"
         )
@@ -164,7 +163,7 @@ def _carry_out(job: _Job) -> TrainResult:
         clock.lap("training")
         probabilities = predict(net, dataset.test.images, resolve(recipe))
         result = _result(job, probabilities)
-        run.log({"judged_on": result.evaluated_on, "correct": result.correct, "of": result.n})
+        run.log(Result(result.evaluated_on, result.correct, result.n))
         clock.lap("evaluation")
         illustrate(run, dataset, probabilities, origin)
         clock.lap("pictures")
@@ -186,10 +185,9 @@ def _fit(job: _Job) -> MnistNet:
     def report(progress: Progress) -> None:
         nonlocal last
         last = progress
-        line = progress.as_metrics()
-        run.log(line)
+        run.log(progress.measurement())
         job.on_progress(progress)
-        job.trackers.log_line(line, images_per_s=progress.images_per_s)
+        job.trackers.log_line(progress.measurement(), images_per_s=progress.images_per_s)
 
     try:
         return fit(

@@ -34,6 +34,11 @@ class Trial:
     accuracy: float  # a fraction
     train_s: float
 
+    def __post_init__(self) -> None:
+        """Refuse what is no result. Raises ValueError or TypeError."""
+        if not (self.seed >= 0 and 0 <= self.accuracy <= 1 and 0 <= self.train_s < 1e9):
+            raise ValueError(f"{self}: is out of bounds")
+
 
 def trials_file(root: Path, recipe: Recipe) -> Path:
     """Return a series' file, named by every hyperparameter but the seed."""
@@ -81,7 +86,7 @@ def _train_once(recipe: Recipe, dataset: DataSet, trackers: Trackers) -> Trial:
     from mnistnet.training.prediction import predict
 
     def report(progress: Progress) -> None:
-        trackers.log_line(progress.as_metrics(), images_per_s=progress.images_per_s)
+        trackers.log_line(progress.measurement(), images_per_s=progress.images_per_s)
 
     started = time.perf_counter()
     net = fit(recipe, dataset.train, on_progress=report)
@@ -99,7 +104,7 @@ def _read(file: Path) -> list[Trial]:
         text = file.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]  # a kill may have cut off the last line
         trials = [Trial(**json.loads(line)) for line in whole.splitlines()]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise RunError(f"{file}: is not a series of trials; move it away") from error
     if whole != text:
         write_bytes(file, whole.encode())

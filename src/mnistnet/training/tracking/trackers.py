@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnistnet.training.recipe import Recipe
+    from mnistnet.training.runs import Measurement
 
 Export = Callable[..., object]  # (run's folder, bundle's folder, data=the data set's path)
 Status = Literal["finished", "interrupted", "failed"]
@@ -90,11 +91,11 @@ class Trackers:
             with suppress(KeyboardInterrupt):  # a second Ctrl-C ends the waiting, not the run
                 self._for_each(lambda tracker: tracker.stop(status))
 
-    def log_line(self, line: Mapping[str, Any], **more: float) -> None:
+    def log_line(self, line: Measurement, **more: float) -> None:
         """Log a line of a run's metrics, and further figures that are not written there."""
-        metrics = {f"train/{key}": line[key] for key in ("loss", "accuracy")}
+        metrics = {"train/loss": line.loss, "train/accuracy": line.accuracy}
         metrics |= {f"train/{key}": value for key, value in more.items()}
-        self._images = int(line["images"])
+        self._images = line.images
         self._for_each(lambda tracker: tracker.log_metrics(self._images, metrics))
 
     def log_result(
