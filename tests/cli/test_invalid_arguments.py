@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from drawing import Scene, draw_picture
+from PIL import Image
 
 from mnistnet.cli import main
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
@@ -57,6 +62,58 @@ def test_an_argument_that_cannot_be_used_is_an_error_of_one_line(
     assert (ended.value.code, printed.out, len(lines)) == (2, "", 1), printed.err
     assert lines[0].startswith("mnistnet: ")
     assert message in lines[0]
+
+
+ODD = ["\udcff", "\ud800", "nul\0", "a\nb\x1b[31m", "\u202e", "x" * 300, "", "\udcff/x.json"]
+VERBS = [
+    *(["predict", "NAME"], ["predict", "none", "--bundle", "NAME"], ["eval", "NAME"]),
+    *(["export", "NAME", "-o", "out"], ["verify", "NAME"], ["gate", "NAME"], ["reproduce", "NAME"]),
+    *(
+        ["gate", str(DEFAULT_BUNDLE), "--rules", "NAME"],
+        ["eval", str(DEFAULT_BUNDLE), "--data", "NAME"],
+    ),
+    *(["train", "--name", "NAME"], ["train", "--recipe", "NAME"], ["train", "--tracker", "NAME"]),
+    ["train", "--resume", "--name", "NAME"],
+    *(["history", "--remote", "NAME"], ["history", "--branch", "NAME"], ["rollback", "NAME"]),
+]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+@pytest.mark.usefixtures("place")
+def test_an_odd_name_is_an_error_of_one_printable_line(
+    verb: list[str], tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MNISTNET_DATA", str(tiny))
+    for name in ODD:
+        with pytest.raises(SystemExit) as ended:
+            main([word.replace("NAME", name) for word in verb])
+        lines = capsys.readouterr().err.splitlines()
+        lines = [line for line in lines if not line.endswith(" …") and line[:1] != "…"]
+        assert ended.value.code in (1, 2), lines
+        assert len(lines) == 1 or lines[0].startswith("Usage: ")
+        assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+def test_pictures_with_odd_names_are_read_evaluated_and_reported(tmp_path: Path) -> None:
+    pictures = tmp_path / "\udcff" / "4"
+    pictures.mkdir(parents=True)
+    for name in ("\udcff.png", "a\nb\x1b[31m.png", "no suffix", "\u202e.png"):
+        Image.new("L", (60, 60), 255).save(pictures / name, "PNG")
+    four = draw_picture(4, Scene(), np.random.default_rng(1))
+    Image.fromarray(four).save(pictures / "four.png")
+    for verb in (["predict", b"\xff"], ["eval", DEFAULT_BUNDLE, "--quick", "--data", b"\xff"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "mnistnet", *verb],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONIOENCODING": "ascii:strict"},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert b"\x1b" not in done.stdout + done.stderr
+    (report,) = (tmp_path / "reports").iterdir()
+    assert len(json.loads((report / "report.json").read_bytes())["no_ink"]) == 4
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no disk here that is always full")

@@ -6,6 +6,7 @@ for torch; and `mnistnet --help` imports no verb at all.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from mnistnet import __version__
-from mnistnet.errors import Interrupted, MnistNetError
+from mnistnet.errors import Interrupted, MnistNetError, UsageError
 from mnistnet.text import printable
 
 if TYPE_CHECKING:
@@ -80,8 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):  # a Windows console may not know → or –
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = cli(list(arguments) if arguments is not None else None, standalone_mode=False)
+        for word in words:
+            if not _is_usable(word):
+                raise UsageError(f"{word!r} holds a NUL or half a character; no name does")
+        code = cli(words, standalone_mode=False)
     except BrokenPipeError:  # the reader, `head` for example, has closed it
         sys.stderr.close()
         code = 0
@@ -94,3 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         code = 130
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _is_usable(word: str) -> bool:
+    """Whether the operating system can take an argument."""
+    try:
+        return b"\0" not in os.fsencode(word)
+    except UnicodeEncodeError:
+        return False

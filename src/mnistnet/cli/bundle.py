@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mnistnet.cli.options import BUNDLE, DATA, OUT, PATH, signer_options
+from mnistnet.cli.output import print_line
 from mnistnet.errors import SigningError, UsageError
 from mnistnet.text import size
 
@@ -30,10 +31,10 @@ def export(run: Path, out: Path, data: Path | None) -> None:
 
     manifest = export_run(run, out, data=data)
     metrics, size_bytes = manifest.metrics, sum(f.size_bytes for f in manifest.files.values())
-    click.echo(
+    print_line(
         f"Accuracy: {metrics['accuracy']:.2%} of {metrics['n']:,} {metrics['judged_on']} images"
     )
-    click.echo(f"Bundle: {out} ({size(size_bytes)}, verified)")
+    print_line(f"Bundle: {out} ({size(size_bytes)}, verified)")
 
 
 @click.command()
@@ -48,8 +49,8 @@ def verify(bundle: Path, signer: Signer | None) -> None:
         check_signature(bundle, signer)
     manifest = bundles.verify(bundle)
     if signer:
-        click.echo(f"{bundle}: signed by {signer_name(signer)}")
-    click.echo(
+        print_line(f"{bundle}: signed by {signer_name(signer)}")
+    print_line(
         f"{bundle}: whole; {len(manifest.files)} files, both graphs reproduce their stored vectors"
     )
 
@@ -82,9 +83,9 @@ def sign(bundle: Path, key: Path | None, keyless: bool, if_possible: bool) -> No
         else signature.sign_keyless(bundle)
     )
     if written:
-        click.echo(f"Signature: {written}")
+        print_line(f"Signature: {written}")
     elif if_possible:
-        click.echo(f"{bundle}: not signed; no identity token is available here")
+        print_line(f"{bundle}: not signed; no identity token is available here")
     else:
         raise SigningError(
             f"{bundle}: no identity token is available here; a workflow's job gets one by the"

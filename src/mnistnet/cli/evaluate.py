@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnistnet.cli.options import DATA, DATA_OR_PICTURES, JSON, MARKDOWN, PATH, RULES
-from mnistnet.cli.output import Bar, print_json
-from mnistnet.text import printable
+from mnistnet.cli.output import Bar, print_json, print_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,8 +38,9 @@ def evaluate(model: Path, markdown: bool, as_json: bool, **options: Any) -> None
     if markdown:
         click.echo(render_markdown(done.report))
     else:
-        click.echo("\n".join(map(printable, summarise(done.report))))
-    click.echo(f"Report: {done.page}", err=markdown)
+        for line in summarise(done.report):
+            print_line(line)
+    print_line(f"Report: {done.page}", err=markdown)
     if as_json:
         print_json(done.as_dict())
 
@@ -65,7 +65,7 @@ def gate(
     verdict = judge(candidate, evaluator=Evaluator(data), **options)
     click.echo(verdict.table(markdown=markdown))
     if not markdown:
-        click.echo(f"{candidate}: {verdict.summary()}")
+        print_line(f"{candidate}: {verdict.summary()}")
     if as_json:
         print_json(verdict.as_dict())
     return 0 if verdict.passed else 1

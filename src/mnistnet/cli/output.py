@@ -33,14 +33,20 @@ def _plain(value: object) -> object:
     raise TypeError(f"{value!r} has no form in JSON")
 
 
+def print_line(line: str, *, err: bool = False) -> None:
+    """Print one line, whatever the names in it hold; on stderr if `err`."""
+    click.echo(printable(line), err=err)
+
+
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows of cells in aligned columns."""
-    click.echo("\n".join(table(rows)))
+    for line in table(rows):
+        print_line(line)
 
 
 def print_error(message: object) -> None:
     """Print a line on stderr, with the program's name."""
-    click.echo(printable(f"mnistnet: {message}"), err=True)
+    print_line(f"mnistnet: {message}", err=True)
 
 
 class Bar(logging.Handler):
@@ -63,7 +69,7 @@ class Bar(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a log message without breaking the bar."""
-        self._bar.write(record.getMessage(), file=sys.stderr)
+        self._bar.write(printable(record.getMessage()), file=sys.stderr)
 
     def show_training(self, progress: loop.Progress) -> None:
         """Print a line of loss and accuracy, everywhere, and move the bar."""
@@ -81,7 +87,7 @@ class Bar(logging.Handler):
             self._bar.close()
             self._start(progress.what, progress.total)
             if not sys.stderr.isatty():
-                click.echo(f"{progress.what} …", err=True)
+                print_line(f"{progress.what} …", err=True)
         self._bar.update(progress.done - self._bar.n)
 
     def _start(self, part: str, total: float) -> None:
@@ -90,7 +96,7 @@ class Bar(logging.Handler):
         self._part = part
         self._bar = tqdm(
             total=total,
-            desc=part,
+            desc=printable(part),
             disable=None,
             leave=False,
             bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnistnet.cli.options import PATH
-from mnistnet.cli.output import print_error, print_json
+from mnistnet.cli.output import print_error, print_json, print_line
 from mnistnet.errors import PictureError
-from mnistnet.text import counted, printable
+from mnistnet.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ def predict(
         if as_json:
             print_json(_as_json(name, prediction))
         else:
-            click.echo(_line(name, prediction))
+            print_line(_line(name, prediction))
         if show:
             from mnistnet.report.summary import in_characters
 
@@ -87,7 +87,7 @@ def _pictures(paths: tuple[str, ...]) -> Iterator[tuple[str, PictureError | None
             yield path, PictureError(f"{path}: holds no pictures")
         elif found.others:
             others = counted(len(found.others), "other file")
-            click.echo(printable(f"{path}: {others} left out, no pictures"), err=True)
+            print_line(f"{path}: {others} left out, no pictures", err=True)
 
 
 def _stdin() -> NDArray[np.uint8]:
@@ -97,7 +97,6 @@ def _stdin() -> NDArray[np.uint8]:
 
 
 def _line(name: str, prediction: Prediction) -> str:
-    name = printable(name)
     if prediction.digit is None:
         return f"{name}: no digit ({prediction.reason})"
     unsure = "" if prediction.sure else "  not sure"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnistnet.cli.options import DATA, JSON, MARKDOWN, PATH, registry_options
-from mnistnet.cli.output import Bar, print_json, print_table
+from mnistnet.cli.output import Bar, print_json, print_line, print_table
 from mnistnet.errors import UsageError
 from mnistnet.files import append_text
 from mnistnet.provenance import Changes
@@ -150,13 +150,14 @@ def _print_reproduction(bundle: str, result: Reproduction) -> None:
     there, here = (n / result.judged for n in (result.correct_there, result.correct_here))
     if result.same:
         click.echo(f"Accuracy: {there:.2%} {images}")
-        click.echo(f"{bundle}: trained again to the same weights, bit for bit")
+        print_line(f"{bundle}: trained again to the same weights, bit for bit")
         return
     difference, low, high = result.difference
-    click.echo("\n".join(result.differences or ["nothing that is recorded differs"]))
+    for line in result.differences or ["nothing that is recorded differs"]:
+        print_line(line)
     click.echo(f"Accuracy: {there:.2%} there, {here:.2%} here, {images}")
     click.echo(
         f"Difference: {points(difference)} points ({points_interval(low, high)}, McNemar"
         f" {p_value(result.p)}): {'' if result.significant else 'not '}significant"
     )
-    click.echo(f"{bundle}: trained again to other weights")
+    print_line(f"{bundle}: trained again to other weights")

@@ -19,7 +19,7 @@ from mnistnet.cli.options import (
     signer_options,
     version_number,
 )
-from mnistnet.cli.output import print_json, print_table
+from mnistnet.cli.output import print_json, print_line, print_table
 from mnistnet.text import escape_markdown, interval, p_value, points, points_interval, size
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def history(remote: str, branch: str, as_json: bool) -> None:
         champion = str(state.champion) if state.champion else None
         print_json({"champion": champion, "releases": [_as_json(state, *row) for row in rows]})
     elif not state.releases:
-        click.echo(f"nothing is published yet on branch {branch}; mnistnet publish does it")
+        print_line(f"nothing is published yet on branch {branch}; mnistnet publish does it")
     else:
         print_table([_cells(state, *row) for row in reversed(rows)])
 
@@ -118,7 +118,7 @@ def pull(version: int | None, out: Path, signer: Signer | None, **registry: str)
 
     release = pull(version, out, signer=signer, **registry)
     signed = f", signed by {signer_name(signer)}" if signer else ""
-    click.echo(f"{out}: {release}, verified{signed}")
+    print_line(f"{out}: {release}, verified{signed}")
 
 
 @click.command()
@@ -148,7 +148,9 @@ def diff(a: int, b: int, as_json: bool, **options: Any) -> None:
 
 def _log(line: str, *, markdown: bool = False) -> None:
     """Print what is done next; in Markdown, as a paragraph of its own."""
-    click.echo(f"… {escape_markdown(line)}\n" if markdown else f"… {line}", err=True)
+    print_line(f"… {escape_markdown(line) if markdown else line}", err=True)
+    if markdown:
+        click.echo(err=True)
 
 
 def _name(version: int | None) -> str | None:
@@ -166,7 +168,9 @@ def _print_publication(
         "unchanged": f"{what}: is the champion already, as {version}",
         "refused": f"{what}: refused; the champion stays {replaces or 'nobody'}",
     }[done.outcome]
-    click.echo(f"\n{escape_markdown(line)}" if markdown else line)
+    if markdown:
+        click.echo()
+    print_line(escape_markdown(line) if markdown else line)
     if as_json:
         verdict = done.verdict.summary() if done.verdict else None
         result = {"outcome": done.outcome, "version": version, "replaces": replaces}

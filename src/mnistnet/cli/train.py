@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnistnet.cli.options import DATA, JSON, RUNS, Command
-from mnistnet.cli.output import Bar, print_error, print_json
+from mnistnet.cli.output import Bar, print_error, print_json, print_line
 from mnistnet.errors import UsageError
 from mnistnet.extras import import_extra
 from mnistnet.model.architecture import layer_table
@@ -122,7 +122,7 @@ def trials(
             f"Seed: {trial.seed}, Accuracy: {trial.accuracy:.2%}, Training: {trial.train_s:.1f} s"
         )
     summary = _print_mean(chosen, accuracies)
-    click.echo(f"Each seed's line: {training.trials_file(runs, chosen)}")
+    print_line(f"Each seed's line: {training.trials_file(runs, chosen)}")
     if as_json:
         print_json(summary)
 
@@ -161,7 +161,7 @@ def _print_result(result: TrainResult, phases_s: dict[str, float], *, as_json: b
     click.echo(
         "Computed: {engine}, {precision}, {threads} threads".format(**describe(result.recipe))
     )
-    click.echo(f"Results: {result.run.folder}")
+    print_line(f"Results: {result.run.folder}")
     if as_json:
         figures = {
             "run": result.run.folder,

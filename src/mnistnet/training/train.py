@@ -81,7 +81,7 @@ def train(
         MnistNetError: see data.load, new_run and fit.
     """
     clock = _Clock()
-    if name:
+    if name is not None:
         check_name(name)  # before anything is loaded or downloaded
     dataset = datasets.load(data, validation=recipe.validation)
     with new_run(runs, name, recipe, overwrite=overwrite) as run:
