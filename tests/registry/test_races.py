@@ -102,7 +102,7 @@ def _killed(registry: Path, bundle: Path, folder: Path, verb: str, when: str) ->
     return published(registry)
 
 
-READING = ["config", "init", "var", "ls-remote", "fetch", "log", "cat-file"]
+READING = ["remote", "config", "init", "var", "ls-remote", "fetch", "log", "cat-file"]
 WRITING = ["hash-object", "mktree", "commit-tree", "tag"]
 
 

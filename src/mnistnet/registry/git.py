@@ -32,7 +32,7 @@ REASON = re.compile(
 )
 # What may pass by itself: the remote is overloaded, restarts, or cuts the connection.
 BUSY = re.compile(
-    r"(?s)(?!.*HTTP 4(?!08|25|29))"
+    r"(?s)(?!.*(HTTP 4(?!08|25|29)|rejected\]))"
     r".*((error:|HTTP) (408|425|429|5[0-9]{2})|Connection reset|Empty reply|hung up unexpectedly)"
 )
 # After these a push did not arrive, or the remote has answered that it does not take it.
