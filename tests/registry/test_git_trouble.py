@@ -104,16 +104,18 @@ def test_the_clones_settings_are_used_conditional_includes_among_them(
     assert git(registry, "log", "-1", "--format=%an %ae", "models") == "Work local@example.org"
 
 
+@pytest.mark.parametrize("remote", ["origin", None])
 def test_a_repository_of_the_object_format_sha256_takes_releases(
-    request: pytest.FixtureRequest, ada: Path
+    request: pytest.FixtureRequest, ada: Path, remote: str | None
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GIT_DEFAULT_HASH", "sha256")
         registry = request.getfixturevalue("registry")
         request.getfixturevalue("clone")
-    publish(ada, gate=RecordingGate())
+    publish(ada, gate=RecordingGate(), remote=remote or str(registry))
     assert published(registry) == ["ada"]
     assert len(git(registry, "rev-parse", "models")) == 64
+    assert str(history(remote=remote or str(registry)).champion) == "v1"
 
 
 @pytest.mark.skipif(

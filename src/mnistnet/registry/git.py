@@ -36,7 +36,9 @@ BUSY = re.compile(
     r".*((error:|HTTP) (408|425|429|5[0-9]{2})|Connection reset|Empty reply|hung up unexpectedly)"
 )
 # After these a push did not arrive, or the remote has answered that it does not take it.
-NOT_TAKEN = re.compile(r"unable to access|[Cc]ould not read|not found|HTTP 4|!.*rejected\]")
+NOT_TAKEN = re.compile(
+    r"unable to access|[Cc]ould not read|not found|hash algorithm|HTTP 4|!.*rejected\]"
+)
 
 
 class GitError(RegistryError):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,14 +88,20 @@ class Repository:
         """
         return run_git(words, self._cwd, self._environment, timeout_s=timeout_s, given=given)
 
-    def contact(self, *words: str) -> bytes:
+    def has_sha256(self) -> bool:
+        """Whether the remote names objects by SHA-256; it says so even while it is empty."""
+        packets = self.scratch / "packets"
+        self.contact("ls-remote", self.remote, "HEAD", GIT_TRACE_PACKET=str(packets))
+        return b"object-format=sha256" in packets.read_bytes()
+
+    def contact(self, *words: str, **variables: str) -> bytes:
         """Run a git command that may read from the remote, again where the remote is busy.
 
         Raises:
             UnreachableError: it failed, or was not done in time.
         """
         stalled = {"GIT_HTTP_LOW_SPEED_LIMIT": "1000", "GIT_HTTP_LOW_SPEED_TIME": str(STALLED_S)}
-        environment = self._environment | stalled
+        environment = self._environment | stalled | variables
         for attempt in range(TRIES):
             if attempt:
                 pause(LONGEST_PAUSE_S)
@@ -120,21 +127,29 @@ def private_repository(remote: str) -> Iterator[Repository]:
         RegistryError: there is no such remote, or git is not installed.
     """
     pushed_to = _asked("remote", "get-url", "--push", "--all", remote)
-    name, cwd, object_format = URL_REMOTE, Path.cwd(), "sha1"
-    if pushed_to:
-        name = remote
-        cwd, object_format = _clone()
+    name, (cwd, object_format) = (
+        (remote, _clone()) if pushed_to else (URL_REMOTE, (Path.cwd(), "sha1"))
+    )
     address, addresses = _addresses(remote, pushed_to, cwd)
+    settings = [*OWN_SETTINGS.items(), (f"remote.{name}.url", address)]
     with scratch_folder() as scratch:
         folder, config = scratch / "git", scratch / "config"
         config.write_bytes(_config_file([FLUSH, *_settings()]))
         environment = _environment(folder, config)
-        words = ("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}")
-        run_git(words, cwd, environment)
-        with (folder / "config").open("ab") as file:
-            file.write(_config_file([*OWN_SETTINGS.items(), (f"remote.{name}.url", address)]))
         shown = printable(without_password(remote))
-        yield Repository(scratch, name, shown, addresses, cwd, environment)
+        repository = Repository(scratch, name, shown, addresses, cwd, environment)
+        _init(repository, settings, object_format)
+        if not pushed_to and repository.has_sha256():
+            shutil.rmtree(folder)
+            _init(repository, settings, "sha256")
+        yield repository
+
+
+def _init(repository: Repository, settings: Iterable[tuple[str, str]], object_format: str) -> None:
+    words = ("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}")
+    repository.run(*words)
+    with (repository.scratch / "git" / "config").open("ab") as file:
+        file.write(_config_file(settings))
 
 
 def _asked(*words: str) -> list[str]:
