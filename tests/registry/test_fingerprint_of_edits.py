@@ -47,7 +47,7 @@ EDITS = [
     ("picture/ink.py", "position < 0.9", "position < 0.8", EXPORT),
     ("picture/alignment.py", "MARGIN = 0.2", "MARGIN = 0.3", EXPORT),
     ("bundle/digit.py", "EPSILON = 1e-5", "EPSILON = 1e-6", EXPORT),
-    ("bundle/graph.py", "OPSET = 20", "OPSET = 21", EXPORT),
+    ("bundle/graph_file.py", "OPSET = 20", "OPSET = 21", EXPORT),
     ("bundle/export_run.py", "0.7,", "0.75,", EXPORT),
     ("bundle/export_run.py", "single digits 0–9", "one digit", EXPORT),
     ("report/build.py", "SHOWN_MISTAKES = 24", "SHOWN_MISTAKES = 12", EXPORT),
