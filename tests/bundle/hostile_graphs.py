@@ -160,6 +160,26 @@ def slow() -> bytes:
     )
 
 
+def slow_constants() -> bytes:
+    """Return digit.onnx with products of constants, 2,000 × 2,000, added to its result: zero."""
+
+    def change(model: onnx.ModelProto) -> None:
+        zeros = np.zeros((2000, 1), np.float32)
+        more(constant("column", zeros), constant("row", zeros.T))(model)
+        first(model, "Softmax").output[0] = "before"
+        names = [f"m{i}" for i in range(300)]
+        model.graph.node.extend(
+            [
+                node("MatMul", "column row", "m0"),
+                *(node("MatMul", f"{a} {a}", b) for a, b in pairwise(names)),
+                node("ReduceMax", names[-1], "largest", keepdims=0),
+                node("Add", "before largest", "probabilities"),
+            ]
+        )
+
+    return changed(change)
+
+
 def fails_beyond(n: int) -> bytes:
     """Return digit.onnx with a table in which only batches of up to `n` images have an entry."""
 

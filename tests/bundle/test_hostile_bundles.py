@@ -28,6 +28,7 @@ from hostile_graphs import (
     loop,
     renamed,
     slow,
+    slow_constants,
 )
 from PIL import Image
 from releases import seal
@@ -144,11 +145,12 @@ def test_what_the_runtime_says_of_a_failure_is_in_the_message_and_nowhere_else(
     assert "cannot be run with ONNX Runtime" in err
 
 
+@pytest.mark.parametrize("make", [slow, slow_constants])
 def test_a_graph_that_runs_too_long_is_stopped(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Path, make: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime, "MAX_RUN_S", 0.1)
-    put(bundle, "digit.onnx", slow())
+    put(bundle, "digit.onnx", make())
     with pytest.raises(BundleError, match=r"cannot be run .*terminate"):
         Predictor(bundle).classify(np.zeros((20, 28, 28), np.uint8))
 

@@ -19,26 +19,21 @@ The algebra is done in float64 and rounded to float32 once, at the end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from onnx import TensorProto
 
 from mnistnet.bundle.graph import GraphBuilder
+from mnistnet.bundle.weights import batch_norm
 from mnistnet.model.architecture import MEAN, SIDE, STD, layers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import onnx
-    from numpy.typing import NDArray
 
     from mnistnet.bundle.graph import Array
+    from mnistnet.bundle.weights import Weights
     from mnistnet.model.architecture import Layer
-
-    Weights = Mapping[str, NDArray[Any]]  # MnistNet's state_dict, as arrays
-
-BATCH_NORM_EPSILON = 1e-5  # torch's default, which MnistNet leaves as it is
 
 
 class Affine(NamedTuple):
@@ -123,15 +118,7 @@ def convolutions(weights: Weights) -> list[Convolution]:
 
 def batch_norms(weights: Weights) -> list[Affine]:
     """Return the network's BatchNorms from first to last, as affine maps in float64."""
-    found = []
-    for name in (layer.norm for layer in layers() if layer.normalised):
-        gain, bias, mean, variance = (
-            weights[f"{name}.{part}"].astype(np.float64)
-            for part in ("weight", "bias", "running_mean", "running_var")
-        )
-        scale = gain / np.sqrt(variance + BATCH_NORM_EPSILON)
-        found.append(Affine(scale, bias - scale * mean))
-    return found
+    return [Affine(*batch_norm(layer.norm, weights)) for layer in layers() if layer.normalised]
 
 
 def _pool(g: GraphBuilder, x: str, norm: Affine) -> str:

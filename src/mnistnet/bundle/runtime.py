@@ -88,7 +88,10 @@ class Graph:
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self._session = runtime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
+                content,
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=["ConstantFolding"],  # it would compute without a deadline
             )
         except Exception as error:  # ONNX Runtime's errors have no base class of their own
             raise self.broken("cannot be loaded", error) from error

@@ -11,7 +11,7 @@ every rounding that is left is the graph's own.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,16 +20,17 @@ from mnistnet.errors import BundleError
 from mnistnet.model.architecture import MEAN, STD, Layer, layers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mnistnet.bundle.manifest import Manifest
 
-    Weights = dict[str, NDArray[np.generic]]
+    Weights = Mapping[str, NDArray[Any]]  # MnistNet's state_dict, as arrays
     Maps = NDArray[np.float64]  # (N, C, H, W)
 
-EPSILON = 1e-5  # of every BatchNorm
+EPSILON = 1e-5  # of every BatchNorm: torch's default, which MnistNet leaves as it is
 
 
 def tensor_shapes() -> dict[str, tuple[int, ...]]:
@@ -93,7 +94,7 @@ def read_weights(directory: Path, manifest: Manifest) -> Weights:
             f"{where}: does not hold this network's tensors, laid out as the format says; export"
             " the run again"
         )
-    weights: Weights = {}
+    weights: dict[str, NDArray[np.generic]] = {}
     for name, (kind, shape, (start, end)) in expected.items():
         dtype = "<f4" if kind == "F32" else "<i8"
         weights[name] = np.frombuffer(body[start:end], dtype).reshape(shape)
@@ -133,7 +134,10 @@ def _layer(layer: Layer, weights: Weights, x: Maps) -> Maps:
         columns = windows.transpose(0, 2, 3, 1, 4, 5).reshape(n * layer.side**2, -1)
         maps = columns @ kernel.T + weights[f"{layer.name}.bias"].astype(np.float64)
         x = maps.reshape(n, layer.side, layer.side, layer.channels).transpose(0, 3, 1, 2)
-    return _batch_norm(layer.norm, weights, _gelu(x)) if layer.normalised else x
+    if not layer.normalised:
+        return x
+    scale, shift = batch_norm(layer.norm, weights)
+    return _gelu(x) * scale[:, None, None] + shift[:, None, None]
 
 
 def _gelu(x: Maps) -> Maps:
@@ -142,9 +146,11 @@ def _gelu(x: Maps) -> Maps:
     return np.asarray(x * 0.5 * (1 + erf))
 
 
-def _batch_norm(name: str, weights: Weights, x: Maps) -> Maps:
+def batch_norm(name: str, weights: Weights) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a BatchNorm with fixed statistics as scale·x + shift: both (channels,)."""
     gain, bias, mean, variance = (
-        weights[f"{name}.{part}"].astype(np.float64)[:, None, None]
+        weights[f"{name}.{part}"].astype(np.float64)
         for part in ("weight", "bias", "running_mean", "running_var")
     )
-    return np.asarray((x - mean) / np.sqrt(variance + EPSILON) * gain + bias)
+    scale = gain / np.sqrt(variance + EPSILON)
+    return scale, bias - scale * mean
