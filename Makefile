@@ -5,6 +5,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 READY := $(VENV)/.installed
 EXTRAS ?= train,dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+CONSTRAINTS ?= constraints.txt
 LOCK ?=
 
 .DEFAULT_GOAL := help
@@ -13,13 +14,13 @@ LOCK ?=
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(READY): pyproject.toml constraints.txt $(LOCK)
+$(READY): pyproject.toml $(CONSTRAINTS) $(LOCK)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 ifdef LOCK
 	$(PIP) --require-hashes -r $(LOCK)
 	$(PIP) --no-deps --no-build-isolation -e .
 else
-	$(PIP) -c constraints.txt -e ".$(EXTRAS:%=[%])"
+	$(PIP) $(CONSTRAINTS:%=-c %) -e ".$(EXTRAS:%=[%])"
 endif
 	touch $(READY)
 

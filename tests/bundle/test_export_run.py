@@ -24,8 +24,10 @@ from mnistnet.training.train import train
 
 if TYPE_CHECKING:
     from mnistnet.training.runs import Run
+    from mnistnet.training.train import TrainResult
 
 SOURCE = Path(mnistnet.__file__).parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,16 @@ def test_the_manifest_names_who_trained_the_weights_and_who_made_the_bundle(
     card = (tmp_path / "again" / "README.md").read_text(encoding="utf-8")
     assert str(origin["source"]["commit"]) in card
     assert f"exported by commit {commit}" in card
+
+
+def test_the_card_names_mnist_only_where_the_data_are_mnists(
+    exported: Path, fast_run: TrainResult, tmp_path: Path
+) -> None:
+    assert "MNIST's" not in (exported / "README.md").read_text(encoding="utf-8")
+    export_run(fast_run.run.folder, tmp_path / "bundle", data=ROOT / "data" / "mnist")
+    card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
+    assert "- **Accuracy** on MNIST's test images: 9" in card
+    assert "- **Trained on**: MNIST's 60,000 training images (Yann LeCun, " in card
 
 
 def test_a_bundle_that_is_damaged_or_of_other_data_is_not_exported_again(

@@ -54,11 +54,26 @@ def test_a_bundle_from_an_earlier_commit_than_the_champions_is_published_only_wi
     first, second, another = commits
     gate = RecordingGate()
     publish(_trained_from(ada, second), gate=gate)
-    with pytest.raises(RegistryError, match=f"from commit {first[:12]}, and the champion v1"):
+    with pytest.raises(RegistryError, match=f"by commit {first[:12]}, and the champion v1"):
         publish(_trained_from(bob, first, dirty=True), gate=gate, dry_run=True)
     assert publish(_trained_from(cleo, another), gate=gate).version == 2
     assert publish(bob, gate=gate, reinstate=True).version == 3
     assert published(registry) == ["ada", "cleo", "bob"]
+
+
+def test_what_counts_of_weights_that_were_exported_again_is_the_commit_of_the_export(
+    commits: list[str], registry: Path, ada: Path, bob: Path
+) -> None:
+    inputs = dict.fromkeys(("code", "versions", "all"), "ab" * 32)
+    for bundle, commit in ((ada, commits[1]), (bob, commits[0])):
+        source = {"commit": commit, "dirty": False}
+        record = {"source": source, "versions": {}, "inputs": inputs}
+        seal(_trained_from(bundle, commits[0]), export=record)
+    gate = RecordingGate()
+    publish(ada, gate=gate)
+    with pytest.raises(RegistryError, match="which came later"):
+        publish(bob, gate=gate)
+    assert f"Source-Commit: {commits[1]}" in git(registry, "log", "--format=%B", "models")
 
 
 def test_an_earlier_commit_loses_a_race_against_a_later_one(

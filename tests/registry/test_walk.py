@@ -54,7 +54,12 @@ def test_the_walk_leads_where_the_page_says(walker: Path, registry: Path) -> Non
     assert "v2 minus v1" in printed
     assert "v2: was trained from the same inputs as here; there is nothing to train" in printed
     assert "champion: was trained from the same inputs as here" in printed
-    assert (walker / "answer.txt").read_text(encoding="utf-8") == "train=false\n"
+    answers = (walker / "answer.txt").read_text(encoding="utf-8")
+    assert answers == "train=false\nexport=false\n"
+    assert (walker / "again" / "manifest.json").read_bytes() == (
+        walker / "champion" / "manifest.json"
+    ).read_bytes()
+    assert "champion: trained again to the same weights, bit for bit" in printed
     assert re.search(
         r"^\* v3 .* rollback to v1 .*\n  v2 .*; withdrawn by v3 .*\n  v1 ", printed, re.M
     )

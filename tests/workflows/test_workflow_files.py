@@ -83,9 +83,9 @@ def test_each_token_is_in_the_step_alone_that_needs_it() -> None:
     steps = [step for _, job in _jobs() for step in job["steps"]]
     trusted = [step["run"] for step in steps if "GH_TOKEN" in step.get("env", {})]
     assert [re.search(r"mnistnet ([a-z]+)", words)[1] for words in trusted] == [
-        *("fingerprint", "publish", "publish")
+        *("fingerprint", "pull", "publish", "publish", "pull")
     ]
-    assert "--dry-run" in trusted[1]
+    assert "--dry-run" in trusted[2]
 
 
 def test_every_job_ends_and_publishing_is_never_cut_off() -> None:
@@ -103,6 +103,50 @@ def test_the_publishing_job_installs_pinned_packages_by_their_hashes() -> None:
     assert {name: pins.get(name, version) for name, version in locked} == dict(locked)
     base = tomllib.loads(PYPROJECT)["project"]["dependencies"]
     assert {re.split(r"[<>=]", words)[0] for words in base} <= dict(locked).keys()
+
+
+def _setups(job: dict[str, Any]) -> list[dict[str, str]]:
+    return [s["with"] for s in job["steps"] if "setup-python" in s.get("uses", "")]
+
+
+def test_what_is_installed_is_cached_by_what_names_it() -> None:
+    """A cache is kept as it was first written: jobs that install other things need another."""
+    seen = set()
+    for _, job in _jobs():
+        commands = "\n".join(step.get("run", "") for step in job["steps"])
+        locked = re.search(r"LOCK=(\S+)", commands)
+        unlocked = "pyproject.toml" if "EXTRAS=deliver\n" in commands else "constraints.txt"
+        names = locked[1] if locked else unlocked
+        for setup in _setups(job):
+            assert (setup["cache"], setup["cache-dependency-path"]) == ("pip", names)
+            seen.add(names)
+    assert len(seen) == 3
+
+
+def test_where_torch_is_installed_it_comes_without_cuda_in_forks_too() -> None:
+    address = "${{ vars.PIP_EXTRA_INDEX_URL || 'https://download.pytorch.org/whl/cpu' }}"
+    installing = 0
+    for path in FILES:
+        document = _read(path)
+        for job in document["jobs"].values():
+            (paths,) = {s["cache-dependency-path"] for s in _setups(job)} or {None}
+            env = document["env"] | job.get("env", {})
+            installs = paths == "constraints.txt"
+            installing += installs
+            if paths:
+                assert env.get("PIP_EXTRA_INDEX_URL") == (address if installs else None), path
+    assert installing == 7
+
+
+def test_each_workflow_has_its_own_time() -> None:
+    # YAML reads the key `on` as true.
+    schedules = {p.stem: _read(p)[True].get("schedule") for p in FILES}  # type: ignore[call-overload]
+    assert schedules == {
+        "ci": None,
+        "nightly": [{"cron": "43 2 * * *"}],
+        "release": None,
+        "weekly": [{"cron": "17 4 * * 1"}],
+    }
 
 
 def test_a_bundle_is_verified_wherever_it_arrives() -> None:

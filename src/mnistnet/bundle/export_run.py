@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnistnet import data as datasets
 from mnistnet.bundle.manifest import MANIFEST, Manifest, check_files
+from mnistnet.data.sets import MNIST_SHA256
 from mnistnet.errors import RunError
 from mnistnet.extras import import_extra
 from mnistnet.metrics.scores import selective_accuracy
@@ -78,7 +79,7 @@ def export_run(source: Path, directory: Path, *, data: Path | None = None) -> Ma
     # Other data than MNIST have no name: a bundle's bytes do not depend on where its data lay.
     report = build(Predictions.on(dataset, probabilities, split=split), model, threshold=threshold)
     manifest = Manifest(origin, _metrics(report, split), threshold, export=export_record())
-    return export(net, directory, manifest, report=to_json(report), card=_card(manifest))
+    return export(net, directory, manifest, report=to_json(report), card=_card(manifest, recipe))
 
 
 def choose_threshold(
@@ -118,17 +119,21 @@ def _commit(record: Origin | ExportRecord) -> str:
     return f"{record.source['commit']}{' (changed since)' if record.source['dirty'] else ''}"
 
 
-def _card(manifest: Manifest) -> str:
+def _card(manifest: Manifest, recipe: Recipe) -> str:
     """Return the model card: what it is, how good, for what, and where it came from."""
     metrics, source = manifest.metrics, _commit(manifest.origin)
     low, high = (f"{metrics[key] * 100:.2f}" for key in ("accuracy_low", "accuracy_high"))
     if manifest.export and (exported := _commit(manifest.export)) != source:
         source += f", exported by commit {exported}"
-    return f"""# MnistNet, recipe `{manifest.origin.recipe["name"]}`
+    name, trained_on = "the data set", "the data set whose SHA-256 are in `manifest.json`"
+    if manifest.origin.data == MNIST_SHA256:
+        name, authors = "MNIST", "Yann LeCun, Corinna Cortes; CC BY-SA 3.0"
+        trained_on = f"MNIST's {60_000 - recipe.validation:,} training images ({authors})"
+    return f"""# MnistNet, recipe `{recipe.name}`
 
 A convolutional network of 20,826 parameters that reads one handwritten digit from a picture.
 
-- **Accuracy** on MNIST's {metrics["judged_on"]} images: {metrics["accuracy"]:.2%} of \
+- **Accuracy** on {name}'s {metrics["judged_on"]} images: {metrics["accuracy"]:.2%} of \
 {metrics["n"]:,} (95 % interval {low}–{high}). Expected calibration error: \
 {metrics["calibration_error"]}.
 - **For**: single digits 0–9, ink dark on light or light on dark, photographed, scanned or drawn.
@@ -136,8 +141,7 @@ A convolutional network of 20,826 parameters that reads one handwritten digit fr
   people without a person's check.
 - **Not sure**: below a confidence of {manifest.threshold:.0%} an answer should be checked by a \
 person.
-- **Trained on**: MNIST's 60,000 training images (Yann LeCun, Corinna Cortes; CC BY-SA 3.0), \
-nothing else.
+- **Trained on**: {trained_on}, nothing else.
 - **Source**: commit {source}; the recipe, data hashes, versions and processor are in \
 `manifest.json`.
 

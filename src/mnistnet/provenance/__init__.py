@@ -266,7 +266,8 @@ def _git(folder: Path, *words: str) -> str:
         [git, "-C", str(folder), *words],
         env={**os.environ, "LC_ALL": "C"},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=True,
         timeout=30,
     )

@@ -173,7 +173,7 @@ def _check_new(bundle: Path, subject: ReleasedBundle, state: State) -> None:
         commit, newer = subject.source.split()[0], champion.bundle.source.split()[0]
         if precedes(commit, newer):
             raise RegistryError(
-                f"{bundle}: was trained from commit {commit:.12}, and the champion {champion} from"
+                f"{bundle}: was made by commit {commit:.12}, and the champion {champion} by"
                 f" {newer:.12}, which came later; {anyway}"
             )
 

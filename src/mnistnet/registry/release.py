@@ -89,7 +89,7 @@ class ReleasedBundle:
 
     bundle_sha256: str  # of the manifest, which names the SHA-256 of every other file
     model_sha256: str  # of the two graphs and the weights, whatever card comes with them
-    source: str | None  # the commit that it was trained from; " with changes" if there were any
+    source: str | None  # the commit that made it; " with changes" if there were any
 
     @property
     def digests(self) -> tuple[str, str]:
@@ -216,7 +216,7 @@ class State:
 def describe(bundle: Path) -> ReleasedBundle:
     """Return what the registry records of a bundle. Raises BundleError: it is none."""
     manifest = read_manifest(bundle)
-    source = manifest.origin.source
+    source = (manifest.export or manifest.origin).source
     model = "".join(f"{manifest.files[name].sha256}  {name}\n" for name in MODEL_FILES)
     commit = f"{source['commit']}{' with changes' if source['dirty'] else ''}"
     return ReleasedBundle(
