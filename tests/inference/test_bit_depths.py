@@ -22,14 +22,18 @@ IS_GREY, IS_RGB, IS_CMYK = 1, 2, 5  # TIFF's photometric interpretations
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # TIFF's formats of samples
 
 
-def png(samples: np.ndarray, colour: int, bits: int) -> bytes:
-    """Return a PNG file of whole numbers (H, W, channels), of 1 to 16 bits each."""
+def png(samples: np.ndarray, colour: int, bits: int, clear: bytes = b"") -> bytes:
+    """Return a PNG file of whole numbers (H, W, channels), of 1 to 16 bits each.
+
+    The levels `clear` are transparent.
+    """
     height, width, _ = samples.shape
     planes = samples[..., None] >> np.arange(bits)[::-1] & 1  # the highest bit first
     rows = np.packbits(planes.reshape(height, -1).astype(np.uint8), axis=1)
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     palette = bytes(255 * i // (2**bits - 1) for i in range(2**bits) for _ in range(3))
     chunks = {b"IHDR": header} | ({b"PLTE": palette} if colour == PALETTE else {})
+    chunks |= {b"tRNS": clear} if clear else {}
     chunks |= {
         b"IDAT": zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows)),
         b"IEND": b"",
@@ -77,6 +81,10 @@ def pngs(levels: np.ndarray) -> Iterator[tuple[str, bytes]]:
             if colour in (GREY_ALPHA, RGBA):
                 samples[..., -1] = opaque
             yield f"PNG, {colour}, {used} of 16 bits, {opaque}", png(samples, colour, 16)
+    for colour in (GREY, RGB):
+        channels = CHANNELS[colour]
+        dark = np.repeat(np.where(levels < 128, 5000, 0)[..., None], channels, axis=2)
+        yield f"PNG, {colour}, clear black paper", png(dark, colour, 16, bytes(2 * channels))
     for used, bits in ((8, 8), (8, 16), (16, 16)):
         ink = between(2**used - 1, 0, levels)
         content = png(np.concatenate([ink * 0, ink], axis=2), GREY_ALPHA, bits)

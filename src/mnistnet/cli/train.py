@@ -187,7 +187,7 @@ def _print_mean(recipe: Recipe, accuracies: list[float]) -> dict[str, Any]:
     }
     spread = f"n = {len(accuracies)}"
     if len(accuracies) > 1:
-        _, sd, low, high, _ = mean_interval(accuracies)
+        _, sd, low, high = mean_interval(accuracies)
         summary |= {"sd": sd, "low": low, "high": high}
         spread += f", {interval(low, high, 3)}, standard deviation {sd:.3%}"
     ends = f"min {min(accuracies):.2%}, max {max(accuracies):.2%}"

@@ -254,12 +254,17 @@ def _in_eight_bits(
     tops = np.max([most for _, most in ranges], axis=0) - black
     colours = len(tops) - (picture.mode[-1] in "Aa")  # have one range, and alpha its own
     tops[:colours] = tops[:colours].max()
+    clear = picture.info.get("transparency")  # levels, in a PNG
     known = WHITE if black == 0 else ()  # with levels below 0, the whole range is taken
     white = np.array([next((w for w in known if top <= OVERSHOOT * w), top or 1) for top in tops])
     for y, levels in _levels(picture, low):
         scaled = ((levels - black) * (255 / white)).round().clip(0, 255).astype(np.uint8)
         bands = [Image.fromarray(scaled[..., i]) for i in range(len(white))]
-        yield y, Image.merge(picture.mode if low else "L", bands)
+        strip = Image.merge(picture.mode if low else "L", bands)
+        if isinstance(clear, int | tuple):
+            shown = (levels != clear).any(axis=2)
+            strip.putalpha(Image.fromarray(np.uint8(255) * shown))
+        yield y, strip
 
 
 def _levels(

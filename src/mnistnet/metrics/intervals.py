@@ -12,6 +12,7 @@ order. Every function raises DataError where there are no images, or counts do n
 from __future__ import annotations
 
 import math
+import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -34,13 +35,12 @@ class Interval(NamedTuple):
 
 
 class MeanInterval(NamedTuple):
-    """The mean over n runs, their standard deviation, and the mean's 95 % interval."""
+    """The mean over several runs, their standard deviation, and the mean's 95 % interval."""
 
     mean: float
     sd: float
     low: float
     high: float
-    n: int
 
 
 class McNemar(NamedTuple):
@@ -90,10 +90,9 @@ def mean_interval(values: Sequence[float]) -> MeanInterval:
     n = len(values)
     if n < 2 or not all(math.isfinite(value) for value in values):
         raise DataError(f"an interval over seeds needs two or more finite values, not {n} such")
-    mean = math.fsum(values) / n
-    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    mean, sd = statistics.fmean(values), statistics.stdev(values)
     half = student_t_95(n - 1) * sd / math.sqrt(n)
-    return MeanInterval(mean, sd, mean - half, mean + half, n)
+    return MeanInterval(mean, sd, mean - half, mean + half)
 
 
 def student_t_95(degrees_of_freedom: int) -> float:
