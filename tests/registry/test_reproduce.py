@@ -107,7 +107,7 @@ def test_other_weights_are_reported_with_what_differs_and_whether_that_is_signif
         source={"commit": "ab" * 20, "dirty": False},
         inputs=origin.inputs | {"code": "0" * 64},
     )
-    code, out, _ = run("reproduce", bundle, "--data", tiny)
+    code, out, _ = run("reproduce", bundle, "--data", tiny, "--significant")
     assert code == 1
     for line in (
         "versions: torch was '1.0', is '",
@@ -130,6 +130,7 @@ def test_one_flipped_bit_is_found(bundle: Path, tiny: Path, run: Run) -> None:
     assert code == 1
     assert out.splitlines()[-4] == "nothing that is recorded differs"
     assert "): not significant" in out
+    assert run("reproduce", bundle, "--data", tiny, "--significant")[0] == 0
 
 
 def test_other_data_are_refused_before_anything_is_trained(
