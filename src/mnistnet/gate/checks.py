@@ -121,7 +121,8 @@ def apply_rules(evidence: Evidence, rules: Rules) -> Verdict:
     e, r, ours = evidence, rules, evidence.candidate
     pictures, (kind, of_kind) = ours.pictures, ours.pictures.worst_kind()
     seen = Parity(pictures.difference, len(pictures.digits))
-    theirs = e.champion.pictures.correct if e.champion else None
+    champion = e.champion.correct if e.champion else None
+    drawn = e.champion.pictures.correct if e.champion else None
     checks = (
         _parameters(ours, r.parameters_below),
         _share("accuracy", ours.correct, r.course_accuracy, "images"),
@@ -133,14 +134,9 @@ def apply_rules(evidence: Evidence, rules: Rules) -> Verdict:
         _share("pictures", pictures.correct, r.picture_floor, "pictures"),
         _share("worst kind of picture", of_kind, r.picture_kind_floor, f"pictures {kind}"),
         _share("blank pages", pictures.blank, r.blank_floor, "blank pages"),
-        _loss(
-            "champion",
-            e.champion.correct if e.champion else None,
-            ours.correct,
-            r.loss_to_champion_points,
-        ),
+        _loss("champion", champion, ours.correct, r.loss_to_champion_points),
         _loss("best", e.best.correct if e.best else None, ours.correct, r.loss_to_best_points),
-        _loss("champion on pictures", theirs, pictures.correct, r.loss_to_champion_picture_points),
+        _loss("champion on pictures", drawn, pictures.correct, r.loss_to_champion_picture_points),
         _corruptions(ours, e.champion, "champion", r.corruption_excess_points),
         _corruptions(ours, e.best, "best", r.corruption_excess_points),
         _size(ours, e.champion, r.size_ratio),

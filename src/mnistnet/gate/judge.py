@@ -104,7 +104,7 @@ class Evaluator:
         return dataset, corrupt_all(images, labels), draw_pictures(images, labels)
 
     def measure(self, bundle: Path) -> Measured:
-        """Return a bundle's figures. Raises BundleError: it is damaged."""
+        """Return a bundle's figures. Raises BundleError."""
         return self._subject(bundle).measured
 
     def evidence(self, candidate: Path, champion: Path | None, best: Path | None) -> Evidence:

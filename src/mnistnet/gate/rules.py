@@ -2,8 +2,7 @@
 
     rules = read_rules(Path("gates.toml"))
 
-The reasons for each limit are in gates.toml in the repository's root, whose limits a test
-compares with the defaults here.
+The reasons for each limit are in the repository's gates.toml, which holds the same defaults.
 """
 
 from __future__ import annotations
