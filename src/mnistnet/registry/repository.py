@@ -125,11 +125,13 @@ def private_repository(remote: str) -> Iterator[Repository]:
 
     Raises:
         RegistryError: there is no such remote, or git is not installed.
+        UnreachableError: the remote is a URL or path, and cannot be read.
     """
     pushed_to = _asked("remote", "get-url", "--push", "--all", remote)
-    name, (cwd, object_format) = (
-        (remote, _clone()) if pushed_to else (URL_REMOTE, (Path.cwd(), "sha1"))
-    )
+    name, cwd, object_format = URL_REMOTE, Path.cwd(), "sha1"
+    if pushed_to:
+        name = remote
+        cwd, object_format = _clone()
     address, addresses = _addresses(remote, pushed_to, cwd)
     settings = [*OWN_SETTINGS.items(), (f"remote.{name}.url", address)]
     with scratch_folder() as scratch:
