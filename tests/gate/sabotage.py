@@ -107,17 +107,12 @@ def _use(graph: onnx.GraphProto, name: str, instead: str) -> None:
 
 # What is done, and the rules of which each refuses it, champion or not.
 PICTURES = {"pictures", "worst kind of picture"}
-FAST = {
+SABOTAGE = {
     "loses bright ink": (partial(lose_ink, bright=True), PICTURES | {"blank pages"}),
-    "takes the first hypothesis": (partial(take_hypothesis, number=0), PICTURES),
     "swaps 4 and 9": (partial(swap_digits, a=4, b=9), PICTURES | {"picture parity"}),
     "finds ink on blank pages": (find_ink_everywhere, {"blank pages"}),
-}
-SLOW = {
     "loses dark ink": (partial(lose_ink, bright=False), PICTURES | {"blank pages"}),
     "transposes": (transpose, PICTURES),
     "swaps 3 and 8": (partial(swap_digits, a=3, b=8), PICTURES | {"picture parity"}),
-    **{
-        f"takes hypothesis {k}": (partial(take_hypothesis, number=k), PICTURES) for k in range(1, 8)
-    },
+    **{f"takes hypothesis {k}": (partial(take_hypothesis, number=k), PICTURES) for k in range(8)},
 }

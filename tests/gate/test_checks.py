@@ -171,20 +171,6 @@ def test_a_loss_passes_only_if_the_interval_rules_out_the_margin() -> None:
     assert "do not rule out a loss of 0.26 points" in refuses.summary()
 
 
-def test_the_same_balance_is_refused_where_more_answers_changed() -> None:
-    few = decide(candidate=bundle(42))
-    many = decide(candidate=bundle(40, 120, 1))  # 80 wrong, none of them the champion's 40
-    assert few.passed
-    assert "not worse than champion" in refused(many)
-
-
-def test_too_few_images_cannot_rule_a_loss_out() -> None:
-    small = replace(GOOD.candidate, correct=np.ones(500, dtype=bool))
-    verdict = decide(candidate=small, champion=small, best=None)
-    assert refused(verdict) == ["not worse than champion"]
-    assert "0 answers lost and 0 won of 500 do not rule out a loss of 0.76" in verdict.summary()
-
-
 def test_a_loss_on_pictures_passes_only_if_the_interval_rules_out_the_margin() -> None:
     assert decide(**pictures(0, 120, 30)).passed  # 4 wrong, the champion's one among them
     refuses = decide(**pictures(0, 360, 45))  # 8
@@ -197,11 +183,6 @@ def test_figures_of_other_data_are_not_compared() -> None:
     assert verdict.passed
     (check,) = (check for check in verdict.checks if check.rule == "claims")
     assert (check.measured, check.against) == ("not compared", "figures of other data")
-
-
-def test_a_bundle_cannot_steer_the_terminal_through_the_table() -> None:
-    lines = refuse("\x1b[2J\nowned").table().split("\n")
-    assert [line.isprintable() for line in lines] == [True, True]
 
 
 # ---- nothing to compare with
@@ -265,16 +246,11 @@ def test_a_limit_that_is_left_out_keeps_its_default(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (b"acuracy_floor = 0.9", "knows no rule 'acuracy_floor'; there are parameters_below"),
-        (b"[margins]\nloss = 1", "knows no rule 'margins'"),
         (b"accuracy_floor = '0.9'", "accuracy_floor is '0.9'; give a number like 0.992"),
-        (b"accuracy_floor = true", "accuracy_floor is True"),
         (b"accuracy_floor = 0.0", "accuracy_floor is 0.0; give a number like 0.992, above 0"),
         (b"loss_to_champion_points = nan", "loss_to_champion_points is nan"),
-        (b"size_ratio = inf", "size_ratio is inf"),
-        (b"size_ratio = -1", "size_ratio is -1"),
         (b"parameters_below = 25000.5", "parameters_below is 25000.5"),
         (b"accuracy_floor 0.9", "is not valid TOML"),
-        (b"\xff\xfe", "is not valid TOML"),
         (b"#" * 65_537, "is larger than 65,536 bytes"),
         (b"x = " + b"[" * 5000, "is not valid TOML"),
         (None, "cannot be read"),
