@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STEER = "\x1b[31mred\x07\n\u202e"
 OPSET = helper.make_opsetid("", 20)
-FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
 
 def node(operator: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
@@ -102,34 +102,6 @@ def renamed(old: str, new: str) -> Change:
             n.output[:] = [new if name == old else name for name in n.output]
 
     return change
-
-
-def branch(model: onnx.ModelProto) -> None:
-    """Put the last node into both branches of an If."""
-    last = model.graph.node.pop()
-    last.output[0] = "branch"
-    end = helper.make_tensor_value_info("branch", FLOAT, ["N", 10])
-    inner = helper.make_graph([last], "branch", [], [end])
-    both = {"then_branch": inner, "else_branch": inner}
-    model.graph.initializer.append(constant("yes", True))
-    model.graph.node.append(node("If", "yes", "probabilities", **both))
-
-
-def loop(model: onnx.ModelProto) -> None:
-    """Add a Loop that never ends."""
-    types = {"i": INT64, "go": BOOL, "value": FLOAT, "on": BOOL, "next": FLOAT}
-    ends = [helper.make_tensor_value_info(name, kind, []) for name, kind in types.items()]
-    nodes = [node("Identity", "go", "on"), node("Identity", "value", "next")]
-    body = helper.make_graph(nodes, "body", ends[:3], ends[3:])
-    more(constant("times", 2**62), constant("yes", True), constant("zero", np.float32(0)))(model)
-    model.graph.node.insert(0, node("Loop", "times yes zero", "looped", body=body))
-
-
-def function(model: onnx.ModelProto) -> None:
-    """Replace the first Gelu by a function that the model defines."""
-    gelu("Own", "own")(model)
-    inside = helper.make_function("own", "Own", ["x"], ["y"], [node("Neg", "x", "y")], [OPSET])
-    model.functions.append(inside)
 
 
 def data_elsewhere(model: onnx.ModelProto) -> None:
@@ -245,42 +217,25 @@ GROWING = graph(
 DIGIT: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "is not of ONNX's IR version"),
     "random": (np.random.default_rng(0).bytes(5000), "is no graph of the format"),
-    "text": (b"not a graph", "has a field 13 "),
     "cut short": (SHIPPED[:-300], "is cut short"),
-    "twice": (SHIPPED * 2, "more than 1 of"),
-    "nested": (b"\x3a\x80\x80\x04" * 10_000, "is cut short|a field"),
     "the other graph": ((DEFAULT_BUNDLE / "picture.onnx").read_bytes(), "has other inputs"),
     "no nodes": (graph(), "cannot be loaded"),
     "another operator set": (changed(another_opset), "operator set 20"),
-    "If": (changed(branch), "'If'"),
-    "Loop": (changed(loop), "'Loop'"),
-    "Scan": (changed(gelu("Scan")), "'Scan'"),
-    "another operator": (changed(gelu("Erf")), "'Erf'"),
+    "Loop": (changed(gelu("Loop")), "'Loop'"),
     "an operator that steers": (changed(gelu(STEER)), r"'\\x1b\[31mred\\x07\\n"),
     "another domain": (changed(gelu("Gelu", "com.microsoft")), "has a field 7 "),
-    "a function": (changed(function), "has a field 25 "),
     "data elsewhere": (changed(data_elsewhere), "has a field 1[34] "),
     "float64": (changed(more(constant("c", 1.0))), "a constant of another type or size"),
-    "strings": (changed(more(constant("c", ["a"]))), "has a field 6 "),
-    "a short constant": (changed(last_bias(b"")), "a constant of another type or size"),
     "a huge number": (changed(more(constant("c", 10**9))), "constant out of the format's bounds"),
-    "the lowest number": (changed(more(constant("c", -(2**63)))), "out of the format's bounds"),
     "one name twice": (changed(same_name_twice), "two constants of one name"),
-    "no groups": (changed(conv("group", 0)), "bounds: 'group'"),
     "no stride": (changed(conv("strides", [0, 0])), "bounds: 'strides'"),
     "huge padding": (changed(conv("pads", [10**6] * 4)), "bounds: 'pads'"),
-    "a long attribute": (changed(conv("pads", [1] * 99)), "more than 16 of ints"),
     "a tensor as attribute": (changed(conv("x", constant("", 1.0))), "has a field 5 "),
     "many nodes": (graph(*(node("Neg", "x", str(i)) for i in range(2001))), "more than 2000"),
     "another input": (changed(renamed("images", "pictures")), "has other inputs or outputs"),
-    "another output": (changed(renamed("probabilities", "odds")), "has other inputs or outputs"),
     "an output that steers": (changed(renamed("probabilities", STEER)), "has other inputs"),
     "float16": (
         graph(ROWS, node("Cast", "y", "probabilities", to=TensorProto.FLOAT16), rows=[-1, 10]),
-        "bounds: 'to'",
-    ),
-    "strings out": (
-        graph(node("Cast", "x", "probabilities", to=TensorProto.STRING), kind=8, shape=None),
         "bounds: 'to'",
     ),
     "whole numbers": (
@@ -291,18 +246,10 @@ DIGIT: dict[str, tuple[bytes, str]] = {
         graph(node("Abs", "x", "probabilities"), shape=("N", 28, 28)),
         "has other inputs or outputs",
     ),
-    "no shape": (
-        graph(node("Reshape", "x s", "probabilities"), node("Shape", "x", "s"), shape=None),
-        "cannot be loaded|has other inputs",
-    ),
     "NaN": (changed(last_bias(b"\xff" * 40)), "returns probabilities that are none"),
     "more rows": (
         graph(ROWS, node("Softmax", "y", "probabilities"), rows=[-1, 10]),
         "cannot be run|probabilities of another shape",
-    ),
-    "no probabilities": (
-        graph(ROWS, node("MatMul", "y w", "probabilities"), rows=[-1, 784], w=WEIGHT),
-        "returns probabilities that are none",
     ),
     "other probabilities": (
         graph(ROWS, node("MatMul", "y w", "c"), SOFTMAX, rows=[-1, 784], w=WEIGHT),
@@ -312,10 +259,6 @@ DIGIT: dict[str, tuple[bytes, str]] = {
     "an outer product of constants": (changed(more(*LONG), outer_product), "cannot be run"),
     "sized by its input": (
         graph(node("Shape", "x", "s"), node("Expand", "x s", "probabilities")),
-        "a size that is not a positive constant",
-    ),
-    "a negative size": (
-        graph(node("TopK", "x k", "probabilities"), k=[-1]),
         "a size that is not a positive constant",
     ),
 }

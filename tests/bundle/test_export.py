@@ -1,26 +1,42 @@
-"""A bundle is written whole and verified, or the folder stays as it was."""
+"""Bundles are written whole and verified; runs, and bundles again, are exported with their origin.
+
+One file, since torch takes seconds to trace the picture graph, once in a process.
+"""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
+import mnistnet
 from mnistnet.bundle.export import export
+from mnistnet.bundle.export_run import export_run
 from mnistnet.bundle.manifest import read_manifest
 from mnistnet.bundle.verify import verify
-from mnistnet.errors import BundleError, FileError, WeightsError
+from mnistnet.cli import main
+from mnistnet.errors import BundleError, FileError, MnistNetError, WeightsError
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
+from mnistnet.provenance import export_basis
+from mnistnet.training.recipe import Recipe
+from mnistnet.training.train import train
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mnistnet.model.network import MnistNet
+    from mnistnet.training.runs import Run
 
-RECORD = replace(read_manifest(DEFAULT_BUNDLE), files={})
+SOURCE = Path(mnistnet.__file__).parent
+ROOT = Path(__file__).parents[2]
+RECORD = dataclasses.replace(read_manifest(DEFAULT_BUNDLE), files={})
 
 
 def content(directory: Path) -> dict[str, bytes]:
@@ -61,36 +77,135 @@ def test_a_bundle_is_replaced_with_its_signature(net: MnistNet, bundle: Path) ->
     assert [p.name for p in bundle.parent.iterdir()] == ["bundle"]
 
 
-@pytest.mark.parametrize("name", ["thesis.tex", "manifest.json", "digit.onnx"])
-def test_a_folder_that_is_no_bundle_is_left_alone(net: MnistNet, tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"mine")
-    with pytest.raises((BundleError, FileError), match=str(tmp_path.name)):
-        export(net, tmp_path, RECORD)
-    assert content(tmp_path) == {name: b"mine"}
-
-
-def test_a_file_in_the_place_of_the_folder_is_left_alone(net: MnistNet, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"mine")
-    with pytest.raises(FileError, match="file: cannot be written"):
-        export(net, tmp_path / "file", RECORD)
-    assert (tmp_path / "file").read_bytes() == b"mine"
+def test_a_folder_that_is_no_bundle_and_a_file_in_its_place_are_left_alone(
+    net: MnistNet, tmp_path: Path
+) -> None:
+    for name in ("thesis.tex", "manifest.json"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_bytes(b"mine")
+        with pytest.raises((BundleError, FileError), match=name):
+            export(net, tmp_path / name, RECORD)
+        with pytest.raises(FileError, match="cannot be written"):
+            export(net, tmp_path / name / name, RECORD)
+        assert content(tmp_path / name) == {name: b"mine"}
 
 
 def test_when_the_new_bundle_fails_verification_the_old_one_stays(
     net: MnistNet, bundle: Path
 ) -> None:
     before = content(bundle)
-    no_source = replace(RECORD, origin=replace(RECORD.origin, source={"commit": None}))
+    origin = dataclasses.replace(RECORD.origin, source={"commit": None})
     with pytest.raises(BundleError, match="has no 'dirty'"):
-        export(net, bundle, no_source)
+        export(net, bundle, dataclasses.replace(RECORD, origin=origin))
     assert content(bundle) == before
     assert [p.name for p in bundle.parent.iterdir()] == ["bundle"]
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_network_that_diverged_is_refused(net: MnistNet, tmp_path: Path, value: float) -> None:
+def test_a_network_that_diverged_is_refused(net: MnistNet, tmp_path: Path) -> None:
     diverged = copy.deepcopy(net)
-    next(diverged.parameters()).data[0] = value
+    next(diverged.parameters()).data[0] = float("nan")
     with pytest.raises(WeightsError, match="not finite"):
         export(diverged, tmp_path / "b", RECORD)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    runs = tmp_path_factory.mktemp("runs")
+    return train(Recipe(name="tiny", batch_size=20), data=tiny, runs=runs, name="tiny").run
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Run, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "bundle"
+    export_run(trained.folder, folder, data=tiny)
+    return folder
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone with the source in it, at another commit, which takes the program's place."""
+    folder = tmp_path / "clone"
+    package = shutil.copytree(SOURCE, folder / "src" / "mnistnet")
+    words = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for command in (("init", "-q"), ("add", "src"), (*words, "commit", "-qm", "Write it")):
+        subprocess.run(["git", "-C", str(folder), *command], check=True)
+    monkeypatch.setattr(mnistnet, "__file__", str(package / "__init__.py"))
+    return folder
+
+
+def test_a_bundles_weights_are_exported_to_the_same_bytes_as_the_runs(
+    exported: Path, tiny: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(exported), "-o", str(tmp_path / "again"), "--data", str(tiny)])
+    assert ended.value.code == 0
+    assert content(tmp_path / "again") == content(exported)
+
+
+def test_the_manifest_names_who_trained_the_weights_and_who_made_the_bundle(
+    trained: Run, exported: Path, clone: Path, tiny: Path, tmp_path: Path
+) -> None:
+    origin = json.loads(trained.origin_file.read_bytes())
+    first = read_manifest(exported)
+    assert dataclasses.asdict(first.origin) == origin
+    assert first.export
+    assert first.export.source == origin["source"]
+    assert first.export.inputs == export_basis().inputs
+
+    again = export_run(exported, tmp_path / "again", data=tiny)
+    commit = subprocess.run(
+        ["git", "-C", str(clone), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert again.origin == first.origin
+    assert again.files["weights.safetensors"] == first.files["weights.safetensors"]
+    assert again.export
+    assert again.export.source == {"commit": commit, "dirty": False}
+    card = (tmp_path / "again" / "README.md").read_text(encoding="utf-8")
+    assert str(origin["source"]["commit"]) in card
+    assert f"exported by commit {commit}" in card
+
+
+def test_the_card_names_mnist_only_where_the_data_are_mnists(
+    exported: Path, tmp_path: Path
+) -> None:
+    assert "MNIST's" not in (exported / "README.md").read_text(encoding="utf-8")
+    export_run(DEFAULT_BUNDLE, tmp_path / "bundle", data=ROOT / "data" / "mnist")
+    card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
+    assert "- **Accuracy** on MNIST's test images: 9" in card
+    assert "- **Trained on**: MNIST's 60,000 training images (Yann LeCun, " in card
+
+
+def test_a_bundle_that_is_damaged_or_of_other_data_is_not_exported_again(
+    exported: Path, tiny: Path, few_digits: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(MnistNetError, match="trained on other data"):
+        export_run(exported, tmp_path / "again", data=few_digits)
+    damaged = shutil.copytree(exported, tmp_path / "damaged")
+    (damaged / "weights.safetensors").write_bytes(b"x" * 87_816)
+    with pytest.raises(MnistNetError, match="another SHA-256"):
+        export_run(damaged, tmp_path / "again", data=tiny)
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("verb", ["train", pytest.param("export", marks=pytest.mark.slow)])
+def test_a_clone_that_git_does_not_trust_is_named_in_one_line_with_gits_advice(
+    verb: str, trained: Run, clone: Path, tiny: Path, tmp_path: Path
+) -> None:
+    words = {
+        "train": ["--batch-size", "20", "--name", "x"],
+        "export": [str(trained.folder), "-o", "x"],
+    }
+    environment = {"PYTHONPATH": str(clone / "src"), "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "mnistnet", verb, *words[verb], "--data", str(tiny)],
+        cwd=tmp_path,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if "commit" in line)
+    assert line.startswith(f"{clone}: no commit is recorded: ")
+    assert "dubious ownership" in line
+    assert line.endswith(f"git config --global --add safe.directory {clone}")

@@ -24,8 +24,8 @@ from hostile_graphs import (
     changed,
     cut,
     fails_beyond,
+    gelu,
     last_bias,
-    loop,
     renamed,
     slow,
     slow_constants,
@@ -91,7 +91,7 @@ def test_a_hostile_digit_onnx_is_refused_by_verify_in_one_line(
         verify(bundle)
 
 
-@pytest.mark.parametrize("kind", ["Loop", "NaN", "cut short", "an outer product"])
+@pytest.mark.parametrize("kind", ["Loop", "an outer product"])
 def test_a_hostile_digit_onnx_is_refused_by_eval_and_gate(
     bundle: Path, kind: str, tiny: Path, run: Run
 ) -> None:
@@ -119,7 +119,7 @@ def refused_by_eval_and_gate(bundle: Path, tiny: Path, run: Run) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (loop, "has an operator that the format does not: 'Loop'"),
+        (gelu("Loop"), "has an operator that the format does not: 'Loop'"),
         (last_bias(b"\xff" * 40), "returns probabilities that are none"),
         (renamed("seen", STEER), "has other inputs or outputs"),
         (cut, "returns seen of another shape"),
@@ -189,15 +189,11 @@ def test_the_operators_of_the_format_page_are_those_allowed_and_those_shipped() 
     ("name", "content", "words"),
     [
         ("README.md", b"", "is empty"),
-        ("README.md", b" \n", "is empty"),
         ("README.md", b"\x89PNG", "no text in UTF-8"),
-        ("report.json", b"", "not valid JSON"),
         ("report.json", b"garbage", "not valid JSON"),
         ("report.json", b"{}", "has no 'format'"),
-        ("report.json", b"[]", "has no 'format'"),
         ("report.json", b'{"format": 1}', "is not of format 2"),
         ("report.json", b'{"format": 2, "n": ' + b"9" * 400 + b"}", "too large a number"),
-        ("vectors.json", b'{"images": ' + b"9" * 400 + b"}", "too large a number"),
         ("vectors.json", b'{"images": ' + b"9" * 400 + b".0}", "not a finite number"),
         ("vectors.json", b'\xef\xbb\xbf{"images": []}', "BOM"),
     ],

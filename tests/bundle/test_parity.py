@@ -1,4 +1,4 @@
-"""digit.onnx computes what the PyTorch network computes."""
+"""digit.onnx, and the reference in NumPy, compute what the PyTorch network computes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from mnistnet.bundle.digit import digit_graph
 from mnistnet.bundle.graph import to_bytes
 from mnistnet.bundle.manifest import read_manifest
+from mnistnet.bundle.weights import read_weights, reference_probabilities
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.model.network import MnistNet, normalise
 
@@ -62,11 +63,12 @@ def test_batch_norms_with_negative_scales_or_scales_of_zero_are_rewritten_correc
     assert np.abs(found - expected).max() < 1e-5
 
 
-@pytest.mark.parametrize("n", [0, 1, 7, 600])
-def test_a_batch_may_have_any_size(mnist: DataSet, n: int) -> None:
-    model = (DEFAULT_BUNDLE / "digit.onnx").read_bytes()
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"images": mnist.test.images[:n]})
-    assert found.shape == (n, 10)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
+def test_the_reference_in_numpy_computes_what_pytorch_does_in_float64(mnist: DataSet) -> None:
+    images = mnist.test.images[:20]
+    weights = read_weights(DEFAULT_BUNDLE, read_manifest(DEFAULT_BUNDLE))
+    with torch.inference_mode():
+        x = normalise(torch.tensor(images)).double()
+        expected = MnistNet.load(DEFAULT_BUNDLE).double().features(x)
+        expected = MnistNet.load(DEFAULT_BUNDLE).double().classifier(expected).softmax(1)
+    found = reference_probabilities(weights, images)
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)  # normalised in float32

@@ -60,11 +60,8 @@ def test_a_remote_that_is_busy_for_a_moment_is_asked_again(
         ("GET", "read", 503, "cannot be read (*503); it is busy, or cuts connections: try again"),
         ("GET", "read", 403, "cannot be read (*403); check the remote's address"),
         ("GET", "push", 429, "is busy, or cuts connections (*429); v1 was not published: try"),
-        ("GET", "push", RESET, "is busy, or cuts connections (*reset by peer); v1 was not pub"),
-        ("GET", "push", 403, "refuses v1 (*403); nothing was published: see whether you may"),
         ("POST", "push", 403, "refuses v1 (*403*); nothing was published: see whether you may"),
         ("POST", "push", 429, "is busy, or cuts connections (*429*); v1 was not published: try"),
-        ("POST", "push", 500, "did not answer whether it takes v1 (*500*), which may appear"),
         ("POST", "push", RESET, "did not answer whether it takes v1 (*reset by peer*), which may"),
     ],
 )
@@ -92,10 +89,9 @@ def test_an_unanswered_push_stays_unknown_where_the_remote_cannot_be_read_any_mo
 def test_a_release_that_is_taken_after_the_time_limit_is_not_called_unpublished(
     url: str, registry: Path, ada: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go = tmp_path / "go"
-    hook = write_script(
-        registry / "hooks" / "pre-receive", f"while ! [ -e '{go}' ]; do sleep 0.05; done"
-    )
+    go, calls = tmp_path / "go", tmp_path / "calls"
+    waits = f"echo called >> '{calls}'; while ! [ -e '{go}' ]; do sleep 0.05; done"
+    hook = write_script(registry / "hooks" / "pre-receive", waits)
     monkeypatch.setattr("mnistnet.registry.publish.PUSHING_S", 1)
     line = _complaint(ada, url)
     assert "did not answer whether it takes v1 (no answer within 1 s), which may appear" in line
@@ -103,21 +99,10 @@ def test_a_release_that_is_taken_after_the_time_limit_is_not_called_unpublished(
     go.touch()
     while not refs(registry):
         time.sleep(0.05)
+    assert calls.read_text(encoding="utf-8") == "called\n"  # a slow hook is waited for once
     assert str(history(remote=url).champion) == "v1"
     hook.unlink()
     assert publish(ada, remote=url, gate=RecordingGate()).outcome == "unchanged"
-
-
-@needs_shell
-@pytest.mark.usefixtures("clone")
-def test_a_hook_that_takes_too_long_is_waited_for_once(
-    registry: Path, ada: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = tmp_path / "calls"
-    write_script(registry / "hooks" / "pre-receive", f"echo called >> '{calls}'; sleep 400")
-    monkeypatch.setattr("mnistnet.registry.publish.PUSHING_S", 1)
-    assert "origin: did not answer whether it takes v1" in _complaint(ada, "origin")
-    assert calls.read_text(encoding="utf-8") == "called\n"
 
 
 @needs_shell
