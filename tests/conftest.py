@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import hypothesis
 import numpy as np
 import pytest
 
 from mnistnet import data as datasets
+from mnistnet.cli import main
 from mnistnet.data import idx
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 
@@ -35,6 +36,33 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     hypothesis.settings.register_profile("no deadline", deadline=None)
     hypothesis.settings.load_profile("no deadline")
+
+
+class Done(NamedTuple):
+    """A command's exit code, and all that any code in it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Run the command line in this process. An error is one printable line, after progress."""
+
+    def run(*words: object) -> Done:
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        done = Done(int(str(ended.value.code)), *capfd.readouterr())
+        if done.code == 2:
+            lines = done.err.splitlines()
+            errors = [line for line in lines if not (line[:1] == "…" or line.endswith(" …"))]
+            assert errors[0].startswith(("mnistnet: ", "Usage: ")), done.err
+            assert len(errors) == 1 or errors[0].startswith("Usage: "), done.err
+            assert all(map(str.isprintable, lines)), done.err
+        return done
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mnistnet.cli import main
 from mnistnet.errors import Interrupted
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.runs import Run
@@ -19,6 +18,8 @@ from mnistnet.training.trials import trials, trials_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from releases import Run as Command
 
     from mnistnet.training.loop import Progress
 
@@ -92,30 +93,28 @@ def test_a_damaged_file_is_named_in_one_line(
     runs: Path,
     tiny: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    run: Command,
 ) -> None:
     for content in damaged((runs / name).read_bytes()):
         here = shutil.copytree(runs, tmp_path / "runs")
         (here / name).unlink()
         (here / name).mkdir() if content is None else (here / name).write_bytes(content)
-        with pytest.raises(SystemExit) as ended:
-            main([*(word.replace("RUNS", str(here)) for word in verb), "--data", str(tiny)])
-        *before, line = capsys.readouterr().err.splitlines()
-        assert ended.value.code == 2, content
-        assert all(message.endswith(" …") for message in before), content
-        assert line.startswith("mnistnet: ")
-        assert str((here / name).parent) in line, content
+        words = (word.replace("RUNS", str(here)) for word in verb)
+        code, _, err = run(*words, "--data", tiny)
+        assert code == 2, content
+        assert str((here / name).parent) in err.splitlines()[-1], content
         shutil.rmtree(here)
 
 
-def test_what_is_damaged_in_the_metrics_is_left_out(runs: Path, tiny: Path, tmp_path: Path) -> None:
+def test_what_is_damaged_in_the_metrics_is_left_out(
+    runs: Path, tiny: Path, tmp_path: Path, run: Command
+) -> None:
     here = shutil.copytree(runs, tmp_path / "runs")
     metrics = Run(here / "cut").metrics_file
     whole = metrics.read_bytes()
     first, _ = whole.splitlines(keepends=True)
     others = [content for content in damaged(first) if content and first not in content]
     metrics.write_bytes(b"".join([*others, whole, first[:-9]]))
-    with pytest.raises(SystemExit) as ended:
-        main(["train", "--name", "cut", "--resume", "--runs", str(here), "--data", str(tiny)])
-    assert ended.value.code == 0
+    words = ("train", "--name", "cut", "--resume", "--runs", here, "--data", tiny)
+    assert run(*words)[0] == 0
     assert [line.epoch for line in Run(here / "cut").metrics()] == [1, 2]

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -18,7 +18,6 @@ from drawing import Scene, draw_picture
 from PIL import Image
 
 from mnistnet import Predictor
-from mnistnet.cli import main
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 
 if TYPE_CHECKING:
@@ -28,25 +27,15 @@ LINE = r"\d  \d{2,3}\.\d%(  not sure)?( \(or \d, \d\d\.\d%\))?"
 NOT_IMPORTED = ("torch", "onnx", "jinja2", "tqdm", "platformdirs", "scipy", "safetensors")
 
 
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def predict(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Done]:
+def predict(folder: Path, monkeypatch: pytest.MonkeyPatch, run) -> Callable[..., Any]:
     """Calls the command in this process, in the folder of pictures unless another is named."""
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # the command would set it for good
 
-    def predict(*arguments: object, cwd: Path = folder, stdin: bytes = b"") -> Done:
+    def predict(*arguments: object, cwd: Path = folder, stdin: bytes = b"") -> Any:
         monkeypatch.chdir(cwd)
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as end:
-            main(["predict", *map(str, arguments)])
-        return Done(end.value.code, *capsys.readouterr())
+        return run("predict", *arguments)
 
     return predict
 

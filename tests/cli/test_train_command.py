@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from mnistnet.cli import main
+if TYPE_CHECKING:
+    from releases import Run
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -80,35 +82,30 @@ def test_bad_input_is_an_error_of_one_line_and_leaves_no_files(
     tiny: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    run: Run,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("a file where a folder should be", encoding="utf-8")
-    with pytest.raises(SystemExit) as ended:
-        main(["train", "--data", str(tiny), *arguments])
-    assert ended.value.code == 2
-    *usage, error = capsys.readouterr().err.splitlines()
-    assert message in error
-    assert not usage or usage[0].startswith("Usage: ")
+    code, _, err = run("train", "--data", tiny, *arguments)
+    assert code == 2
+    assert message in err
     assert {p.name for p in tmp_path.rglob("*")} <= {"file", "runs"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size")
 def test_a_full_disk_is_an_error_and_leaves_no_part_of_a_run(
-    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny: Path, tmp_path: Path, run: Run
 ) -> None:
     import resource
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
-        with pytest.raises(SystemExit) as ended:
-            main(["train", "--data", str(tiny), "--runs", str(tmp_path)])
+        code, _, err = run("train", "--data", tiny, "--runs", tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    error = capsys.readouterr().err
-    assert ended.value.code == 2
-    assert re.fullmatch(r"mnistnet: .*: cannot be written \(File too large\); .*\n", error)
+    assert code == 2
+    assert re.fullmatch(r"mnistnet: .*: cannot be written \(File too large\); .*\n", err)
     assert not list(tmp_path.iterdir())
 
 

@@ -19,7 +19,6 @@ from sklearn import metrics as sk
 
 from mnistnet import Predictor
 from mnistnet.bundle.manifest import read_manifest
-from mnistnet.cli import main
 from mnistnet.evaluation import measures
 from mnistnet.files import write_json
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
@@ -31,9 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from releases import Run
+
     from mnistnet.data import DataSet
 
-N = 80
+N = 40
 MANIFEST = read_manifest(DEFAULT_BUNDLE)
 NEGATIVES = 20  # of each kind, instead of 100, which takes long
 PROGRAM = f"""
@@ -60,12 +61,6 @@ def _process(program: str, *words: str | Path) -> subprocess.CompletedProcess[st
     )
 
 
-def _eval(*words: str | Path) -> int:
-    with pytest.raises(SystemExit) as end:
-        main(["eval", *map(str, words)])
-    return int(str(end.value.code))
-
-
 @pytest.fixture(scope="module")
 def few(mnist: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The test images from the 4,400th on, among which are hard ones, as Keras's archive."""
@@ -82,8 +77,8 @@ def few(mnist: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose network has forgotten most about the digit 4."""
+def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose network has forgotten most about the digits 4 and 9."""
     from safetensors.torch import save_file
 
     from mnistnet.model.network import MnistNet
@@ -91,7 +86,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "forgetful"
     folder.mkdir()
     net = MnistNet.load(DEFAULT_BUNDLE)
-    net.classifier[0].bias.data[4] -= 8
+    net.classifier[0].bias.data[[4, 9]] -= 8
     save_file(net.state_dict(), folder / "weights.safetensors")
     recipe = recipe_named("fast").as_dict()
     write_json(folder / "recipe.json", recipe)
@@ -101,11 +96,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def done(
-    few: Path, run: Path, tmp_path_factory: pytest.TempPathFactory
+    few: Path, forgetful: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[subprocess.CompletedProcess[str], Path]:
     """The shipped bundle against the run, with everything, as a process."""
     out = tmp_path_factory.mktemp("out") / "report"
-    words = (DEFAULT_BUNDLE, "--against", run, "--data", few, "-o", out, "--json")
+    words = (DEFAULT_BUNDLE, "--against", forgetful, "--data", few, "-o", out, "--json")
     process = _process(PROGRAM, *words)
     assert process.returncode == 0, process.stderr
     return process, out
@@ -149,14 +144,14 @@ def test_the_figures_are_of_the_predictions_of_the_graph(
 
 
 def test_the_verdict_is_between_the_graph_and_the_runs_network(
-    report: dict[str, Any], labels: Any, answers: Any, few: Path, run: Path
+    report: dict[str, Any], labels: Any, answers: Any, few: Path, forgetful: Path
 ) -> None:
     import torch
 
     from mnistnet.model.network import MnistNet, normalise
 
     with torch.inference_mode():
-        other = MnistNet.load(run)(normalise(torch.tensor(np.load(few)["x_test"]))).numpy()
+        other = MnistNet.load(forgetful)(normalise(torch.tensor(np.load(few)["x_test"]))).numpy()
     this, that = answers.argmax(1) == labels, other.argmax(1) == labels
     gained, lost = int((this & ~that).sum()), int((that & ~this).sum())
     against = report["against"]
@@ -264,10 +259,11 @@ def test_own_pictures_are_all_accounted_for(
     mine: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    run: Run,
 ) -> None:
     monkeypatch.setattr(measures, "NOT_DIGITS", 5)  # instead of 100, which takes long
-    assert _eval(DEFAULT_BUNDLE, "--data", mine, "-o", tmp_path / "r") == 0
+    code, out, _ = run("eval", DEFAULT_BUNDLE, "--data", mine, "-o", tmp_path / "r")
+    assert code == 0
     report = json.loads((tmp_path / "r" / "report.json").read_bytes())
     assert report["accuracy"]["n"] == 7  # without ink is wrong
     pictures = sorted(mine.glob("*/by-hand/*.png"))
@@ -280,45 +276,43 @@ def test_own_pictures_are_all_accounted_for(
     assert report["classes"][4]["n"] == 3
     assert sum(map(sum, report["confusion_matrix"])) == 6
     assert [row["n"] for row in report["not_digits"]] == [5] * 4
-    assert (
-        "No prediction: 1 without ink (wrong), 2 not read (not counted)" in capsys.readouterr().out
-    )
+    assert "No prediction: 1 without ink (wrong), 2 not read (not counted)" in out
     page = (tmp_path / "r" / "report.html").read_text("utf-8")
     assert "7/damaged.jpg" in page
     assert "4/blank.png" in page
 
     shutil.copy(pictures[0], pictures[1])
-    assert _eval(DEFAULT_BUNDLE, "--data", mine, "--quick", "-o", tmp_path / "changed") == 0
+    run("eval", DEFAULT_BUNDLE, "--data", mine, "--quick", "-o", tmp_path / "changed")
     changed = json.loads((tmp_path / "changed" / "report.json").read_bytes())
     assert changed["dataset"]["sha256"] != report["dataset"]["sha256"]
 
 
 @pytest.mark.slow  # exporting takes ten seconds
-def test_two_models_read_the_same_pictures_of_people(mine: Path, run: Path, tmp_path: Path) -> None:
+def test_two_models_read_the_same_pictures_of_people(
+    mine: Path, forgetful: Path, tmp_path: Path, run: Run
+) -> None:
     """The run's picture graph is what an export would make of it."""
-    assert (
-        _eval(DEFAULT_BUNDLE, "--data", mine, "--against", run, "--quick", "-o", tmp_path / "r")
-        == 0
-    )
+    words = (DEFAULT_BUNDLE, "--data", mine, "--against", forgetful, "--quick")
+    assert run("eval", *words, "-o", tmp_path / "r")[0] == 0
     against = json.loads((tmp_path / "r" / "report.json").read_bytes())["against"]
     assert against["accuracy"]["n"] == 7
     assert {entry["label"] for entry in against["gained"]} == {4}
     assert against["n_lost"] == 0
 
 
-def test_an_older_report_is_replaced_and_nothing_else(few: Path, tmp_path: Path) -> None:
+def test_an_older_report_is_replaced_and_nothing_else(few: Path, tmp_path: Path, run: Run) -> None:
     out = tmp_path / "r"
-    words = (DEFAULT_BUNDLE, "--data", few, "--quick", "-o", out)
-    assert _eval(*words) == _eval(*words) == 0
+    words = ("eval", DEFAULT_BUNDLE, "--data", few, "--quick", "-o", out)
+    assert run(*words)[0] == run(*words)[0] == 0
     (out / "thesis.tex").write_text("years of work")
     before = (out / "report.json").stat().st_mtime_ns
-    assert _eval(*words) == 2
+    assert run(*words)[0] == 2
     assert (out / "report.json").stat().st_mtime_ns == before
     assert sorted(file.name for file in tmp_path.iterdir()) == ["r"]
 
 
 @pytest.fixture(scope="module")
-def broken(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def broken(forgetful: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of what cannot be evaluated, or evaluated on."""
     from safetensors.torch import load_file, save_file
 
@@ -327,9 +321,9 @@ def broken(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = (folder / "bundle" / "digit.onnx").read_bytes()
     (folder / "bundle" / "digit.onnx").write_bytes(content[:-9] + bytes(9))
     for name in ("unfinished", "diverged"):
-        shutil.copytree(run, folder / name)
+        shutil.copytree(forgetful, folder / name)
     (folder / "unfinished" / "weights.safetensors").unlink()
-    state = load_file(run / "weights.safetensors")
+    state = load_file(forgetful / "weights.safetensors")
     state["classifier.0.bias"][3] = float("nan")
     save_file(state, folder / "diverged" / "weights.safetensors")
     for name, n_images, n_labels, side in (
@@ -371,14 +365,11 @@ def test_bad_input_is_one_line_exit_2_and_no_report(
     broken: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    run: Run,
 ) -> None:
     monkeypatch.chdir(broken)
-    assert _eval("-o", tmp_path / "out" / "r", *words) == 2
-    told = capsys.readouterr()
-    [line] = [line for line in told.err.splitlines() if not line.endswith(" …")]
-    assert line.startswith("mnistnet: ")
-    assert message in line
-    assert "predicting" not in told.err or "picture" in message  # nothing is computed first
-    assert told.out == ""
+    code, out, err = run("eval", "-o", tmp_path / "out" / "r", *words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "predicting" not in err or "picture" in message  # nothing is computed first
     assert not list(tmp_path.glob("out/*"))

@@ -16,16 +16,15 @@ from releases import seal
 from sabotage import store_answers
 
 from mnistnet import data as datasets
-from mnistnet.cli import main
 from mnistnet.gate.judge import Evaluator, judge
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mnistnet.training.train import TrainResult
+    from releases import Run
 
-    Gate = Callable[..., tuple[int, str, str]]
+    from mnistnet.training.train import TrainResult
 
 ROOT = Path(__file__).parents[2]
 RULES, MNIST = ROOT / "gates.toml", ROOT / "data" / "mnist"
@@ -46,18 +45,10 @@ def options(tiny: Path, lenient_rules: Path) -> list[str]:
 
 
 @pytest.fixture
-def gate(
-    options: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Gate:
-    """Calls the command in this process, and returns its exit code and what it prints."""
+def gate(options: list[str], run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Calls the command in this process, with these options."""
     monkeypatch.setattr("mnistnet.gate.judge.ROUNDS", 3)
-
-    def gate(*arguments: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stopped:
-            main(["gate", *map(str, arguments), *options])
-        return int(str(stopped.value.code)), *capsys.readouterr()
-
-    return gate
+    return lambda *words: run("gate", *words, *options)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +102,7 @@ def test_a_bundle_passes_against_itself_where_there_is_no_torch(options: list[st
 
 
 def test_a_worse_network_is_refused_with_the_reasons_whatever_its_manifest_claims(
-    gate: Gate, worse: Path
+    gate: Run, worse: Path
 ) -> None:
     code, out, _ = gate(worse, "--champion", DEFAULT_BUNDLE, "--markdown", "--json")
     verdict = json.loads(out.splitlines()[-1])
@@ -125,7 +116,7 @@ def test_a_worse_network_is_refused_with_the_reasons_whatever_its_manifest_claim
 
 
 def test_a_first_release_is_refused_for_weights_of_another_network_and_for_false_claims(
-    gate: Gate, worse: Path, bundle: Path, tiny: Path
+    gate: Run, worse: Path, bundle: Path, tiny: Path
 ) -> None:
     shutil.copy(worse / "weights.safetensors", bundle)
     metrics = {"judged_on": "test", "n": 100, "correct": 100, "accuracy": 1.0}
@@ -163,7 +154,7 @@ def _with_header(change: Callable[[dict[str, Any]], object]) -> bytes:
     ids=lambda content: repr(content[:12]),
 )
 def test_weights_that_are_not_laid_out_as_the_format_says_are_refused(
-    gate: Gate, bundle: Path, content: bytes
+    gate: Run, bundle: Path, content: bytes
 ) -> None:
     (bundle / "weights.safetensors").write_bytes(content)
     code, out, err = gate(seal(bundle))
@@ -171,7 +162,7 @@ def test_weights_that_are_not_laid_out_as_the_format_says_are_refused(
     assert "weights.safetensors: " in out
 
 
-def test_a_damaged_bundle_is_refused(gate: Gate, bundle: Path) -> None:
+def test_a_damaged_bundle_is_refused(gate: Run, bundle: Path) -> None:
     with (bundle / "digit.onnx").open("r+b") as file:
         file.write(b"\0")
     code, out, _ = gate(bundle)

@@ -9,34 +9,15 @@ import pytest
 from git_server import GitServer, running
 from releases import GIT_CONFIG, RecordingGate, git, make_bundle, write_pair
 
-from mnistnet.cli import main
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from releases import Run
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two pushes; they are there for other publishers on other machines."""
     monkeypatch.setattr("mnistnet.registry.git.LONGEST_PAUSE_S", 0.01)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line; return its exit code and what it prints on stdout and stderr."""
-
-    def run(*words: object) -> tuple[object, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        lines = [line for line in err.splitlines() if not line.startswith("… ")]
-        assert ended.value.code != 2 or len(lines) == 1, err  # an error is one line
-        return ended.value.code, out, err
-
-    return run
 
 
 @pytest.fixture

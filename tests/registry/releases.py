@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-Run = Callable[..., tuple[object, str, str]]  # of the fixture that runs the command line
+Run = Callable[..., tuple[int, str, str]]  # of the fixture that runs the command line
 
 # The server of these tests takes pushes with a known length only, so git must not send chunks.
 GIT_CONFIG = """\

@@ -136,6 +136,7 @@ def test_a_new_file_counts_as_soon_as_one_that_counts_imports_it(
     assert _code(copy) != before
 
 
+@pytest.mark.slow
 def test_every_python_gives_the_same_hash(copy: Path) -> None:
     for minor in range(11, 20):
         python = shutil.which(f"python3.{minor}")

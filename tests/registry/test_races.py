@@ -119,10 +119,8 @@ def test_a_publisher_killed_before_the_push_leaves_nothing_and_the_next_one_work
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-@pytest.mark.parametrize(
-    ("when", "outcome"),
-    [pytest.param("before", "published", marks=pytest.mark.slow), ("after", "unchanged")],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("when", "outcome"), [("before", "published"), ("after", "unchanged")])
 def test_a_publisher_killed_at_the_push_has_published_or_has_not(
     three: Path, dora: Path, tmp_path: Path, when: str, outcome: str
 ) -> None:
