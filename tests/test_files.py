@@ -7,15 +7,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from mnistnet.errors import FileError
 from mnistnet.files import atomic_write, replace_folder, scratch_folder
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def write(path: Path, error: Exception | None = None) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pytest
 import torch
@@ -11,13 +9,11 @@ from drawing import draw_suite
 from sklearn.datasets import load_digits
 
 from mnistnet import Predictor
+from mnistnet.data import DataSet
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.model.network import MnistNet, normalise
 from mnistnet.picture import prepare
 from mnistnet.training.recipe import RELEASE, recipe_from
-
-if TYPE_CHECKING:
-    from mnistnet.data import DataSet
 
 COMMIT = "e9dece4a6a9e75287de74145785e2c2a3d60eb5a"
 

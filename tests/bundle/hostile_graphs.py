@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,10 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Change = Callable[[onnx.ModelProto], None]
 
-    Change = Callable[[onnx.ModelProto], None]
 
 STEER = "\x1b[31mred\x07\n\u202e"
 OPSET = helper.make_opsetid("", 20)

@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -26,13 +25,11 @@ from mnistnet.bundle.verify import verify
 from mnistnet.cli import main
 from mnistnet.errors import BundleError, FileError, MnistNetError, WeightsError
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
+from mnistnet.model.network import MnistNet
 from mnistnet.provenance import export_basis
 from mnistnet.training.recipe import Recipe
+from mnistnet.training.runs import Run
 from mnistnet.training.train import train
-
-if TYPE_CHECKING:
-    from mnistnet.model.network import MnistNet
-    from mnistnet.training.runs import Run
 
 SOURCE = Path(mnistnet.__file__).parent
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -21,6 +21,7 @@ from hostile_graphs import (
     DIGIT,
     GROWING,
     STEER,
+    Change,
     changed,
     cut,
     fails_beyond,
@@ -31,20 +32,13 @@ from hostile_graphs import (
     slow_constants,
 )
 from PIL import Image
-from releases import seal
+from releases import Run, seal
 
 from mnistnet.bundle import runtime
 from mnistnet.bundle.graph_file import OPERATORS
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError
 from mnistnet.inference.predictor import DEFAULT_BUNDLE, Predictor
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from hostile_graphs import Change
-    from releases import Run
-
 
 PAGE = (Path(__file__).parents[2] / "docs" / "BUNDLE.md").read_text(encoding="utf-8")
 

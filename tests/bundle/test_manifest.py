@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,9 +15,6 @@ from hypothesis import strategies as st
 from mnistnet.bundle.manifest import FILES, INPUTS, parse_manifest, read_manifest
 from mnistnet.bundle.vectors import parse_vectors
 from mnistnet.errors import BundleError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 GOOD: dict[str, Any] = {
     "format_version": 1,

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from mnistnet.bundle.digit import digit_graph
 from mnistnet.bundle.graph import to_bytes
 from mnistnet.bundle.manifest import read_manifest
 from mnistnet.bundle.weights import read_weights, reference_probabilities
+from mnistnet.data import DataSet
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.model.network import MnistNet, normalise
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from mnistnet.data import DataSet
-
-    Images = NDArray[np.uint8]
-    Probabilities = NDArray[np.float32]
+Images = NDArray[np.uint8]
+Probabilities = NDArray[np.float32]
 
 
 def by_torch(net: MnistNet, images: Images) -> Probabilities:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import onnx
 import pytest
@@ -15,10 +16,6 @@ from mnistnet.bundle.manifest import EXTRA_FILES, FILES, read_manifest
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 
 def refuses(bundle: Path, words: str) -> None:

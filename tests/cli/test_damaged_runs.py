@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from releases import Run as Command
 
 from mnistnet.errors import Interrupted
+from mnistnet.training.loop import Progress
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.runs import Run
 from mnistnet.training.train import train
 from mnistnet.training.trials import trials, trials_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from releases import Run as Command
-
-    from mnistnet.training.loop import Progress
 
 ONE = Recipe(batch_size=50, threads=1, engine="torch")
 SERIES = trials_file(Path(), ONE).as_posix()

@@ -7,17 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from drawing import Scene, draw_picture
 from PIL import Image
+from releases import Run
 
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
-
-if TYPE_CHECKING:
-    from releases import Run
 
 FULL = Path("/dev/full")  # Linux has a disk that always is
 

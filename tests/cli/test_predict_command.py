@@ -9,8 +9,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,6 @@ from PIL import Image
 
 from mnistnet import Predictor
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 LINE = r"\d  \d{2,3}\.\d%(  not sure)?( \(or \d, \d\d\.\d%\))?"
 NOT_IMPORTED = ("torch", "onnx", "jinja2", "tqdm", "platformdirs", "scipy", "safetensors")

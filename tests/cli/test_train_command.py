@@ -9,12 +9,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from releases import Run
+from releases import Run
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -6,16 +6,13 @@ import json
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from mnistnet.cli import GROUPS, VERBS, cli
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def _run(*arguments: object) -> Result:

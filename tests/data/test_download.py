@@ -7,8 +7,8 @@ import hashlib
 import http.server
 import threading
 import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,9 +17,6 @@ from mnistnet import data as datasets
 from mnistnet.data import download as downloading
 from mnistnet.data.download import download
 from mnistnet.errors import DataError, FileError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 RAW = np.random.default_rng(0).bytes(400_000)
 GZIPPED = gzip.compress(RAW, mtime=0)

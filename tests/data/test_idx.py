@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import struct
 import tracemalloc
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +13,6 @@ from hypothesis import strategies as st
 
 from mnistnet.data import idx
 from mnistnet.errors import DataError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 IMAGES = np.arange(2 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(2, 28, 28)
 HEADER = bytes.fromhex("00000803 00000002 0000001C 0000001C")

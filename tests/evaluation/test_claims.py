@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mnistnet import Predictor
 from mnistnet import data as datasets
+from mnistnet.data import DataSet
 from mnistnet.evaluation.claims import Claim, compare_claims
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from mnistnet.data import DataSet
 
 SHIPPED = Predictor()
 

@@ -7,32 +7,28 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 from drawing import Scene, draw_picture
 from PIL import Image
+from releases import Run
 from sklearn import metrics as sk
 
 from mnistnet import Predictor
 from mnistnet.bundle.manifest import read_manifest
+from mnistnet.data import DataSet
 from mnistnet.evaluation import measures
 from mnistnet.files import write_json
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.metrics.corruptions import CORRUPTIONS, corrupt
 from mnistnet.metrics.negatives import draw_negatives
 from mnistnet.training.recipe import recipe_named
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from releases import Run
-
-    from mnistnet.data import DataSet
 
 N = 40
 MANIFEST = read_manifest(DEFAULT_BUNDLE)

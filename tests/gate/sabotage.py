@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from releases import seal
 
 from mnistnet.bundle.manifest import read_manifest
 from mnistnet.bundle.runtime import Graph
 from mnistnet.bundle.vectors import PictureVector, from_base64, parse_vectors, to_base64
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 
 def store_answers(bundle: Path, others: Iterable[NDArray[np.uint8]] = ()) -> Path:

@@ -6,7 +6,7 @@ import tomllib
 from contextlib import chdir
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from mnistnet.gate.checks import (
     Evidence,
     Measured,
     Parity,
+    Verdict,
     apply_rules,
     refuse,
 )
@@ -24,9 +25,6 @@ from mnistnet.gate.rules import Rules, read_rules
 from mnistnet.metrics.pictures import BLANK, KINDS, PicturesRead, PictureSuite
 from mnistnet.metrics.robustness import Robustness
 from mnistnet.metrics.timing import Spread
-
-if TYPE_CHECKING:
-    from mnistnet.gate.checks import Verdict
 
 ROOT = Path(__file__).parents[2]
 IMAGES = 10_000

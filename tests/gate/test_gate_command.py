@@ -7,24 +7,19 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
-from releases import seal
+from releases import Run, seal
 from sabotage import store_answers
 
 from mnistnet import data as datasets
 from mnistnet.gate.judge import Evaluator, judge
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from releases import Run
-
-    from mnistnet.training.train import TrainResult
+from mnistnet.training.train import TrainResult
 
 ROOT = Path(__file__).parents[2]
 RULES, MNIST = ROOT / "gates.toml", ROOT / "data" / "mnist"

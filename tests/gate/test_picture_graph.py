@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sabotage import SABOTAGE, edit_picture_graph
 
 from mnistnet.bundle.verify import verify
+from mnistnet.gate.checks import Verdict
 from mnistnet.gate.judge import Evaluator, judge
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from mnistnet.gate.checks import Verdict
 
 
 @pytest.fixture(scope="module")

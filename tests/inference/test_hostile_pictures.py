@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 import zlib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from drawing import FORMATS, encoded
@@ -16,13 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from mnistnet import Predictor
 from mnistnet.errors import PictureError
 from mnistnet.inference.decoding import decode
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from mnistnet import Predictor
 
 STARTS = (
     *(b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBP", b"BM"),

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from drawing import Scene, draw_picture
+from PIL import Image
 
 from mnistnet import Predictor
 from mnistnet.bundle.runtime import Graph
+from mnistnet.data import DataSet
 from mnistnet.errors import PictureError
+from mnistnet.inference import Prediction
 from mnistnet.inference import predictor as predicting
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from PIL import Image
-
-    from mnistnet.data import DataSet
-    from mnistnet.inference import Prediction
 
 
 def _same(one: Prediction, other: Prediction) -> bool:

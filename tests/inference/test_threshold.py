@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 from drawing import Scene, draw_picture
+from numpy.typing import NDArray
 
 from mnistnet import Predictor
 from mnistnet import data as datasets
 from mnistnet.bundle.export_run import choose_threshold, export_run
+from mnistnet.data import DataSet
+from mnistnet.inference import Prediction
 from mnistnet.metrics.negatives import draw_negatives
 from mnistnet.metrics.scores import auroc
 from mnistnet.training.recipe import recipe_named
 from mnistnet.training.train import train
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from mnistnet.data import DataSet
-    from mnistnet.inference import Prediction
 
 CHOSEN = 0.7  # of the recipe `release`, by which the bundle that the package ships was trained
 

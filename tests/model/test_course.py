@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 from torch.nn import functional as F
 
+from mnistnet.data import DataSet
 from mnistnet.model.architecture import parameter_count
 from mnistnet.model.network import MnistNet, normalise
-
-if TYPE_CHECKING:
-    from mnistnet.data import DataSet
-    from mnistnet.training.train import TrainResult
+from mnistnet.training.train import TrainResult
 
 
 def test_parameter_count() -> None:

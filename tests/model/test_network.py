@@ -5,24 +5,18 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torchinfo import summary
+from torchinfo import ModelStatistics, summary
 
+from mnistnet.data import DataSet
 from mnistnet.errors import WeightsError
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.model.architecture import MEAN, STD, layer_table, layers
 from mnistnet.model.network import MnistNet, normalise, summary_table
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torchinfo import ModelStatistics
-
-    from mnistnet.data import DataSet
 
 MODULES = {"conv": "Conv2d", "pool": "MaxPool2d", "linear": "Linear"}
 NO_TORCH = """

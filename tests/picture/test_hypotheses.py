@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from drawing import Scene, draw_picture
+from numpy.typing import NDArray
 
+from mnistnet.data import DataSet
 from mnistnet.picture import hypotheses, prepare
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from mnistnet.data import DataSet
-
-    Brightness = NDArray[np.float64]  # (H, W), 0–1
+Brightness = NDArray[np.float64]  # (H, W), 0–1
 
 
 def _band(ink: Brightness) -> Brightness:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from drawing import Scene, draw_picture
+from numpy.typing import NDArray
 
+from mnistnet.data import DataSet
 from mnistnet.picture import hypotheses, prepare
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from mnistnet.data import DataSet
-
-    Grey = NDArray[np.uint8]
-    Prepare = Callable[[NDArray[np.generic]], Grey]
+Grey = NDArray[np.uint8]
+Prepare = Callable[[NDArray[np.generic]], Grey]
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,12 @@ import socket
 import struct
 import subprocess
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 RESET = 0  # in the place of an HTTP status: the connection is reset
 Server = TypeVar("Server", bound=ThreadingHTTPServer)

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -22,10 +23,6 @@ from mnistnet.bundle.manifest import FILES, Fingerprint, read_manifest
 from mnistnet.gate.checks import Check, Verdict
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.registry.release import describe
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 Run = Callable[..., tuple[int, str, str]]  # of the fixture that runs the command line
 

@@ -8,10 +8,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from releases import RecordingGate, seal
+from releases import RecordingGate, Run, seal
 
 from mnistnet import data as datasets
 from mnistnet.bundle.manifest import INPUTS, MANIFEST, read_manifest
@@ -19,9 +19,6 @@ from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.provenance import Basis, ExportRecord, export_basis, training_basis
 from mnistnet.registry.publish import publish
 from mnistnet.training.recipe import RELEASE
-
-if TYPE_CHECKING:
-    from releases import Run
 
 ROOT = Path(__file__).parent.parent.parent
 PINS = ROOT / "constraints.txt"

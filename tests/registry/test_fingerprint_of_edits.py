@@ -12,9 +12,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from releases import Run
 
 import mnistnet
 from mnistnet import data as datasets
@@ -22,9 +22,6 @@ from mnistnet.bundle.manifest import MANIFEST, read_manifest
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.provenance import ExportRecord, export_basis, training_basis
 from mnistnet.training.recipe import RELEASE
-
-if TYPE_CHECKING:
-    from releases import Run
 
 SOURCE = Path(mnistnet.__file__).parent
 PINS = Path(__file__).parents[2] / "constraints.txt"

@@ -6,19 +6,15 @@ import os
 import shutil
 import socket
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from git_server import GitServer
 from releases import RecordingGate, git, published, refs, write_script
 
 from mnistnet.errors import RegistryError
 from mnistnet.registry.publish import publish
 from mnistnet.registry.read import history, pull
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from git_server import GitServer
 
 NOBODY = 65534
 

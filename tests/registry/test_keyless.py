@@ -7,20 +7,16 @@ the public servers of Sigstore and GitHub; only the keys to trust are replaced.
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from git_server import running
 from own_sigstore import OwnSigstore
+from releases import Run
 from sigstore.models import ClientTrustConfig
 
 from mnistnet.registry.signature import GITHUB, sign
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from releases import Run
 
 WORKFLOW = "https://github.com/ada/digits/.github/workflows/release.yml@refs/heads/main"
 AMBIENT = ("GITHUB_ACTIONS", "BUILDKITE", "GITLAB_CI", "CIRCLECI")

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from releases import RecordingGate, git, published, seal
+from releases import RecordingGate, Run, git, published, seal
 
 from mnistnet.errors import RegistryError
 from mnistnet.registry.publish import publish
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from releases import Run
 
 
 @pytest.fixture

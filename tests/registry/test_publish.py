@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
+from git_server import GitServer
 from releases import (
     RecordingGate,
+    Run,
     git,
     published,
     refs,
@@ -25,12 +27,6 @@ from mnistnet.gate.checks import Verdict
 from mnistnet.registry.publish import publish
 from mnistnet.registry.read import history, pull
 from mnistnet.registry.release import Accuracy, ReleasedBundle
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from git_server import GitServer
-    from releases import Run
 
 pytestmark = pytest.mark.usefixtures("clone")
 

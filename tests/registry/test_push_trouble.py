@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from git_server import RESET
+from git_server import RESET, GitServer
 from releases import RecordingGate, published, refs, write_script
 
 from mnistnet.errors import RegistryError
 from mnistnet.registry.publish import publish, rollback
 from mnistnet.registry.read import history
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from git_server import GitServer
 
 needs_shell = pytest.mark.skipif(os.name == "nt", reason="the hook is a shell script")
 

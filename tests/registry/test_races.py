@@ -7,16 +7,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from git_server import GitServer
 from releases import RecordingGate, git, make_bundle, published, refs, verdict_line, write_script
 
 from mnistnet.errors import RegistryError
 from mnistnet.registry.publish import publish, rollback
-
-if TYPE_CHECKING:
-    from git_server import GitServer
 
 PUBLISHER = str(Path(__file__).with_name("publisher.py"))
 GIT = shutil.which("git")

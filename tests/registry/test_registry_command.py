@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from releases import RecordingGate, git, published, refs, verdict_line
+from releases import RecordingGate, Run, git, published, refs, verdict_line
 
 from mnistnet.bundle.verify import verify
+from mnistnet.gate.checks import Verdict
 from mnistnet.text import escape_markdown
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from releases import Run
-
-    from mnistnet.gate.checks import Verdict
 
 
 @pytest.fixture

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from releases import RecordingGate, seal
+from releases import RecordingGate, Run, seal
 
 from mnistnet import data as datasets
 from mnistnet.bundle.manifest import read_manifest
@@ -17,11 +18,6 @@ from mnistnet.provenance import training_basis
 from mnistnet.registry.publish import publish
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.train import train
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from releases import Run
 
 
 @pytest.fixture(scope="module")

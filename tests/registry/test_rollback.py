@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from releases import (
@@ -23,9 +23,6 @@ from mnistnet.provenance import Basis
 from mnistnet.registry.publish import publish, rollback
 from mnistnet.registry.read import changed_since_champion, history, pull
 from mnistnet.registry.release import describe
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("clone")
 

@@ -6,24 +6,19 @@ import json
 import re
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from model_signing import hashing, signing, verifying
-from releases import RecordingGate, write_pair
+from releases import RecordingGate, Run, write_pair
 
 from mnistnet.bundle.manifest import FILES, MANIFEST, Fingerprint, read_manifest
 from mnistnet.errors import BundleError, FileError
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.registry.publish import publish
 from mnistnet.registry.signature import check_signature, sign
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from releases import Run
 
 
 @pytest.fixture

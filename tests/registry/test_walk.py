@@ -8,15 +8,12 @@ import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from git_server import GitServer
 from releases import RULES, git, refs
 
 from mnistnet.bundle.verify import verify
-
-if TYPE_CHECKING:
-    from git_server import GitServer
 
 PAGE = (Path(__file__).parents[2] / "docs" / "DELIVERY.md").read_text(encoding="utf-8")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -20,9 +20,6 @@ from mnistnet.report.build import (
     with_robustness,
 )
 from mnistnet.report.contents import CurvePoint, Dataset, Model, Report, Speed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 ORIGIN = Origin(
     recipe={"name": "release", "epochs": 30},

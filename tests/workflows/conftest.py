@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from forge import Forge, serving_forge, why_not
+from forge import Forge, Run, serving_forge, why_not
 from releases import GIT_CONFIG, RULES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from forge import Run
-
 
 RECIPE = json.dumps({"name": "few", "epochs": 4, "threads": 1})
 VARIABLES = {"MNISTNET_RECIPE": "recipe.json", "MNISTNET_DATA": "few"}

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from forge import TOKEN
+from forge import TOKEN, Forge, Run
 from releases import git, refs
 
 from mnistnet.registry.publish import rollback
 from mnistnet.registry.read import history
-
-if TYPE_CHECKING:
-    from forge import Forge, Run
 
 pytestmark = pytest.mark.slow
 

@@ -7,16 +7,14 @@ import shlex
 import tomllib
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import pytest
 import yaml
+from forge import Forge
 
 from mnistnet.cli import cli
-
-if TYPE_CHECKING:
-    from forge import Forge
 
 FOLDER = Path(__file__).parents[2] / ".github" / "workflows"
 FILES = sorted(FOLDER.glob("*.yml"))
