@@ -1,0 +1,123 @@
+// Vectors of floats, as wide as the processor's registers, in the compilers' own vector types.
+// Everything here and in the other headers is in a nameless namespace: no variant can be linked
+// with code of another, which its processor may not run.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16, REGISTERS = 26;  // for sums; the others hold weights
+#elif defined(__AVX__)
+constexpr int LANES = 8, REGISTERS = 12;
+#else
+constexpr int LANES = 4, REGISTERS = 24;  // NEON
+#endif
+
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+
+template <int N> struct Of {
+    typedef float floats __attribute__((vector_size(N * 4), aligned(4), may_alias));
+    typedef int32_t ints __attribute__((vector_size(N * 4), aligned(4), may_alias));
+    typedef double doubles __attribute__((vector_size(N * 8)));
+    typedef uint16_t halves __attribute__((vector_size(N * 2), aligned(2), may_alias));
+    typedef uint8_t bytes __attribute__((vector_size(N), aligned(1), may_alias));
+};
+template <int N> using Vec = typename Of<N>::floats;
+template <int N> using Ints = typename Of<N>::ints;
+
+template <int N> inline Vec<N> load(const float *p) { return *(const Vec<N> *)p; }
+template <int N> inline void store(float *p, Vec<N> v) { *(Vec<N> *)p = v; }
+inline void store(float *p, float v) { *p = v; }
+
+constexpr int lanes(int channels) { return channels < LANES ? channels : LANES; }
+
+// The largest divisor of n that is at most `limit`.
+constexpr int divisor(int n, int limit) {
+    int d = limit < n ? limit : n;
+    while (d > 1 && n % d) d--;
+    return d < 1 ? 1 : d;
+}
+
+// ---- a number of a map or of folded weights: a float, or a bfloat16, the upper half of one
+
+#if defined(BFLOAT16)
+struct Number {
+    uint16_t bits;
+};
+
+template <int N> inline Vec<N> load(const Number *p) {
+    return (Vec<N>)(__builtin_convertvector(*(const typename Of<N>::halves *)p, Ints<N>) << 16);
+}
+// Both round to the nearest.
+template <int N> inline void store(Number *p, Vec<N> v) {
+    if constexpr (N == 16)
+        _mm256_storeu_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh((__m512)v));
+    else
+        _mm_storeu_si128((__m128i *)p, (__m128i)_mm256_cvtneps_pbh((__m256)v));
+}
+inline void store(Number *p, float v) {
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    p->bits = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+#else
+typedef float Number;
+#endif
+
+// Add to each lane the products of a word and of another for that lane. A word is 32 bits to
+// multiply by: one float, or two bfloat16, whose products are added.
+template <class T, int L> inline void add_product(Vec<L> &sum, float word, Vec<L> words) {
+#if defined(BFLOAT16)
+    if constexpr (sizeof(T) == 2) {
+        if constexpr (L == 16)
+            sum = (Vec<L>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_ps(word),
+                                           (__m512bh)(__m512)words);
+        else
+            sum = (Vec<L>)_mm256_dpbf16_ps((__m256)sum, (__m256bh)_mm256_set1_ps(word),
+                                           (__m256bh)(__m256)words);
+        return;
+    }
+#endif
+    sum += word * words;
+}
+
+// ---- functions of vectors
+
+template <int N> inline Vec<N> larger(Vec<N> a, Vec<N> b) { return a > b ? a : b; }
+template <int N> inline Vec<N> smaller(Vec<N> a, Vec<N> b) { return a < b ? a : b; }
+
+template <int N> inline float sum_of_lanes(Vec<N> v) {
+    float sum = 0;
+    for (int lane = 0; lane < N; lane++) sum += v[lane];
+    return sum;
+}
+
+// To the nearest whole number, half to even; |x| < 2^22.
+template <int N> inline Vec<N> rounded(Vec<N> x) { return (x + 12582912.0f) - 12582912.0f; }
+
+// e^x for -87 < x <= 0, to 2e-7: 2^n · 2^f, the latter by its Taylor series, |f| <= 0.5.
+template <int N> inline Vec<N> exponential(Vec<N> x) {
+    const Vec<N> exponent = x * 1.44269504f;        // log2 e
+    const Vec<N> shifted = exponent + 12582912.0f;  // 1.5·2^23: the whole part is in the low bits
+    const Vec<N> f = exponent - (shifted - 12582912.0f);
+    Vec<N> power = f * 1.5403530e-4f + 1.3333558e-3f;
+    power = power * f + 9.6181291e-3f;
+    power = power * f + 5.5504109e-2f;
+    power = power * f + 2.4022651e-1f;
+    power = power * f + 6.9314718e-1f;
+    power = power * f + 1.0f;
+    return (Vec<N>)((Ints<N>)power + ((Ints<N>)shifted << 23));
+}
+
+}  // namespace
