@@ -67,24 +67,28 @@ struct BatchNorm {
     }
 };
 
+// Sums by channel over the pixels of a row, in registers.
+template <int C> struct RowSums {
+    static constexpr int L = lanes(C);
+    Vec<L> sum[C / L] = {}, product[C / L] = {};
+    void add(int v, Vec<L> a, Vec<L> b) { sum[v] += a, product[v] += a * b; }
+};
+
 // Sums by channel over the pixels of one image, for its BatchNorm. Paper is the same all over:
 // in float32 its thousands of equal summands would all be rounded the same way, so a row at most.
 template <int C> struct Sums {
     static constexpr int L = lanes(C);
-    Vec<L> sum[C / L] = {}, product[C / L] = {};
-    typename Of<L>::doubles all[C / L] = {}, all_products[C / L] = {};
-    void add(int v, Vec<L> a, Vec<L> b) { sum[v] += a, product[v] += a * b; }
-    void end_row() {
-        for (int v = 0; v < C / L; v++) {
-            all[v] += __builtin_convertvector(sum[v], typename Of<L>::doubles);
-            all_products[v] += __builtin_convertvector(product[v], typename Of<L>::doubles);
-            sum[v] = product[v] = Vec<L>{};
+    typename Of<L>::doubles sum[C / L] = {}, product[C / L] = {};
+    void add(const RowSums<C> &row) {
+        UNROLL for (int v = 0; v < C / L; v++) {
+            sum[v] += __builtin_convertvector(row.sum[v], typename Of<L>::doubles);
+            product[v] += __builtin_convertvector(row.product[v], typename Of<L>::doubles);
         }
     }
     void add_to(BatchNorm &norm, int channels = C) const {
         for (int c = 0; c < C; c++) {
-            norm.sum[c % channels] += all[c / L][c % L];
-            norm.product[c % channels] += all_products[c / L][c % L];
+            norm.sum[c % channels] += sum[c / L][c % L];
+            norm.product[c % channels] += product[c / L][c % L];
         }
     }
 };

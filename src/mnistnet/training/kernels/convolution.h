@@ -205,7 +205,9 @@ template <class Y, int SPAN> struct Frame {
         sum[v] += dy;
     }
     ~Frame() {
-        for (int c = 0; c < SPAN; c++) layer.bias_sum[c % Y::O] += sum[c / L][c % L];
+        float sums[SPAN];
+        UNROLL for (int v = 0; v < SPAN / L; v++) store<L>(sums + v * L, sum[v]);
+        for (int c = 0; c < SPAN; c++) layer.bias_sum[c % Y::O] += sums[c];
     }
 };
 

@@ -5,13 +5,66 @@
 
 namespace {
 
-// Every function works on the transposed matrix: a column is then contiguous. Reflections are
-// applied some at a time: H₁H₂… = I - V T Vᵀ, with T upper triangular (Schreiber & Van Loan 1989).
+// A vector that divides a row of so many numbers.
+constexpr int vector_for(int columns) {
+    return columns % LANES == 0 ? LANES : columns % 8 == 0 && LANES > 8 ? 8 : columns % 4 ? 1 : 4;
+}
+
+// Reflections I - tau v vᵀ, WIDTH of them at a time: their product is I - V T Vᵀ, with T upper
+// triangular (Schreiber & Van Loan 1989).
 template <int N> struct Householder {
-    static constexpr int L = N % LANES == 0 ? LANES : N % 8 == 0 && LANES > 8 ? 8 : N % 4 ? 1 : 4;
-    static constexpr int BLOCK = divisor(N, 8);
-    float v[N][N];  // row k: reflection k, I - tau v vᵀ; zero before its k-th number, which is 1
-    float tau[N], t[N][BLOCK];  // t: of each block, as rows
+    static constexpr int WIDTH = divisor(N, 8), L = vector_for(N);
+    static constexpr int ACROSS = divisor(N / L, REGISTERS / WIDTH);
+    float panel[WIDTH][N];         // a panel's columns, and then its reflections
+    float v[N / WIDTH][N][WIDTH];  // those of each panel
+    float t[N / WIDTH][WIDTH][WIDTH];
+
+    // a: (N, N), row by row; destroyed. q: (N, N), written, the basis in its columns.
+    void orthogonalise(float *a, float *q) {
+        for (int p = 0; p < N / WIDTH; p++) {
+            const int first = p * WIDTH;
+            for (int k = 0; k < WIDTH; k++)
+                for (int i = 0; i < N; i++) panel[k][i] = a[i * N + first + k];
+            reflect_panel(first, t[p]);
+            for (int i = 0; i < N; i++)
+                for (int k = 0; k < WIDTH; k++) v[p][i][k] = panel[k][i];
+            apply<true>(p, a, first + WIDTH);
+        }
+        for (int i = 0; i < N * N; i++) q[i] = i % (N + 1) == 0;
+        for (int p = N / WIDTH - 1; p >= 0; p--) apply<false>(p, q, p * WIDTH);
+    }
+
+    void reflect_panel(int first, float (*t)[WIDTH]) {
+        for (int k = 0; k < WIDTH; k++) {
+            float *x = panel[k];
+            const float tau = reflection(x, first + k);
+            for (int other = k + 1; other < WIDTH; other++) {
+                const float part = tau * dot(x, panel[other], first + k);
+                for (int i = first + k; i < N; i++) panel[other][i] -= part * x[i];
+            }
+            for (int i = 0; i < k; i++) {
+                float sum = 0;
+                for (int j = i; j < k; j++) sum += t[i][j] * dot(panel[j], x, first + k);
+                t[i][k] = -tau * sum;
+            }
+            t[k][k] = tau;
+        }
+    }
+
+    // x → v of the reflection that leaves of it, from its k-th number on, only that one; tau.
+    static float reflection(float *x, int k) {
+        const double head = x[k];
+        double square = 0;
+        for (int i = k + 1; i < N; i++) square += double(x[i]) * x[i];
+        for (int i = 0; i < k; i++) x[i] = 0;
+        x[k] = 1;
+        if (square == 0) return 0;
+        const double length = __builtin_sqrt(square + head * head);
+        const double beta = head > 0 ? -length : length;
+        const float scale = 1 / (head - beta);
+        for (int i = k + 1; i < N; i++) x[i] *= scale;
+        return (beta - head) / beta;
+    }
 
     static float dot(const float *a, const float *b, int from) {
         Vec<L> sum = {};
@@ -19,78 +72,28 @@ template <int N> struct Householder {
         return sum_of_lanes<L>(sum);
     }
 
-    // a: the matrix transposed; destroyed. Written to v: the reflections that make it triangular.
-    void factor(float (*a)[N]) {
-        for (int block = 0; block < N; block += BLOCK) {
-            for (int k = block; k < block + BLOCK; k++) {
-                reflection(a[k], k);
-                for (int row = k + 1; row < block + BLOCK; row++) {
-                    const float part = tau[k] * dot(v[k], a[row], k);
-                    for (int i = k; i < N; i++) a[row][i] -= part * v[k][i];
+    // x -= V T Vᵀ x, or with Tᵀ; of x (N, N) only the columns from `from` on matter, and before
+    // V's first row, V is zero.
+    template <bool TRANSPOSED> void apply(int p, float *x, int from) const {
+        constexpr int TILE = ACROSS * L;
+        const int first = p * WIDTH;
+        for (int column = from / TILE * TILE; column < N; column += TILE) {
+            Vec<L> products[WIDTH][ACROSS] = {}, parts[WIDTH][ACROSS] = {};
+            for (int i = first; i < N; i++)
+                UNROLL for (int k = 0; k < WIDTH; k++)
+                    UNROLL for (int c = 0; c < ACROSS; c++)
+                        products[k][c] += v[p][i][k] * load<L>(x + i * N + column + c * L);
+            UNROLL for (int k = 0; k < WIDTH; k++)
+                UNROLL for (int j = 0; j < WIDTH; j++)
+                    if (TRANSPOSED ? j <= k : j >= k) UNROLL for (int c = 0; c < ACROSS; c++)
+                        parts[k][c] += t[p][TRANSPOSED ? j : k][TRANSPOSED ? k : j] * products[j][c];
+            for (int i = first; i < N; i++)
+                UNROLL for (int c = 0; c < ACROSS; c++) {
+                    float *at = x + i * N + column + c * L;
+                    Vec<L> moved = load<L>(at);
+                    UNROLL for (int k = 0; k < WIDTH; k++) moved -= v[p][i][k] * parts[k][c];
+                    store<L>(at, moved);
                 }
-            }
-            triangle(block);
-            for (int row = block + BLOCK; row < N; row++) apply(block, a[row], true);
-        }
-    }
-
-    // The reflection that leaves of x, from its k-th number on, only that number.
-    void reflection(const float *x, int k) {
-        double square = 0;
-        for (int i = k + 1; i < N; i++) square += double(x[i]) * x[i];
-        const double length = __builtin_sqrt(square + double(x[k]) * x[k]);
-        for (int i = 0; i < k; i++) v[k][i] = 0;
-        v[k][k] = 1;
-        if (square == 0) {
-            tau[k] = 0;
-            for (int i = k + 1; i < N; i++) v[k][i] = 0;
-            return;
-        }
-        const double beta = x[k] > 0 ? -length : length;
-        tau[k] = (beta - x[k]) / beta;
-        const float scale = 1 / (x[k] - beta);
-        for (int i = k + 1; i < N; i++) v[k][i] = x[i] * scale;
-    }
-
-    void triangle(int block) {
-        for (int j = 0; j < BLOCK; j++) {
-            float products[BLOCK];
-            for (int i = 0; i < j; i++) products[i] = dot(v[block + i], v[block + j], block + j);
-            for (int i = 0; i < j; i++) {
-                float sum = 0;
-                for (int k = i; k < j; k++) sum += t[block + i][k] * products[k];
-                t[block + i][j] = -tau[block + j] * sum;
-            }
-            t[block + j][j] = tau[block + j];
-        }
-    }
-
-    // x -= V T' Vᵀ x, T' = Tᵀ if `transposed`.
-    void apply(int block, float *x, bool transposed) const {
-        const int from = block / L * L;
-        Vec<L> sums[BLOCK] = {};
-        for (int i = from; i < N; i += L)
-            UNROLL for (int k = 0; k < BLOCK; k++)
-                sums[k] += load<L>(v[block + k] + i) * load<L>(x + i);
-        float products[BLOCK], parts[BLOCK] = {};
-        for (int k = 0; k < BLOCK; k++) products[k] = sum_of_lanes<L>(sums[k]);
-        for (int i = 0; i < BLOCK; i++)
-            for (int k = i; k < BLOCK; k++)
-                if (transposed) parts[k] += t[block + i][k] * products[i];
-                else parts[i] += t[block + i][k] * products[k];
-        for (int i = from; i < N; i += L) {
-            Vec<L> moved = load<L>(x + i);
-            UNROLL for (int k = 0; k < BLOCK; k++) moved -= parts[k] * load<L>(v[block + k] + i);
-            store<L>(x + i, moved);
-        }
-    }
-
-    // Write row j: the basis's j-th vector.
-    void basis(float (*q)[N]) const {
-        for (int row = 0; row < N; row++) {
-            for (int i = 0; i < N; i++) q[row][i] = i == row;
-            for (int block = row / BLOCK * BLOCK; block >= 0; block -= BLOCK)
-                apply(block, q[row], false);
         }
     }
 };

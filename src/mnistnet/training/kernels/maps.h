@@ -28,14 +28,15 @@ template <class M>
 void activate_rows(const float *y, int row, int rows, M &map, Sums<M::SPAN> &sums) {
     constexpr int L = M::L;
     for (int i = row * M::ROW; i < (row + rows) * M::ROW; i += M::ROW, y += M::ROW) {
+        RowSums<M::SPAN> of_row;
         for (int at = 0; at < M::ROW; at += M::SPAN)
             UNROLL for (int v = 0; v < M::SPAN; v += L) {
                 Vec<L> slope;
                 const Vec<L> a = gelu<L>(load<L>(y + at + v), &slope);
                 store<L>(map.a + i + at + v, a), store<L>(map.slope + i + at + v, slope);
-                sums.add(v / L, a, a);
+                of_row.add(v / L, a, a);
             }
-        sums.end_row();
+        sums.add(of_row);
     }
 }
 
@@ -84,6 +85,7 @@ template <class P> void pool(P &map, const BatchNorm &norm_below, BatchNorm &nor
     constexpr int L = lanes(P::C);
     Sums<P::C> sums;
     for (int row = 0; row < P::SIZE; row += P::ROW) {
+        RowSums<P::C> of_row;
         for (int i = row; i < row + P::ROW; i += P::C)
             UNROLL for (int v = 0; v < P::C; v += L) {
                 const Vec<L> z = load<L>(norm_below.scale + v) * load<L>(map.top + i + v) +
@@ -91,9 +93,9 @@ template <class P> void pool(P &map, const BatchNorm &norm_below, BatchNorm &nor
                 Vec<L> slope;
                 const Vec<L> a = gelu<L>(z, &slope);
                 store<L>(map.a + i + v, a), store<L>(map.slope + i + v, slope);
-                sums.add(v / L, a, a);
+                of_row.add(v / L, a, a);
             }
-        sums.end_row();
+        sums.add(of_row);
     }
     sums.add_to(norm);
 }
@@ -106,12 +108,13 @@ void convolve_backward(const Y &layer, Number *dz, const M &map, BatchNorm &norm
     Sums<M::SPAN> sums;
     layer.backward([&](int row, const float *dx) {
         for (int i = row * M::ROW; i < (row + Y::Backward::DOWN) * M::ROW; i += M::ROW) {
+            RowSums<M::SPAN> of_row;
             for (int at = i; at < i + M::ROW; at += M::SPAN, dx += M::SPAN)
                 UNROLL for (int v = 0; v < M::SPAN; v += L) {
                     store<L>(dz + at + v, load<L>(dx + v));
-                    sums.add(v / L, load<L>(dx + v), load<L>(map.a + at + v));
+                    of_row.add(v / L, load<L>(dx + v), load<L>(map.a + at + v));
                 }
-            sums.end_row();
+            sums.add(of_row);
         }
     });
     sums.add_to(norm, M::C);
@@ -137,15 +140,16 @@ void unpool(Number *dz, const P &map, const BatchNorm &norm, BatchNorm &norm_bel
     constexpr int L = lanes(P::C);
     Sums<P::C> sums;
     for (int row = 0; row < P::SIZE; row += P::ROW) {
+        RowSums<P::C> of_row;
         for (int i = row; i < row + P::ROW; i += P::C)
             UNROLL for (int v = 0; v < P::C; v += L) {
                 const int at = i + v;
                 const Vec<L> da = norm.backward<L>(load<L>(dz + at), load<L>(map.a + at), v);
                 const Vec<L> below = da * load<L>(map.slope + at);
                 store<L>(dz + at, below);
-                sums.add(v / L, below, load<L>(map.top + at));
+                of_row.add(v / L, below, load<L>(map.top + at));
             }
-        sums.end_row();
+        sums.add(of_row);
     }
     sums.add_to(norm_below);
 }

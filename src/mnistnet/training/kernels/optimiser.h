@@ -18,10 +18,6 @@ constexpr float EPSILON = 1e-8f;    // keeps the division finite
 constexpr int REFRESH_EVERY = 10;   // steps between two updates of the bases, which change slowly
 constexpr int TASK_ROWS = 8;
 
-constexpr int vector_for(int columns) {
-    return columns % LANES == 0 ? LANES : columns % 8 == 0 && LANES > 8 ? 8 : columns % 4 ? 1 : 4;
-}
-
 // a (R, K) times b (K, C) → c (R, C). The rows of a are `stride` long, or, if it is TURNED, those of
 // aᵀ, (K, R). c = keep·c + add·product; only its columns before `end` are needed.
 template <int R, int K, int C, bool TURNED>
@@ -59,7 +55,7 @@ struct Step {
     float beta1, beta2, rate, decay;
     float mean_weight, square_weight;  // correct the means for starting at 0: 1 / (1 - betaⁿ)
     bool rotate_mean;  // a basis has changed since: the rotated mean is made of the mean again
-    bool refresh, complete;  // complete: the whole of symmetric covariances is wanted
+    bool complete;     // the whole of the symmetric covariances is wanted
 };
 
 // Adam's direction, and the update of the running mean of squares.
@@ -159,18 +155,11 @@ template <int ROW> struct Matrix {
     }
 
     // Phase 4.
-    void turn_right() { orthogonalise<C>(right_product, right_basis, right_transposed, right_qr); }
-    void turn_left() {
-        float transposed[R * R];
-        orthogonalise<R>(left_product, left_basis, transposed, left_qr);
+    void turn_right() {
+        right_qr.orthogonalise(right_product, right_basis);
+        transpose<C, C>(right_basis, right_transposed);
     }
-    template <int N>
-    static void orthogonalise(float *product, float *basis, float *transposed, Householder<N> &qr) {
-        transpose<N, N>(product, transposed);
-        qr.factor((float(*)[N])transposed);
-        qr.basis((float(*)[N])transposed);
-        transpose<N, N>(transposed, basis);
-    }
+    void turn_left() { left_qr.orthogonalise(left_product, left_basis); }
 };
 
 // All of the network's parameters. Tasks of a phase are numbered from 0; the largest come first.

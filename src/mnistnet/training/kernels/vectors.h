@@ -94,8 +94,25 @@ template <class T, int L> inline void add_product(Vec<L> &sum, float word, Vec<L
 
 // ---- functions of vectors
 
-template <int N> inline Vec<N> larger(Vec<N> a, Vec<N> b) { return a > b ? a : b; }
-template <int N> inline Vec<N> smaller(Vec<N> a, Vec<N> b) { return a < b ? a : b; }
+// b where one is not a number. GCC needs to be told that there is an instruction.
+template <int N> inline Vec<N> larger(Vec<N> a, Vec<N> b) {
+#if defined(__AVX512F__)
+    if constexpr (N == 16) return (Vec<N>)_mm512_max_ps((__m512)a, (__m512)b);
+#endif
+#if defined(__AVX2__)
+    if constexpr (N == 8) return (Vec<N>)_mm256_max_ps((__m256)a, (__m256)b);
+#endif
+    return a > b ? a : b;
+}
+template <int N> inline Vec<N> smaller(Vec<N> a, Vec<N> b) {
+#if defined(__AVX512F__)
+    if constexpr (N == 16) return (Vec<N>)_mm512_min_ps((__m512)a, (__m512)b);
+#endif
+#if defined(__AVX2__)
+    if constexpr (N == 8) return (Vec<N>)_mm256_min_ps((__m256)a, (__m256)b);
+#endif
+    return a < b ? a : b;
+}
 
 template <int N> inline float sum_of_lanes(Vec<N> v) {
     float sum = 0;
