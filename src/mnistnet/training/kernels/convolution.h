@@ -31,6 +31,7 @@ template <class T, int C, int O, int K, int WIDTH, int STEP, int IN, int PAD> st
         }
     }
 
+    __attribute__((noinline))
     static void tile(const float *x, int row, const float *w, const float *bias, float *y) {
         Vec<L> sum[DOWN][ACROSS][V];
         UNROLL for (int r = 0; r < DOWN; r++)

@@ -25,9 +25,8 @@ template <int N> inline Vec<N> gelu_by_formula(Vec<N> x, Vec<N> *derivative) {
 
 #if defined(__AVX512F__)
 // AVX-512 looks sixteen numbers up in a table of 32 at once. GELU is max(x, 0) - r(|x|) with
-// r(u) = u·Φ(-u), which vanishes beyond six; 32 cubics give it to 7e-7, and its derivative to 3e-5.
+// r(u) = u·Φ(-u), which vanishes soon: 32 polynomials give it.
 constexpr int PIECES = 32;
-constexpr double PIECE = 0.19;  // width; the middles are its multiples
 
 constexpr double remainder_of_gelu(double u) {
     double power = 1, factor = 1, term = u, sum = u;  // e^(u²/2); Σ u^(2n+1) / (1·3·5…(2n+1))
@@ -38,50 +37,64 @@ constexpr double remainder_of_gelu(double u) {
     return u * (0.5 - sum / power * 0.39894228040143268);
 }
 
-struct Cubics {
-    alignas(64) float of[4][PIECES] = {};  // coefficients of t⁰ … t³, t from a piece's middle
-    constexpr Cubics() {
+// Cubics up to u = 6 are good to 7e-7, parabolas up to 4.5 to 2e-5, and their slope to 2e-3, which
+// is as fine as bfloat16 is.
+template <int DEGREE> struct Polynomials {
+    static constexpr double WIDTH = DEGREE == 3 ? 0.19 : 0.143;  // a piece's middle is a multiple
+    alignas(64) float of[DEGREE + 1][PIECES] = {};  // coefficients of t⁰, t¹ …, t from the middle
+
+    constexpr Polynomials() {
+        // Through Chebyshev's nodes, by Newton's divided differences.
+        constexpr double cosines[2][4] = {{-0.86602540378, 0, 0.86602540378},
+                                          {-0.92387953251, -0.38268343236, 0.38268343236,
+                                           0.92387953251}};
         for (int piece = 0; piece < PIECES; piece++) {
-            const double far = PIECE / 2 * 0.92387953251, near = PIECE / 2 * 0.38268343236;
-            const double t[4] = {-far, -near, near, far};  // Chebyshev's nodes
-            double y[4] = {};
-            for (int k = 0; k < 4; k++) y[k] = remainder_of_gelu(piece * PIECE + t[k]);
-            const double even_far = (y[0] + y[3]) / 2, even_near = (y[1] + y[2]) / 2;
-            const double odd_far = (y[3] - y[0]) / 2 / far, odd_near = (y[2] - y[1]) / 2 / near;
-            const double c2 = (even_far - even_near) / (far * far - near * near);
-            const double c3 = (odd_far - odd_near) / (far * far - near * near);
-            of[0][piece] = even_near - c2 * near * near, of[1][piece] = odd_near - c3 * near * near;
-            of[2][piece] = c2, of[3][piece] = c3;
+            double t[4] = {}, difference[4] = {}, power[4] = {1}, sum[4] = {};
+            for (int k = 0; k <= DEGREE; k++) {
+                t[k] = cosines[DEGREE - 2][k] * WIDTH / 2;
+                difference[k] = remainder_of_gelu(piece * WIDTH + t[k]);
+            }
+            for (int order = 1; order <= DEGREE; order++)
+                for (int k = DEGREE; k >= order; k--)
+                    difference[k] = (difference[k] - difference[k - 1]) / (t[k] - t[k - order]);
+            for (int k = 0; k <= DEGREE; k++) {  // power: (t - t₀) … (t - tₖ₋₁)
+                for (int i = 0; i <= DEGREE; i++) sum[i] += difference[k] * power[i];
+                for (int i = DEGREE; i >= 0; i--)
+                    power[i] = (i ? power[i - 1] : 0) - t[k] * power[i];
+            }
+            for (int i = 0; i <= DEGREE; i++) of[i][piece] = sum[i];
         }
     }
 };
-constexpr Cubics CUBICS;
+template <int DEGREE> constexpr Polynomials<DEGREE> POLYNOMIALS;
 
-inline Vec<16> look_up(int coefficient, __m512i piece) {
-    const float *of = CUBICS.of[coefficient];
-    return (Vec<16>)_mm512_permutex2var_ps(_mm512_load_ps(of), piece, _mm512_load_ps(of + 16));
-}
-inline Vec<16> gelu_by_table(Vec<16> x, Vec<16> *derivative) {
+template <int DEGREE> inline Vec<16> gelu_by_table(Vec<16> x, Vec<16> *derivative) {
+    constexpr float WIDTH = Polynomials<DEGREE>::WIDTH;
     const Vec<16> zero = {};
     const Vec<16> size = (Vec<16>)((Ints<16>)x & 0x7fffffff);
-    const Vec<16> u = smaller<16>(size, zero + float((PIECES - 0.51) * PIECE));
-    const Vec<16> shifted = u * float(1 / PIECE) + 12582912.0f;  // as in exponential()
-    const __m512i piece = (__m512i)shifted;  // its low five bits count
-    const Vec<16> t = u - (shifted - 12582912.0f) * float(PIECE);
-    const Vec<16> c1 = look_up(1, piece), c2 = look_up(2, piece), c3 = look_up(3, piece);
-    const Vec<16> r = ((c3 * t + c2) * t + c1) * t + look_up(0, piece);
-    if (derivative) {
-        const Vec<16> slope = (c3 * t * 3.0f + (c2 + c2)) * t + c1;
-        *derivative = x < zero ? slope : 1.0f - slope;
+    const Vec<16> u = smaller<16>(size, zero + (PIECES - 0.51f) * WIDTH);
+    const Vec<16> shifted = u * (1 / WIDTH) + 12582912.0f;  // as in exponential()
+    const __m512i piece = (__m512i)shifted;                 // its low five bits count
+    const Vec<16> t = u - (shifted - 12582912.0f) * WIDTH;
+    auto coefficient = [&](int i) {
+        const float *of = POLYNOMIALS<DEGREE>.of[i];
+        return (Vec<16>)_mm512_permutex2var_ps(_mm512_load_ps(of), piece, _mm512_load_ps(of + 16));
+    };
+    const Vec<16> c1 = coefficient(1), c2t = coefficient(2) * t;
+    Vec<16> series = c2t + c1, slope = c2t + series;
+    if constexpr (DEGREE == 3) {
+        const Vec<16> c3tt = coefficient(3) * t * t;
+        series += c3tt, slope += c3tt * 3.0f;
     }
-    return larger<16>(x, zero) - r;
+    if (derivative) *derivative = x < zero ? slope : 1.0f - slope;
+    return larger<16>(x, zero) - (series * t + coefficient(0));
 }
 #endif
 
 // With the derivative, in the precision that the numbers are kept in.
 template <int N> inline Vec<N> gelu(Vec<N> x, Vec<N> *derivative) {
 #if defined(__AVX512F__)
-    if constexpr (N == 16 && sizeof(Number) == 2) return gelu_by_table(x, derivative);
+    if constexpr (N == 16 && sizeof(Number) == 2) return gelu_by_table<2>(x, derivative);
 #endif
     return gelu_by_formula<N>(x, derivative);
 }
@@ -89,7 +102,7 @@ template <int N> inline Vec<N> gelu(Vec<N> x, Vec<N> *derivative) {
 // Without.
 template <int N> inline Vec<N> gelu(Vec<N> x) {
 #if defined(__AVX512F__)
-    if constexpr (N == 16) return gelu_by_table(x, nullptr);
+    if constexpr (N == 16) return gelu_by_table<sizeof(Number) == 2 ? 2 : 3>(x, nullptr);
 #endif
     Vec<N> unused;
     return gelu_by_formula<N>(x, &unused);
