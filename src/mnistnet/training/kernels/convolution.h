@@ -9,53 +9,79 @@
 
 namespace {
 
-// x (IN, IN, C), w (K, WIDTH, C, O), bias (O) → y (rows, columns, O), every STEP-th column; some
-// rows at a time are handed to `take(row, y)` as (DOWN, columns, O). C counts words, of T; O counts
-// floats. The PAD first and last rows of x are zero, and cost nothing.
-template <class T, int C, int O, int K, int WIDTH, int STEP, int IN, int PAD> struct Convolution {
-    static constexpr int HEIGHT = IN - K + 1, COLUMNS = (IN - WIDTH) / STEP + 1;
-    static constexpr int L = lanes(O), V = O / L;
+// x (IN, IN, C), w (K, K, C, O), bias (O) → y (SIDE, SIDE, O); some rows at a time are handed to
+// `take(row, y)` as (DOWN, SIDE, O). C counts words, of T; O counts floats. The PAD first and last
+// rows of x are zero, and cost nothing.
+//
+// Eight channels fill half a register of sixteen. Two HALVES of the map then share one: lanes take
+// turns. So do the words of x, (IN, SIDE / 2 + K - 1, C, 2), see `interleave`, and w's channels
+// stand there twice.
+template <class T, int C, int O, int K, int IN, int PAD, int HALVES> struct Convolution {
+    static constexpr int SIDE = IN - K + 1, COLUMNS = SIDE / HALVES;
+    static constexpr int WIDE = HALVES == 1 ? IN : COLUMNS + K - 1;  // columns of x
+    static constexpr bool INTERLEAVED = HALVES == 2;
+    static constexpr int HALVES_SIZE = IN * WIDE * C * HALVES;
+    static constexpr int L = HALVES * lanes(O), V = O * HALVES / L;
     // A tile of y has as many sums as there are registers. Each weight is loaded once a tile, and
     // each x is multiplied for all rows of the tile that it is in the window of.
-    static constexpr int TWO = HEIGHT % 2 == 0 && 2 * V <= REGISTERS ? 2 : 1;
-    static constexpr int ACROSS = divisor(COLUMNS, REGISTERS / V / TWO);
-    static constexpr int DOWN = TWO == 2 ? 2 : divisor(HEIGHT, REGISTERS / V / ACROSS);
+    static constexpr int GROUP = V % 2 ? 1 : 2;  // vectors of channels at once
+    static constexpr int ROOM = REGISTERS / GROUP;
+    static constexpr int ALONE = divisor(COLUMNS, ROOM), TWIN = divisor(COLUMNS, ROOM / 2);
+    static constexpr bool IN_TWOS = SIDE % 2 == 0 && 3 * TWIN >= ALONE;
+    static constexpr int ACROSS = IN_TWOS ? TWIN : ALONE;
+    static constexpr int DOWN = IN_TWOS ? 2 : divisor(SIDE, ROOM / ACROSS);
 
     template <class Take>
     static void run(const float *x, const float *w, const float *bias, const Take &take) {
-        float y[DOWN * COLUMNS * O];
-        for (int row = 0; row < HEIGHT; row += DOWN) {
+        float y[DOWN * SIDE * O];
+        for (int row = 0; row < SIDE; row += DOWN) {
             for (int column = 0; column < COLUMNS; column += ACROSS)
-                tile(x + (row * IN + column * STEP) * C, row, w, bias, y + column * O);
+                for (int v = 0; v < V; v += GROUP)
+                    tile(x + (row * WIDE + column) * C * HALVES, row, w + v * L, bias + v * L,
+                         y + column * O + v * L);
             take(row, y);
         }
     }
 
-    __attribute__((noinline))
+    __attribute__((noinline))  // or registers are taken for what surrounds it
     static void tile(const float *x, int row, const float *w, const float *bias, float *y) {
-        Vec<L> sum[DOWN][ACROSS][V];
+        Vec<L> sum[DOWN][ACROSS][GROUP];
         UNROLL for (int r = 0; r < DOWN; r++)
             UNROLL for (int c = 0; c < ACROSS; c++)
-                UNROLL for (int v = 0; v < V; v++) sum[r][c][v] = load<L>(bias + v * L);
+                UNROLL for (int v = 0; v < GROUP; v++) sum[r][c][v] = load<L>(bias + v * L);
         UNROLL for (int i = 0; i < DOWN + K - 1; i++) {  // rows of x
             if (PAD && (row + i < PAD || row + i >= IN - PAD)) continue;
-            for (int j = 0; j < WIDTH * C; j++) {  // (dx, channel)
-                Vec<L> weight[DOWN][V];
+            for (int j = 0; j < K * C; j++) {  // (dx, channel)
+                Vec<L> weight[DOWN][GROUP];
                 UNROLL for (int r = 0; r < DOWN; r++)
-                    if (i - r >= 0 && i - r < K) UNROLL for (int v = 0; v < V; v++)
-                        weight[r][v] = load<L>(w + ((i - r) * WIDTH * C + j) * O + v * L);
+                    if (i - r >= 0 && i - r < K) UNROLL for (int v = 0; v < GROUP; v++)
+                        weight[r][v] = load<L>(w + ((i - r) * K * C + j) * V * L + v * L);
                 UNROLL for (int c = 0; c < ACROSS; c++) {
-                    const float value = x[(i * IN + c * STEP) * C + j];
+                    const Vec<L> value = broadcast<L, HALVES>(x + ((i * WIDE + c) * C + j) * HALVES);
                     UNROLL for (int r = 0; r < DOWN; r++)
-                        if (i - r >= 0 && i - r < K) UNROLL for (int v = 0; v < V; v++)
+                        if (i - r >= 0 && i - r < K) UNROLL for (int v = 0; v < GROUP; v++)
                             add_product<T, L>(sum[r][c][v], value, weight[r][v]);
                 }
             }
         }
         UNROLL for (int r = 0; r < DOWN; r++)
             UNROLL for (int c = 0; c < ACROSS; c++)
-                UNROLL for (int v = 0; v < V; v++)
-                    store<L>(y + (r * COLUMNS + c) * O + v * L, sum[r][c][v]);
+                UNROLL for (int v = 0; v < GROUP; v++) {
+                    float *at = y + (r * SIDE + c) * O + v * L;
+                    if constexpr (HALVES == 1)
+                        store<L>(at, sum[r][c][v]);
+                    else
+                        store_halves(at, at + COLUMNS * O, sum[r][c][v]);
+                }
+    }
+
+    // Rows of x between PAD and PAD → what `tile` reads.
+    static void interleave(const float *x, float *halves) {
+        for (int row = PAD; row < IN - PAD; row++)
+            for (int i = 0; i < WIDE * C; i++) {
+                halves[(row * WIDE * C + i) * 2] = x[row * IN * C + i];
+                halves[(row * WIDE * C + i) * 2 + 1] = x[(row * IN + COLUMNS) * C + i];
+            }
     }
 };
 
@@ -83,7 +109,8 @@ void add_weight_gradient(const float *x, const float *dy, int stride, float *dw)
                     UNROLL for (int d = 0; d < DOWN; d++)
                         UNROLL for (int b = 0; b < BLOCK; b++)
                             UNROLL for (int v = 0; v < V; v++)
-                                add_product<T, L>(sum[d][b][v], window[d * IN * C + b], above[v]);
+                                add_product<T, L>(sum[d][b][v], broadcast<L>(window + d * IN * C + b),
+                                                   above[v]);
                 }
             UNROLL for (int d = 0; d < DOWN; d++)
                 UNROLL for (int b = 0; b < BLOCK; b++)
@@ -107,19 +134,17 @@ template <class T, int IN_, int C_, int O_, int K_, int FILTERS = O_> struct Lay
     static constexpr int IN = IN_, C = C_, O = O_, K = K_, TAPS = K * K;
     static constexpr int HEIGHT = IN - K + 1;                   // of y
     static constexpr int PAD = K - 1, WIDE = HEIGHT + 2 * PAD;  // dy, with zeros around it
-    // Eight channels fill half a register of sixteen: two pixels side by side then share one.
-    static constexpr int PAIR = O < LANES && HEIGHT % 2 == 0 ? 2 : 1;
-    static constexpr int PAIR_BACK = C < LANES && IN % 2 == 0 ? 2 : 1;
+    static constexpr int HALVES = O == 8 && LANES == 16 && HEIGHT % 2 == 0 ? 2 : 1;
+    static constexpr int HALVES_BACK = C == 8 && LANES == 16 && IN % 2 == 0 ? 2 : 1;
     static constexpr int N = 4 / sizeof(T);  // numbers a word
-    using Forward = Convolution<T, C / N, PAIR * O, K, K + PAIR - 1, PAIR, IN, 0>;
-    using Backward =
-        Convolution<T, O / N, PAIR_BACK * C, K, K + PAIR_BACK - 1, PAIR_BACK, WIDE, PAD>;
+    using Forward = Convolution<T, C / N, O, K, IN, 0, HALVES>;
+    using Backward = Convolution<T, O / N, C, K, WIDE, PAD, HALVES_BACK>;
 
     const float *weight, *bias;  // (FILTERS, C, K, K) and (FILTERS)
     float *weight_gradient, *bias_gradient;
-    T forward_weights[K][K + PAIR - 1][C / N][PAIR][O][N];
-    T backward_weights[K][K + PAIR_BACK - 1][O / N][PAIR_BACK][C][N];
-    float offset[PAIR][O], nothing[PAIR_BACK * C];
+    T forward_weights[K][K][C / N][O][HALVES][N];
+    T backward_weights[K][K][O / N][C][HALVES_BACK][N];
+    float offset[O][HALVES], nothing[HALVES_BACK * C];
     float gradient[K][K][C][O], bias_sum[O];
     T frame[WIDE][WIDE][O];  // dy of the image at hand
     uint32_t x_pairs[N == 2 ? IN * IN * C : 1];
@@ -134,20 +159,20 @@ template <class T, int IN_, int C_, int O_, int K_, int FILTERS = O_> struct Lay
                     const int dy = k / K, dx = k % K;
                     const float w = weight[(o * C + c) * TAPS + k];
                     const float folded = before ? w * before->scale[c] : w;
-                    for (int p = 0; p < PAIR; p++)
-                        store(&forward_weights[dy][dx + p][c / N][p][o][c % N], folded);
-                    for (int p = 0; p < PAIR_BACK; p++)
-                        store(&backward_weights[PAD - dy][PAD - dx + p][o / N][p][c][o % N], w);
+                    for (int half = 0; half < HALVES; half++)
+                        store(&forward_weights[dy][dx][c / N][o][half][c % N], folded);
+                    for (int half = 0; half < HALVES_BACK; half++)
+                        store(&backward_weights[PAD - dy][PAD - dx][o / N][c][half][o % N], w);
                     if (before) moved += w * before->shift[c];
                 }
-            for (int p = 0; p < PAIR; p++) offset[p][o] = moved;
+            for (int half = 0; half < HALVES; half++) offset[o][half] = moved;
         }
         memset(gradient, 0, sizeof gradient), memset(bias_sum, 0, sizeof bias_sum);
     }
 
     // Hand over y of x, some rows at a time.
     template <class Take> void forward(const T *x, const Take &take) const {
-        Forward::run((const float *)x, (const float *)forward_weights, offset[0], take);
+        convolve<Forward>((const float *)x, (const float *)forward_weights, offset[0], take);
     }
 
     void forward(const T *x, float *y) const {
@@ -172,13 +197,24 @@ template <class T, int IN_, int C_, int O_, int K_, int FILTERS = O_> struct Lay
 
     // With dy in the frame: hand over dx, some rows at a time.
     template <class Take> void backward(const Take &take) const {
-        Backward::run((const float *)frame, (const float *)backward_weights, nothing, take);
+        convolve<Backward>((const float *)frame, (const float *)backward_weights, nothing, take);
     }
 
     void backward(float *dx) const {
         backward([=](int row, const float *rows) {
             memcpy(dx + row * IN * C, rows, Backward::DOWN * IN * C * sizeof(float));
         });
+    }
+
+    template <class Way, class Take>
+    static void convolve(const float *x, const float *w, const float *bias, const Take &take) {
+        if constexpr (!Way::INTERLEAVED) {
+            Way::run(x, w, bias, take);
+        } else {
+            float halves[Way::HALVES_SIZE];
+            Way::interleave(x, halves);
+            Way::run(halves, w, bias, take);
+        }
     }
 
     // Write the gradients out. What the layer read was a, not z = scale·a + shift.

@@ -75,21 +75,40 @@ inline void store(Number *p, float v) {
 typedef float Number;
 #endif
 
-// Add to each lane the products of a word and of another for that lane. A word is 32 bits to
-// multiply by: one float, or two bfloat16, whose products are added.
-template <class T, int L> inline void add_product(Vec<L> &sum, float word, Vec<L> words) {
+// Add to each lane the products of two words. A word is 32 bits to multiply by: one float, or two
+// bfloat16, whose products are added.
+template <class T, int L> inline void add_product(Vec<L> &sum, Vec<L> a, Vec<L> b) {
 #if defined(BFLOAT16)
     if constexpr (sizeof(T) == 2) {
         if constexpr (L == 16)
-            sum = (Vec<L>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_ps(word),
-                                           (__m512bh)(__m512)words);
+            sum = (Vec<L>)_mm512_dpbf16_ps((__m512)sum, (__m512bh)(__m512)a, (__m512bh)(__m512)b);
         else
-            sum = (Vec<L>)_mm256_dpbf16_ps((__m256)sum, (__m256bh)_mm256_set1_ps(word),
-                                           (__m256bh)(__m256)words);
+            sum = (Vec<L>)_mm256_dpbf16_ps((__m256)sum, (__m256bh)(__m256)a, (__m256bh)(__m256)b);
         return;
     }
 #endif
-    sum += word * words;
+    sum += a * b;
+}
+
+// One word in all lanes, or two in turns.
+template <int L, int TURNS = 1> inline Vec<L> broadcast(const float *words) {
+    if constexpr (TURNS == 1) {
+        const Ints<L> zero = {};
+        int32_t bits;
+        memcpy(&bits, words, sizeof bits);
+        return (Vec<L>)(zero + bits);
+    } else {
+        typedef int64_t longs __attribute__((vector_size(L * 4)));
+        int64_t bits;
+        memcpy(&bits, words, sizeof bits);
+        return (Vec<L>)(longs{} + bits);
+    }
+}
+
+// Lanes that take turns, eight each.
+inline void store_halves(float *a, float *b, Vec<16> v) {
+    store<8>(a, __builtin_shufflevector(v, v, 0, 2, 4, 6, 8, 10, 12, 14));
+    store<8>(b, __builtin_shufflevector(v, v, 1, 3, 5, 7, 9, 11, 13, 15));
 }
 
 // ---- functions of vectors
