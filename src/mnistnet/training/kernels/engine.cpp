@@ -41,7 +41,7 @@ struct Training {
     Activations *images;
     float *gradients;  // (threads + 1, PARAMETERS): of each share, and their sum
     Optimiser *optimiser;
-    Network *teachers;
+    Inference *teachers;
     Maps *maps;  // one a thread, for the teachers
     KnotWeights knots;
     bool stopped = false;
@@ -71,7 +71,7 @@ struct Training {
 
     bool fold_teacher(int64_t index) {
         if (index < job.teacher_count)
-            fold_for_inference(teachers[index], job.teachers + index * WEIGHTS);
+            teachers[index].fold(job.teachers + index * WEIGHTS);
         return index < job.teacher_count;
     }
 
@@ -144,7 +144,7 @@ int train(const Job &job, float *only_gradients) {
     Zeros<Activations> images(job.batch_size);
     Zeros<float> gradients((job.threads + 1) * PARAMETERS);
     Zeros<Optimiser> optimiser(1);
-    Zeros<Network> teachers(job.teacher_count);
+    Zeros<Inference> teachers(job.teacher_count);
     Zeros<Maps> maps(job.threads);
     if (!shares.of || !images.of || !gradients.of || !optimiser.of || !teachers.of || !maps.of)
         return NO_MEMORY;
@@ -160,7 +160,7 @@ struct Each {
     int64_t threads, n;
     const uint8_t *images;
     const Draws *draws;
-    const Network *net;
+    const Inference *net;
     Maps *maps;  // one a thread
     KnotWeights knots;
     uint8_t *augmented;
@@ -174,7 +174,7 @@ struct Each {
         Maps &k = maps[thread];
         share(thread, [&](int64_t i) {
             for (int p = 0; p < PIXELS; p++) k.x[p] = images[i * PIXELS + p] * BRIGHTNESS + DARKNESS;
-            infer(*net, k);
+            net->infer(k);
             log_softmax(k.logits);
             for (int c = 0; c < CLASSES; c++)
                 probabilities[i * CLASSES + c] = __builtin_expf(k.logits[c]);
@@ -196,10 +196,10 @@ int augment(int64_t threads, const uint8_t *images, int64_t n, const Draws &draw
 
 int predict(int64_t threads, const float *weights, const uint8_t *images, int64_t n,
             float *probabilities) {
-    Zeros<Network> net(1);
+    Zeros<Inference> net(1);
     Zeros<Maps> maps(threads);
     if (!net.of || !maps.of) return NO_MEMORY;
-    fold_for_inference(*net.of, weights);
+    net.of->fold(weights);
     Each each{threads, n, images, nullptr, net.of, maps.of};
     each.probabilities = probabilities;
     auto work = [](void *context, int thread) { ((Each *)context)->predict(thread); };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "step.h"
+#include "winograd.h"
 
 namespace {
 
@@ -45,38 +46,54 @@ struct Maps {
     float five[size(CONV5)], logits[PADDED_CLASSES];
 };
 
-// Write the folded weights of a network that is used only: its weights are its parameters and then
-// its statistics.
-void fold_for_inference(Network &net, const float *weights) {
-    float *unused = const_cast<float *>(weights);  // gradients and statistics are not written
-    connect(net, {weights, unused, unused + PARAMETERS});
-    BatchNorm *norms[] = {&net.norm1,        &net.norm2,        &net.norm2_pooled, &net.norm3,
-                          &net.norm3_pooled, &net.norm4};
-    for (int row = 0; row < CONV5; row++) norms[row]->use_running_statistics(row);
-    net.conv1.fold(nullptr), net.conv2.fold(&net.norm1), net.conv3.fold(&net.norm2_pooled);
-    net.conv4.fold(&net.norm3_pooled), net.conv5.fold(&net.norm4), net.classifier.fold(nullptr);
+// Not Winograd's in bfloat16: the processor multiplies pairs, and his sums would be rounded.
+template <class Y> const auto &fastest(const Y &layer, const Winograd<Y> &winograd) {
+    if constexpr (Y::N == 1)
+        return winograd;
+    else
+        return layer;
 }
 
-// maps.x → maps.logits.
-void infer(const Network &net, Maps &maps) {
-    convolve_only(maps.x, net.conv1, maps.one);
-    net.conv2.forward(maps.one, [&](int row, const float *y) {
-        pool_rows<MapOf<CONV2>>(y, row, net.norm2, maps.two);
-    });
-    net.conv3.forward(maps.two, [&](int row, const float *y) {
-        pool_rows<MapOf<CONV3>>(y, row, net.norm3, maps.three);
-    });
-    convolve_only(maps.three, net.conv4, maps.four);
-    net.conv5.forward(maps.four, maps.five);
-    net.classifier.forward(maps.five, maps.logits);
-}
+// A network that is used only.
+struct Inference {
+    Network net;
+    Winograd<decltype(net.conv2)> conv2;
+    Winograd<decltype(net.conv3)> conv3;
+
+    // weights: parameters, and then statistics.
+    void fold(const float *weights) {
+        float *unused = const_cast<float *>(weights);  // no gradients or statistics are written
+        connect(net, {weights, unused, unused + PARAMETERS});
+        BatchNorm *norms[] = {&net.norm1, &net.norm2,        &net.norm2_pooled,
+                              &net.norm3, &net.norm3_pooled, &net.norm4};
+        for (int row = 0; row < CONV5; row++) norms[row]->use_running_statistics(row);
+        net.conv1.fold(nullptr), net.conv2.fold(&net.norm1), net.conv3.fold(&net.norm2_pooled);
+        net.conv4.fold(&net.norm3_pooled), net.conv5.fold(&net.norm4);
+        net.classifier.fold(nullptr);
+        conv2.transform(net.conv2), conv3.transform(net.conv3);
+    }
+
+    // maps.x → maps.logits.
+    void infer(Maps &maps) const {
+        convolve_only(maps.x, net.conv1, maps.one);
+        fastest(net.conv2, conv2).forward(maps.one, [&](int row, const float *y) {
+            pool_rows<MapOf<CONV2>>(y, row, net.norm2, maps.two);
+        });
+        fastest(net.conv3, conv3).forward(maps.two, [&](int row, const float *y) {
+            pool_rows<MapOf<CONV3>>(y, row, net.norm3, maps.three);
+        });
+        convolve_only(maps.three, net.conv4, maps.four);
+        net.conv5.forward(maps.four, maps.five);
+        net.classifier.forward(maps.five, maps.logits);
+    }
+};
 
 // The ensemble's target for an image: its networks' mean log-probabilities, softened.
-void soft_target(const Network *teachers, int64_t count, float temperature, Maps &maps,
+void soft_target(const Inference *teachers, int64_t count, float temperature, Maps &maps,
                  float *target) {
     for (int k = 0; k < CLASSES; k++) target[k] = 0;
     for (int64_t teacher = 0; teacher < count; teacher++) {
-        infer(teachers[teacher], maps);
+        teachers[teacher].infer(maps);
         log_softmax(maps.logits);
         for (int k = 0; k < CLASSES; k++) target[k] += maps.logits[k] / (count * temperature);
     }

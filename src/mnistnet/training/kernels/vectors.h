@@ -15,7 +15,7 @@ namespace {
 #if defined(__AVX512F__)
 constexpr int LANES = 16, REGISTERS = 26;  // for sums; the others hold weights
 #elif defined(__AVX__)
-constexpr int LANES = 8, REGISTERS = 12;
+constexpr int LANES = 8, REGISTERS = 13;
 #else
 constexpr int LANES = 4, REGISTERS = 24;  // NEON
 #endif
