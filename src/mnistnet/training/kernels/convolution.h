@@ -57,7 +57,7 @@ template <class T, int C, int O, int K, int IN, int PAD, int HALVES> struct Conv
                     if (i - r >= 0 && i - r < K) UNROLL for (int v = 0; v < GROUP; v++)
                         weight[r][v] = load<L>(w + ((i - r) * K * C + j) * V * L + v * L);
                 UNROLL for (int c = 0; c < ACROSS; c++) {
-                    const Vec<L> value = broadcast<L, HALVES>(x + ((i * WIDE + c) * C + j) * HALVES);
+                    const Vec<L> value = broadcast<T, L, HALVES>(x + ((i * WIDE + c) * C + j) * HALVES);
                     UNROLL for (int r = 0; r < DOWN; r++)
                         if (i - r >= 0 && i - r < K) UNROLL for (int v = 0; v < GROUP; v++)
                             add_product<T, L>(sum[r][c][v], value, weight[r][v]);
@@ -88,6 +88,7 @@ template <class T, int C, int O, int K, int IN, int PAD, int HALVES> struct Conv
 // Add to dw (K, K, C, O) the products of x (IN, IN, C) and dy; a row of dy is `stride` words long.
 // A word of two holds a pixel and the one to its right.
 template <class T, int C, int O, int K, int IN>
+__attribute__((noinline))
 void add_weight_gradient(const float *x, const float *dy, int stride, float *dw) {
     constexpr int HEIGHT = IN - K + 1, L = lanes(O), V = O / L, STEP = 4 / sizeof(T);
     constexpr int BLOCK = divisor(K * C, REGISTERS / V);
@@ -109,7 +110,7 @@ void add_weight_gradient(const float *x, const float *dy, int stride, float *dw)
                     UNROLL for (int d = 0; d < DOWN; d++)
                         UNROLL for (int b = 0; b < BLOCK; b++)
                             UNROLL for (int v = 0; v < V; v++)
-                                add_product<T, L>(sum[d][b][v], broadcast<L>(window + d * IN * C + b),
+                                add_product<T, L>(sum[d][b][v], broadcast<T, L>(window + d * IN * C + b),
                                                    above[v]);
                 }
             UNROLL for (int d = 0; d < DOWN; d++)
@@ -152,20 +153,31 @@ template <class T, int IN_, int C_, int O_, int K_, int FILTERS = O_> struct Lay
 
     // Lay out the weights; the BatchNorm before this layer, if any, is folded into them.
     void fold(const BatchNorm *before) {
+        constexpr int SIZE = C * TAPS, W = vector_for(SIZE);
+        float scale[SIZE], shift[SIZE];
+        for (int i = 0; i < SIZE; i++) {
+            scale[i] = before ? before->scale[i / TAPS] : 1;
+            shift[i] = before ? before->shift[i / TAPS] : 0;
+        }
         for (int o = 0; o < FILTERS; o++) {
-            float moved = bias[o];
+            T plain[SIZE], folded[SIZE];
+            Vec<W> moved = {};
+            for (int i = 0; i < SIZE; i += W) {
+                const Vec<W> w = load<W>(weight + o * SIZE + i);
+                moved += w * load<W>(shift + i);
+                store<W>(plain + i, w), store<W>(folded + i, w * load<W>(scale + i));
+            }
+            for (int half = 0; half < HALVES; half++)
+                offset[o][half] = bias[o] + sum_of_lanes<W>(moved);
             for (int c = 0; c < C; c++)
-                for (int k = 0; k < TAPS; k++) {
+                UNROLL for (int k = 0; k < TAPS; k++) {
                     const int dy = k / K, dx = k % K;
-                    const float w = weight[(o * C + c) * TAPS + k];
-                    const float folded = before ? w * before->scale[c] : w;
                     for (int half = 0; half < HALVES; half++)
-                        store(&forward_weights[dy][dx][c / N][o][half][c % N], folded);
+                        forward_weights[dy][dx][c / N][o][half][c % N] = folded[c * TAPS + k];
                     for (int half = 0; half < HALVES_BACK; half++)
-                        store(&backward_weights[PAD - dy][PAD - dx][o / N][c][half][o % N], w);
-                    if (before) moved += w * before->shift[c];
+                        backward_weights[PAD - dy][PAD - dx][o / N][c][half][o % N] =
+                            plain[c * TAPS + k];
                 }
-            for (int half = 0; half < HALVES; half++) offset[o][half] = moved;
         }
         memset(gradient, 0, sizeof gradient), memset(bias_sum, 0, sizeof bias_sum);
     }

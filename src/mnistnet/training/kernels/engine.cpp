@@ -175,9 +175,9 @@ struct Each {
         share(thread, [&](int64_t i) {
             for (int p = 0; p < PIXELS; p++) k.x[p] = images[i * PIXELS + p] * BRIGHTNESS + DARKNESS;
             net->infer(k);
-            log_softmax(k.logits);
-            for (int c = 0; c < CLASSES; c++)
-                probabilities[i * CLASSES + c] = __builtin_expf(k.logits[c]);
+            float padded[PADDED_CLASSES];
+            log_softmax(k.logits, padded);
+            memcpy(probabilities + i * CLASSES, padded, CLASSES * sizeof(float));
         });
     }
     void augment(int64_t thread) const {

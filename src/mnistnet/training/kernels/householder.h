@@ -5,11 +5,6 @@
 
 namespace {
 
-// A vector that divides a row of so many numbers.
-constexpr int vector_for(int columns) {
-    return columns % LANES == 0 ? LANES : columns % 8 == 0 && LANES > 8 ? 8 : columns % 4 ? 1 : 4;
-}
-
 // Reflections I - tau v vᵀ, WIDTH of them at a time: their product is I - V T Vᵀ, with T upper
 // triangular (Schreiber & Van Loan 1989).
 template <int N> struct Householder {

@@ -91,14 +91,14 @@ struct Inference {
 // The ensemble's target for an image: its networks' mean log-probabilities, softened.
 void soft_target(const Inference *teachers, int64_t count, float temperature, Maps &maps,
                  float *target) {
-    for (int k = 0; k < CLASSES; k++) target[k] = 0;
+    float mean[PADDED_CLASSES] = {}, probabilities[PADDED_CLASSES];
     for (int64_t teacher = 0; teacher < count; teacher++) {
         teachers[teacher].infer(maps);
-        log_softmax(maps.logits);
-        for (int k = 0; k < CLASSES; k++) target[k] += maps.logits[k] / (count * temperature);
+        log_softmax(maps.logits, probabilities);
+        for (int k = 0; k < CLASSES; k++) mean[k] += maps.logits[k] / (count * temperature);
     }
-    log_softmax(target);
-    for (int k = 0; k < CLASSES; k++) target[k] = __builtin_expf(target[k]);
+    log_softmax(mean, probabilities);
+    memcpy(target, probabilities, CLASSES * sizeof(float));
 }
 
 }  // namespace

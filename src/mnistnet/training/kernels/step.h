@@ -117,30 +117,40 @@ void forward(Share &share) {
     net.norm4.finish_forward(CONV4, share.n);
 }
 
-// Logits → their log-probabilities, in place; the padding's are left alone.
-void log_softmax(float *logits) {
-    float best = logits[0];
-    for (int k = 1; k < CLASSES; k++) best = logits[k] > best ? logits[k] : best;
-    double total = 0;
-    for (int k = 0; k < CLASSES; k++) total += __builtin_exp(double(logits[k]) - best);
-    const float norm = best + __builtin_log(total);
-    for (int k = 0; k < CLASSES; k++) logits[k] -= norm;
-}
-
-int index_of_largest(const float *of_class) {
+// The index of the largest of all classes.
+int argmax(const float *of_class) {
     int best = 0;
     for (int k = 1; k < CLASSES; k++) best = of_class[k] > of_class[best] ? k : best;
     return best;
 }
 
+// Logits → log-probabilities, in place, and probabilities; (PADDED_CLASSES), the padding written.
+void log_softmax(float *logits, float *probabilities) {
+    const float best = logits[argmax(logits)];
+    for (int k = CLASSES; k < PADDED_CLASSES; k++) logits[k] = best - 80;  // too little to count
+    Vec<LANES> totals = {};
+    for (int k = 0; k < PADDED_CLASSES; k += LANES) {
+        const Vec<LANES> less = larger<LANES>(load<LANES>(logits + k) - best, Vec<LANES>{} - 80.0f);
+        const Vec<LANES> powers = exponential<LANES>(less);
+        totals += powers;
+        store<LANES>(probabilities + k, powers);
+    }
+    const float total = sum_of_lanes<LANES>(totals), log_total = __builtin_logf(total);
+    for (int k = 0; k < PADDED_CLASSES; k++) {
+        logits[k] = logits[k] - best - log_total;
+        probabilities[k] /= total;
+    }
+}
+
 // The cross-entropy of an image's logits against its target, ten probabilities, times `weight`;
 // they become its derivatives.
 double cross_entropy(float *logits, const float *target, float weight) {
+    float probabilities[PADDED_CLASSES];
     double loss = 0;
-    log_softmax(logits);
+    log_softmax(logits, probabilities);
     for (int k = 0; k < CLASSES; k++) {
         loss -= double(target[k]) * logits[k];
-        logits[k] = weight * (__builtin_expf(logits[k]) - target[k]);
+        logits[k] = weight * (probabilities[k] - target[k]);
     }
     for (int k = CLASSES; k < PADDED_CLASSES; k++) logits[k] = 0;
     return weight * loss;
@@ -166,7 +176,7 @@ void head(Share &share, Activations &k, float weight) {
     net.conv5.forward(k.four.a, y);
     multiply_channels(y, k.dropout);
     net.classifier.forward(y, logits);
-    share.correct += index_of_largest(logits) == index_of_largest(k.target);
+    share.correct += argmax(logits) == argmax(k.target);
     share.loss += cross_entropy(logits, k.target, weight);
     frame_whole(logits, net.classifier);
     net.classifier.accumulate_weight_gradient(y);

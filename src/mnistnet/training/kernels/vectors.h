@@ -20,7 +20,8 @@ constexpr int LANES = 8, REGISTERS = 13;
 constexpr int LANES = 4, REGISTERS = 24;  // NEON
 #endif
 
-#if defined(__clang__)
+#if defined(UNROLL)  // as nothing: sanitizers would take long to compile
+#elif defined(__clang__)
 #define UNROLL _Pragma("unroll")
 #else
 #define UNROLL _Pragma("GCC unroll 32")
@@ -38,7 +39,6 @@ template <int N> using Ints = typename Of<N>::ints;
 
 template <int N> inline Vec<N> load(const float *p) { return *(const Vec<N> *)p; }
 template <int N> inline void store(float *p, Vec<N> v) { *(Vec<N> *)p = v; }
-inline void store(float *p, float v) { *p = v; }
 
 constexpr int lanes(int channels) { return channels < LANES ? channels : LANES; }
 
@@ -47,6 +47,11 @@ constexpr int divisor(int n, int limit) {
     int d = limit < n ? limit : n;
     while (d > 1 && n % d) d--;
     return d < 1 ? 1 : d;
+}
+
+// A vector that divides a row of so many numbers.
+constexpr int vector_for(int columns) {
+    return columns % LANES == 0 ? LANES : columns % 8 == 0 && LANES > 8 ? 8 : columns % 4 ? 1 : 4;
 }
 
 // ---- a number of a map or of folded weights: a float, or a bfloat16, the upper half of one
@@ -65,11 +70,6 @@ template <int N> inline void store(Number *p, Vec<N> v) {
         _mm256_storeu_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh((__m512)v));
     else
         _mm_storeu_si128((__m128i *)p, (__m128i)_mm256_cvtneps_pbh((__m256)v));
-}
-inline void store(Number *p, float v) {
-    uint32_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    p->bits = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 #else
 typedef float Number;
@@ -90,13 +90,15 @@ template <class T, int L> inline void add_product(Vec<L> &sum, Vec<L> a, Vec<L> 
     sum += a * b;
 }
 
-// One word in all lanes, or two in turns.
-template <int L, int TURNS = 1> inline Vec<L> broadcast(const float *words) {
-    if constexpr (TURNS == 1) {
-        const Ints<L> zero = {};
+// One word of T in all lanes, or two in turns. As integers, or GCC would make the broadcast a part
+// of each multiplication of pairs, which is slower.
+template <class T, int L, int TURNS = 1> inline Vec<L> broadcast(const float *words) {
+    if constexpr (TURNS == 1 && sizeof(T) == 4) {
+        return *words - Vec<L>{};
+    } else if constexpr (TURNS == 1) {
         int32_t bits;
         memcpy(&bits, words, sizeof bits);
-        return (Vec<L>)(zero + bits);
+        return (Vec<L>)(Ints<L>{} + bits);
     } else {
         typedef int64_t longs __attribute__((vector_size(L * 4)));
         int64_t bits;
