@@ -7,20 +7,26 @@ EXTRAS ?= train,dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CONSTRAINTS ?= constraints.txt
 LOCK ?=
+# The native engine: what it is built from, and the folder that it is built into to be checked.
+KERNELS := src/mnistnet/training/kernels
+SOURCES := CMakeLists.txt src/mnistnet/model/architecture.py $(wildcard $(KERNELS)/*.cpp $(KERNELS)/*.h)
+SANITIZED := $(CURDIR)/build/sanitized
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all check format race inference clean
+.PHONY: help install train test test-all sanitize check format race clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(READY): pyproject.toml $(CONSTRAINTS) $(LOCK)
+$(READY): pyproject.toml $(CONSTRAINTS) $(SOURCES) $(LOCK)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 ifdef LOCK
 	$(PIP) --require-hashes -r $(LOCK)
-	$(PIP) --no-deps --no-build-isolation -e .
+	$(PIP) --no-deps --no-build-isolation --config-settings=wheel.cmake=false -e .
 else
 	$(PIP) $(CONSTRAINTS:%=-c %) -e ".$(EXTRAS:%=[%])"
+	@ls $(KERNELS)/libmnistnet.* >/dev/null 2>&1 || \
+		echo 'The native engine was not built, so PyTorch trains. Why: $(BIN)/python -m pip install -v --no-deps -e .'
 endif
 	touch $(READY)
 
@@ -34,6 +40,13 @@ test: $(READY)  ## run the tests, in under two minutes on two cores
 
 test-all: $(READY)  ## the slow tests: kills, whole processes, fuzzing, a browser, workflows
 	$(BIN)/python -m pytest -m slow
+
+sanitize: $(READY)  ## test the native engine under GCC's address and undefined-behaviour sanitizers
+	rm -rf $(SANITIZED)
+	$(PIP) --no-deps --target $(SANITIZED) --config-settings=cmake.build-type=Sanitize .
+	test -f $(SANITIZED)/$(KERNELS:src/%=%)/libmnistnet.so
+	LD_PRELOAD=$$($(CXX) -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
+		PYTHONPATH=$(SANITIZED) $(BIN)/python -m pytest -s -k native tests/training
 
 check: $(READY)  ## format, lint, types and workflows, as in CI
 	$(BIN)/python -m ruff format --check .
@@ -49,5 +62,5 @@ format: $(READY)  ## format the code
 race: $(READY)  ## time this project against a course's training loop, in pairs
 	$(BIN)/python benchmarks/race.py
 
-clean:  ## remove .venv and caches; runs/ stays
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+clean:  ## remove .venv, what was built, and caches; runs/ stays
+	rm -rf $(VENV) build $(KERNELS)/libmnistnet.* .mypy_cache .pytest_cache .ruff_cache

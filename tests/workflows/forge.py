@@ -27,7 +27,7 @@ import git_server
 ROOT = Path(__file__).parents[2]
 STUBS = Path(__file__).parent / "stubs"
 NEEDED = (
-    *(".github", "src", "Makefile", "pyproject.toml"),
+    *(".github", "src", "Makefile", "pyproject.toml", "CMakeLists.txt"),
     *("constraints.txt", "requirements-publish.txt"),
 )
 USES = re.compile(r"uses: actions/([a-z-]+)@([0-9a-f]{40}) # v\d")
