@@ -133,7 +133,7 @@ def test_where_torch_is_installed_it_comes_without_cuda_in_forks_too() -> None:
             installing += installs
             if paths:
                 assert env.get("PIP_EXTRA_INDEX_URL") == (address if installs else None), path
-    assert installing == 7
+    assert installing == 8
 
 
 def test_each_workflow_has_its_own_time() -> None:
