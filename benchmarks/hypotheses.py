@@ -34,7 +34,8 @@ from sklearn.datasets import load_digits
 from mnistnet import data as datasets
 from mnistnet.model.network import MnistNet, normalise
 from mnistnet.picture import CONFIDENCE_CAP, EVIDENCE_WEIGHTS, LOG_PRIORS, hypotheses
-from mnistnet.training.augmentation import augment
+from mnistnet.training.draws import draw, generator_for
+from mnistnet.training.machine import engine_for
 from mnistnet.training.recipe import RELEASE
 from mnistnet.training.runs import Run
 
@@ -100,7 +101,8 @@ def development_pictures(images: Split) -> dict[str, tuple[Sequence[Grey], NDArr
     rng = np.random.default_rng(0)
     x, y = images.images, images.labels
     strong = RELEASE.replacing(noise=1.0, contrast=0.8, blur=0.5, stroke_px=1.2)
-    augmented = augment(torch.tensor(x[500:1500]), strong, torch.Generator().manual_seed(0)).numpy()
+    draws = draw(strong, generator_for(0, 0), 1000)
+    augmented = engine_for(strong).augment(x[500:1500], draws)
     augmented[::2] = 255 - augmented[::2]
     photographed = [photograph(digit, rng) for digit in x[1500:3000]]
     drawn = [each for seed in range(20, 24) for each in draw_suite(seed)]

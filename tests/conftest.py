@@ -123,15 +123,6 @@ def bundle(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def compiled_beforehand() -> None:
-    """Compile the training step, so that no command prints that it does."""
-    from mnistnet.training.compiled import compiled_step
-
-    for precision in ("float32", "bfloat16"):
-        compiled_step(precision)
-
-
-@pytest.fixture(scope="session")
 def images(mnist: DataSet) -> np.ndarray:
     """The first 200 test images, uint8 (200, 28, 28)."""
     return mnist.test.images[:200]

@@ -12,7 +12,7 @@ import pytest
 from releases import Run as Command
 
 from mnistnet.errors import Interrupted
-from mnistnet.training.loop import Progress
+from mnistnet.training.fit import Progress
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.runs import Run
 from mnistnet.training.train import train

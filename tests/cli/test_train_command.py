@@ -15,8 +15,6 @@ from releases import Run
 
 ROOT = Path(__file__).parent.parent.parent
 
-pytestmark = pytest.mark.usefixtures("compiled_beforehand")
-
 
 def _train(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run the command as a process of its own."""

@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from mnistnet.training.compiled import compiled_step
+from mnistnet.errors import MissingError
+from mnistnet.training.machine import engine_for
+from mnistnet.training.native import load_library
+from mnistnet.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    import ctypes
+
+    from mnistnet.training.engine import Engine
 
 
-@pytest.fixture(params=["torch", "compiled"])
-def engine(request: pytest.FixtureRequest) -> str:
-    """Each engine's name."""
-    if request.param == "compiled" and compiled_step("float32") is None:
-        pytest.skip("no C++ compiler was found here")
-    return str(request.param)
+@pytest.fixture(params=["torch", "native"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each engine, in float32 and with one thread."""
+    if request.param == "native":
+        request.getfixturevalue("native_library")
+    return engine_for(Recipe(engine=request.param, precision="float32", threads=1))
+
+
+@pytest.fixture
+def native_library() -> ctypes.CDLL:
+    """The native kernels, where they were built."""
+    try:
+        return load_library()
+    except MissingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def reference() -> Engine:
+    """The engine in plain PyTorch, in float32 and with one thread."""
+    return engine_for(Recipe(engine="torch", precision="float32", threads=1))
 
 
 @pytest.fixture

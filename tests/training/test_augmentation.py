@@ -1,77 +1,187 @@
-"""Augmentation equals torch's own affine grids, interpolation and pooling."""
+"""Augmentation is what torch's own operations make of the draws, on both engines."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from mnistnet.training.augmentation import HALF, KNOTS, augment
-from mnistnet.training.recipe import Recipe
+from mnistnet.training.draws import (
+    GAPS,
+    GRAIN,
+    HALF,
+    KNOTS,
+    STAINS,
+    Draws,
+    draw,
+    generator_for,
+)
+from mnistnet.training.recipe import RELEASE, Recipe
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from torch import Tensor
 
     from mnistnet.data import DataSet
+    from mnistnet.training.engine import Engine
 
 PLAIN = Recipe(rotation_deg=0, scale=0, shear=0, shift_px=0)
+STRONG = RELEASE.replacing(
+    rotation_deg=30, scale=0.3, shear=0.3, shift_px=3, stroke_px=2.5, blur=1, contrast=1, noise=1
+)
+N = 300
 
 
 @pytest.fixture
-def digits(mnist: DataSet) -> Tensor:
-    return torch.tensor(mnist.test.images[:40])
+def digits(mnist: DataSet) -> NDArray[np.uint8]:
+    return mnist.test.images[:N]
 
 
-def _uniform(generator: Generator, reach: float) -> Tensor:
-    return (torch.rand(40, generator=generator) * 2 - 1) * reach
+def _drawn(recipe: Recipe, seed: int = 0, n: int = N) -> Draws:
+    return draw(recipe, generator_for(seed, 1), n)
 
 
-def _assert_within_one_grey_level(augmented: Tensor, expected: Tensor) -> None:
-    difference = (augmented.float() - expected.squeeze(1).clamp(0, 255)).abs()
-    assert difference.max() <= 1
-
-
-@pytest.mark.parametrize("elastic_px", [0.0, 1.0])
-def test_geometry_is_an_affine_grid_plus_a_smooth_displacement(
-    digits: Tensor, elastic_px: float
-) -> None:
-    recipe = Recipe(rotation_deg=30, scale=0.2, shear=0.3, shift_px=3, elastic_px=elastic_px)
-    drawn = torch.Generator().manual_seed(0)
-    angle = _uniform(drawn, math.radians(30))
-    width, height = 1 + _uniform(drawn, 0.2), 1 + _uniform(drawn, 0.2)
-    shear = _uniform(drawn, 0.3)
-    right, down = _uniform(drawn, 3 / HALF), _uniform(drawn, 3 / HALF)
-    x_row = torch.stack([width * angle.cos(), shear - angle.sin(), right], dim=1)
-    y_row = torch.stack([angle.sin(), height * angle.cos(), down], dim=1)
-    x = digits.unsqueeze(1).float()
-    grid = F.affine_grid(torch.stack([x_row, y_row], dim=1), list(x.shape), align_corners=False)
-    if elastic_px:
-        knots = torch.randn(40, 2, KNOTS, KNOTS, generator=drawn)
+def _warped(x: Tensor, draws: Draws) -> Tensor:
+    """By torch's two functions for an affine grid and a smooth field."""
+    assert draws.grid is not None
+    weights = torch.tensor(draws.grid)
+    grid = F.affine_grid(weights[:, :6].view(-1, 2, 3), list(x.shape), align_corners=False)
+    if weights.shape[1] > 6:
+        knots = weights[:, 6:].view(-1, 2, KNOTS, KNOTS)
         field = F.interpolate(knots, size=(28, 28), mode="bicubic", align_corners=True)
-        grid = grid + field.permute(0, 2, 3, 1) / HALF
-    augmented = augment(digits, recipe, torch.Generator().manual_seed(0))
-    _assert_within_one_grey_level(augmented, F.grid_sample(x, grid, align_corners=False))
-    assert not torch.equal(augmented, digits)
+        grid = grid + field.permute(0, 2, 3, 1)
+    return F.grid_sample(x, grid, align_corners=False)
 
 
-def test_strokes_are_dilated_in_one_half_and_eroded_in_the_other(digits: Tensor) -> None:
-    amount = _uniform(torch.Generator().manual_seed(1), 1.0).abs().view(-1, 1, 1, 1)
-    x = digits.unsqueeze(1).float()
-    dilated = torch.lerp(x[:20], F.max_pool2d(x[:20], 3, 1, 1), amount[:20])
-    eroded = torch.lerp(x[20:], -F.max_pool2d(-x[20:], 3, 1, 1), amount[20:] * 0.6)
-    augmented = augment(digits, PLAIN.replacing(stroke_px=1.0), torch.Generator().manual_seed(1))
-    _assert_within_one_grey_level(augmented, torch.cat([dilated, eroded]))
+def _dilated_or_eroded(x: Tensor, draws: Draws) -> Tensor:
+    assert draws.stroke is not None
+    pictures = []
+    for picture, reach in zip(x, draws.stroke.tolist(), strict=True):
+        one = picture[None]
+        for step in range(math.ceil(reach)):
+            one = torch.lerp(one, F.max_pool2d(one, 3, 1, 1), min(reach - step, 1))
+        if reach < 0:
+            one = torch.lerp(one, -F.max_pool2d(-one, 3, 1, 1), min(-reach, 1) * 0.6)
+        pictures.append(one)
+    return torch.cat(pictures)
 
 
-@pytest.mark.parametrize(("kind", "share"), [("blur", 0.5), ("contrast", 0.5), ("noise", 0.375)])
-def test_the_other_kinds_change_their_share_of_the_pictures(
-    digits: Tensor, kind: str, share: float
+def _downsampled(x: Tensor, draws: Draws) -> Tensor:
+    assert draws.downsample is not None
+    pictures = []
+    for picture, side in zip(x, draws.downsample.tolist(), strict=True):
+        smaller = F.interpolate(picture[None], size=side or 28, mode="area")
+        pictures.append(F.interpolate(smaller, size=28, mode="bilinear"))
+    return torch.cat(pictures)
+
+
+def _contrast_jittered(x: Tensor, draws: Draws) -> Tensor:
+    assert draws.contrast is not None
+    pictures = []
+    for picture, (black, gain, white) in zip(x, draws.contrast.tolist(), strict=True):
+        jittered = ((picture - black) * gain).clamp(0, white)
+        pictures.append(jittered if gain else picture)
+    return torch.stack(pictures)
+
+
+def _noisy(x: Tensor, draws: Draws) -> Tensor:
+    noise, pictures = draws.noise, []
+    assert noise is not None
+    for picture, kind, level, row in zip(x, noise.kind, noise.level, noise.row, strict=True):
+        one = picture[None]
+        if kind == GRAIN:
+            one = one + torch.tensor(noise.grain[row]) * level
+        if kind in (STAINS, GAPS):
+            coarse = torch.tensor(noise.coarse[row]).view(1, 1, 7, 7)
+            stains = F.interpolate(coarse, size=28, mode="bilinear").clamp_min(0) * level * 2
+            gaps = F.interpolate(coarse, size=28, mode="nearest")
+            one = one + stains if kind == STAINS else one * (1 - gaps)
+        pictures.append(one)
+    return torch.cat(pictures)
+
+
+@pytest.mark.parametrize(
+    ("fields", "function"),
+    [
+        (("grid",), _warped),
+        (("stroke",), _dilated_or_eroded),
+        (("downsample",), _downsampled),
+        (("contrast",), _contrast_jittered),
+        (("noise",), _noisy),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_each_kind_of_augmentation_is_what_torchs_functions_make_of_the_draws(
+    digits: NDArray[np.uint8],
+    engine: Engine,
+    fields: tuple[str, ...],
+    function: Callable[[Tensor, Draws], Tensor],
 ) -> None:
-    recipe = PLAIN.replacing(**{kind: share if kind == "blur" else 1.0})
-    augmented = augment(digits, recipe, torch.Generator().manual_seed(0))
-    changed = (augmented != digits).flatten(1).any(1)
-    assert 0 < changed.float().mean() <= share
-    assert torch.equal(augment(digits, PLAIN, torch.Generator()), digits)
+    everything = _drawn(STRONG)
+    others = {name: None for name in vars(everything) if name not in fields}
+    draws = replace(everything, **others)
+    expected = function(torch.tensor(digits).unsqueeze(1).float(), draws).clamp(0, 255)
+    augmented = torch.tensor(engine.augment(digits, draws)).unsqueeze(1).float()
+    assert (augmented - expected).abs().max() <= 1
+    assert not torch.equal(augmented, torch.tensor(digits).unsqueeze(1).float())
+
+
+@pytest.mark.parametrize("recipe", [Recipe(), RELEASE, STRONG], ids=["fast", "release", "strong"])
+def test_both_engines_make_the_same_pictures_of_the_same_draws_to_a_grey_level(
+    digits: NDArray[np.uint8], engine: Engine, reference: Engine, recipe: Recipe
+) -> None:
+    draws = _drawn(recipe)
+    ours, theirs = engine.augment(digits, draws), reference.augment(digits, draws)
+    difference = np.abs(ours.astype(int) - theirs)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.001  # where rounding decides
+    parts = [engine.augment(digits[i : i + 100], draws.part(i, i + 100)) for i in (0, 100, 200)]
+    np.testing.assert_array_equal(np.concatenate(parts), ours)
+
+
+def test_without_any_kind_pictures_stay_as_they_are(
+    digits: NDArray[np.uint8], engine: Engine
+) -> None:
+    np.testing.assert_array_equal(engine.augment(digits, _drawn(PLAIN)), digits)
+
+
+@pytest.mark.parametrize(
+    ("field", "share"), [("downsample", 0.5), ("contrast", 0.5), ("noise", 0.375)]
+)
+def test_the_other_kinds_are_drawn_for_their_share_of_the_pictures(
+    field: str, share: float
+) -> None:
+    draws = _drawn(PLAIN.replacing(blur=0.5, contrast=1, noise=1), n=10_000)
+    drawn = getattr(draws, field)
+    touched = {"contrast": lambda: drawn[:, 1], "noise": lambda: drawn.kind}.get(
+        field, lambda: drawn
+    )()
+    assert (touched > 0).mean() == pytest.approx(share, abs=0.02)  # four standard deviations
+
+
+def test_draws_are_within_the_recipes_reach_and_fill_it() -> None:
+    draws = _drawn(RELEASE.replacing(elastic_px=0), n=10_000)
+    assert draws.grid is not None
+    assert draws.stroke is not None
+    shift = np.abs(draws.grid[:, (2, 5)]).max() * HALF
+    assert shift == pytest.approx(RELEASE.shift_px, rel=0.01)
+    assert draws.stroke.min() == pytest.approx(-RELEASE.stroke_px, rel=0.01)
+    assert draws.stroke.max() == pytest.approx(RELEASE.stroke_px, rel=0.01)
+    dropout = _drawn(Recipe(dropout=0.25), n=1000).dropout
+    assert dropout is not None
+    assert (dropout == 0).mean() == pytest.approx(0.25, abs=0.01)
+    assert dropout.mean() == pytest.approx(1, abs=0.02)
+
+
+def test_each_seed_and_epoch_has_its_own_draws() -> None:
+    firsts = [generator_for(seed, epoch).random(5) for seed, epoch in ((0, 1), (0, 2), (1, 1))]
+    assert len({tuple(first) for first in firsts}) == 3
+    np.testing.assert_array_equal(generator_for(0, 1).random(5), firsts[0])
+    assert generator_for(0, 1, for_weights=True).random() != firsts[0][0]

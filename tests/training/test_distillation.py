@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 
 from mnistnet.data import Split
 from mnistnet.model.network import MnistNet, normalise
-from mnistnet.training.distillation import Ensemble, smooth_labels
-from mnistnet.training.hardware import Hardware
-from mnistnet.training.loop import Progress, fit
-from mnistnet.training.prediction import predict
+from mnistnet.training.fit import Progress, fit, smooth_labels
+from mnistnet.training.machine import engine_for
 from mnistnet.training.recipe import Recipe
+from mnistnet.training.torch_engine import soft_targets
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
     from mnistnet.data import DataSet
+
+    Floats = NDArray[np.float32]
 
 ALONE = Recipe(epochs=2, batch_size=100, label_smoothing=0.0)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_soft_targets_are_the_geometric_mean_of_the_softened_probabilities(
-    mnist: DataSet, engine: str, temperature: float
+    mnist: DataSet, temperature: float
 ) -> None:
     torch.manual_seed(0)
     nets = [MnistNet().eval() for _ in range(3)]
-    images = torch.tensor(mnist.test.images[:700])  # more than one part
-    ensemble = Ensemble(nets, Hardware(torch.device("cpu"), engine, "float32", 2), temperature)
-    with ThreadPoolExecutor(2) as pool:
-        targets = ensemble.soft_targets(images, pool)
+    images = torch.tensor(mnist.test.images[:70])
+    targets = soft_targets(nets, images, temperature)
     with torch.no_grad():
         product = torch.stack([net(normalise(images)).exp() for net in nets]).prod(0)
     softened = product ** (1 / len(nets) / temperature)
@@ -46,10 +49,14 @@ def test_the_last_network_learns_soft_targets_and_no_two_teachers_are_alike(
     few = Split(mnist.train.images[:2000], mnist.train.labels[:2000])
     images, labels = mnist.test.images[:500], mnist.test.labels[:500]
     received: list[Progress] = []
-    alone = predict(fit(ALONE, few), images)
-    distilled = predict(
-        fit(ALONE.replacing(teachers=2, temperature=10.0), few, on_progress=received.append), images
-    )
+    engine = engine_for(ALONE)
+
+    def probabilities(recipe: Recipe, on_progress: Callable[[Progress], None]) -> Floats:
+        state = fit(recipe, few, engine, on_progress=on_progress)
+        return engine.probabilities(state.weights, images)
+
+    alone = probabilities(ALONE, lambda _: None)
+    distilled = probabilities(ALONE.replacing(teachers=2, temperature=10.0), received.append)
     for probabilities in (alone, distilled):
         assert (probabilities.argmax(1) == labels).mean() > 0.8
     assert alone.max(1).mean() > 0.8
@@ -64,5 +71,7 @@ def test_the_last_network_learns_soft_targets_and_no_two_teachers_are_alike(
 def test_label_smoothing_is_torchs() -> None:
     logits, labels = torch.randn(50, 10), torch.arange(50) % 10
     expected = torch.nn.CrossEntropyLoss(label_smoothing=0.1)(logits, labels)
-    ours = torch.nn.CrossEntropyLoss()(logits, smooth_labels(labels, 0.1))
+    ours = torch.nn.CrossEntropyLoss()(
+        logits, torch.tensor(smooth_labels(labels.numpy().astype(np.uint8), 0.1))
+    )
     torch.testing.assert_close(ours, expected)

@@ -1,14 +1,9 @@
-"""Both engines, on any number of threads, compute what torch computes."""
+"""Both engines compute what torch computes in float64, and one is chosen that can."""
 
 from __future__ import annotations
 
 import copy
-import os
-import re
-import shutil
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,232 +12,267 @@ import torch
 from torch.nn import functional as F
 
 from mnistnet.errors import RecipeError
-from mnistnet.model.network import MnistNet, normalise
-from mnistnet.training.compiled import compiled_step
-from mnistnet.training.distillation import smooth_labels
-from mnistnet.training.hardware import Hardware, resolve
-from mnistnet.training.optimiser import Soap
-from mnistnet.training.prediction import predict
-from mnistnet.training.recipe import Recipe
-from mnistnet.training.replicas import replicating
+from mnistnet.model.architecture import parameter_count
+from mnistnet.model.network import normalise
+from mnistnet.training import native
+from mnistnet.training.draws import draw, generator_for
+from mnistnet.training.engine import Chunk
+from mnistnet.training.fit import smooth_labels
+from mnistnet.training.machine import engine_for
+from mnistnet.training.native import Native, load_library, precision_of, variants
+from mnistnet.training.recipe import RELEASE, Recipe
+from mnistnet.training.state import (
+    State,
+    initial_state,
+    prepare_optimiser,
+    views,
+    weights_size,
+)
+from mnistnet.training.torch_engine import network
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from numpy.typing import NDArray
 
     from mnistnet.data import DataSet
+    from mnistnet.training.engine import Engine
+
+    Floats = NDArray[np.float32]
+
+PLAIN = Recipe(batch_size=48, rotation_deg=0, scale=0, shear=0, shift_px=0)
 
 
-NEEDS_COMPILER = pytest.mark.skipif(
-    compiled_step("float32") is None, reason="no C++ compiler was found here"
-)
-NEEDS_BFLOAT16 = pytest.mark.skipif(
-    compiled_step("bfloat16") is None, reason="this processor does not multiply bfloat16"
-)
+def _chunk(data: DataSet, recipe: Recipe, *, batches: int = 1, rate: float = 0.01) -> Chunk:
+    """Digits on paper that is nowhere even: of equal values, rounding would pool any."""
+    n = batches * recipe.batch_size
+    paper = np.random.default_rng(0).integers(0, 100, (n, 28, 28), np.uint8)
+    return Chunk(
+        recipe=recipe,
+        images=np.maximum(data.train.images[:n], paper),
+        targets=smooth_labels(data.train.labels[:n], 0.1),
+        draws=draw(recipe, generator_for(0, 1), n),
+        rates=np.full(batches, rate, np.float32),
+        teachers=np.empty((0, weights_size()), np.float32),
+    )
 
 
-def _hardware(engine: str, threads: int, precision: str = "float32") -> Hardware:
-    return Hardware(torch.device("cpu"), engine, precision, threads)
+def _state(data: DataSet, seed: int = 0) -> State:
+    """A network whose BatchNorms do something: negative gains, which pooling must follow."""
+    state, rng = initial_state(data.train.images, seed=seed, epoch=0), np.random.default_rng(seed)
+    for name, part in views(state.weights).items():
+        if part.ndim == 1:
+            part[:] = rng.uniform(0.5, 1.5, part.shape)
+            if not name.endswith("running_var"):
+                part *= rng.choice([-1, 1], part.shape)
+    return state
+
+
+def _native(threads: int, variant: str = "") -> Native:
+    names = [v for v in variants(load_library()) if precision_of(v) == "float32"]
+    return Native(load_library(), variant or names[0], threads)
+
+
+def _far(ours: Floats, theirs: Floats) -> float:
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_gradients_and_statistics_are_the_means_over_the_threads_of_torchs_float64(
-    mnist: DataSet, engine: str, threads: int
+    mnist: DataSet, engine: Engine, threads: int
 ) -> None:
-    """Each thread normalises by its own share's statistics.
-
-    Negative BatchNorm scales swap maxima and minima, which pooling must follow.
-    """
-    images = torch.tensor(mnist.train.images[: 8 * threads])
-    labels = torch.tensor(mnist.train.labels[: 8 * threads]).long()
-    targets = smooth_labels(labels, 0.1)
-    torch.manual_seed(0)
-    net = MnistNet()
-    for parameter in net.parameters():
-        if parameter.ndim == 1:
-            sign = torch.randint(0, 2, parameter.shape) * 2 - 1
-            parameter.data = sign * (0.5 + torch.rand(parameter.shape))
-    shares = [copy.deepcopy(net).double().train() for _ in range(threads)]
-    threads_before = torch.get_num_threads()
-    with replicating(net, _hardware(engine, threads)) as replicas:
-        result = replicas.gradients(images, targets)
-        replicas.average_statistics()
-    assert torch.get_num_threads() == threads_before
-    loss, correct = 0.0, 0
-    for one, share in zip(shares, torch.arange(8 * threads).chunk(threads), strict=True):
-        log_probabilities = one(normalise(images[share]).double())
-        share_loss = F.cross_entropy(log_probabilities, targets[share].double()) / threads
+    """Each thread of the native engine normalises by its own share's statistics."""
+    if threads > 1 and engine.environment.engine == "native":
+        engine = _native(threads)
+    shares = threads if engine.environment.engine == "native" else 1
+    chunk, state = _chunk(mnist, PLAIN, rate=0), _state(mnist)
+    gradients = engine.gradients(state, chunk)
+    prepare_optimiser(state, gradients)
+    before = copy.deepcopy(state)
+    trained = engine.train(state, chunk)
+    loss, correct, nets = 0.0, 0, []
+    for images, targets in zip(
+        torch.tensor(chunk.images).chunk(shares),
+        torch.tensor(chunk.targets).chunk(shares),
+        strict=True,
+    ):
+        net = network(torch.tensor(before.weights)).double()
+        log_probabilities = net(normalise(images).double())
+        share_loss = F.cross_entropy(log_probabilities, targets.double()) / shares
         torch.autograd.backward(share_loss)
         loss += share_loss.item()
-        correct += int((log_probabilities.argmax(1) == labels[share]).sum())
-    assert (result.loss, result.correct) == (pytest.approx(loss, rel=1e-5), correct)
-    parameters = (one.parameters() for one in shares)
-    for (name, ours), *theirs in zip(net.named_parameters(), *parameters, strict=True):
-        gradient = torch.stack([parameter.grad for parameter in theirs]).sum(0)
-        # Where two of four pooled values are almost equal, rounding picks one.
-        assert (ours.grad - gradient).norm() < 0.01 * gradient.norm() + 1e-5, name
-    buffers = (one.buffers() for one in shares)
-    for (name, ours), *theirs in zip(net.named_buffers(), *buffers, strict=True):
-        mean = torch.stack(theirs).double().mean(0)
-        torch.testing.assert_close(ours.double(), mean, atol=1e-5, rtol=1e-4, msg=name)
+        correct += int((log_probabilities.argmax(1) == targets.argmax(1)).sum())
+        nets.append(net)
+    assert (trained.losses, trained.correct) == (pytest.approx([loss], rel=1e-5), [correct])
+    ours = views(gradients)
+    for name, *parameters in zip(ours, *(net.parameters() for net in nets), strict=True):
+        gradient = torch.stack([parameter.grad for parameter in parameters]).sum(0).numpy()
+        far = np.linalg.norm(ours[name] - gradient)
+        assert far < 0.002 * np.linalg.norm(gradient) + 1e-5, name
+    after, first = views(state.values), views(before.values)
+    for name, _ in nets[0].named_parameters():
+        np.testing.assert_array_equal(after[name], first[name])  # the rate was 0
+    for name, buffer in nets[0].named_buffers():
+        if buffer.ndim:
+            mean = np.mean([dict(net.named_buffers())[name].numpy() for net in nets], axis=0)
+            np.testing.assert_allclose(after[name], mean, atol=1e-5, rtol=1e-4, err_msg=name)
 
 
-@NEEDS_BFLOAT16
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_in_bfloat16_the_compiled_step_is_nearer_to_float32_than_torchs_layers_are(
-    mnist: DataSet, seed: int
+ALL_KINDS = RELEASE.replacing(batch_size=32, dropout=0.3)
+
+
+@pytest.mark.parametrize("teachers", [0, 3])
+def test_both_engines_have_the_same_gradients_of_the_same_draws(
+    mnist: DataSet, engine: Engine, reference: Engine, teachers: int
 ) -> None:
-    torch.manual_seed(seed)
-    net, images = MnistNet(), torch.tensor(mnist.train.images[:64])
-    targets = smooth_labels(torch.tensor(mnist.train.labels[:64]).long(), 0.1)
-
-    def gradients(engine: str, precision: str) -> Tensor:
-        one = copy.deepcopy(net)
-        with replicating(one, _hardware(engine, 1, precision)) as replicas:
-            replicas.gradients(images, targets)
-        return torch.cat([parameter.grad.flatten() for parameter in one.parameters()])
-
-    exact = gradients("torch", "float32")
-    error = (gradients("compiled", "bfloat16") - exact).norm()
-    assert 0 < error < (gradients("torch", "bfloat16") - exact).norm()
+    others = [_state(mnist, seed).weights for seed in range(1, teachers + 1)]
+    chunk = replace(
+        _chunk(mnist, ALL_KINDS), teachers=np.array(others, np.float32).reshape(-1, weights_size())
+    )
+    state = _state(mnist)
+    ours, theirs = (one.gradients(state, chunk) for one in (engine, reference))
+    assert ours.shape == (parameter_count(),)
+    assert _far(ours, theirs) < 2e-3  # a pixel whose rounding differs is a grey level
+    plain = replace(chunk, draws=draw(PLAIN, generator_for(0, 1), 32))
+    assert _far(reference.gradients(state, plain), theirs) > 0.1
+    assert _far(engine.gradients(state, plain), reference.gradients(state, plain)) < 5e-4
 
 
-def test_a_batch_may_be_smaller_than_there_are_threads(mnist: DataSet, engine: str) -> None:
-    with replicating(MnistNet(), _hardware(engine, 4)) as replicas:
-        for size in (2, 9, 1):
-            images = torch.tensor(mnist.train.images[:size])
-            labels = torch.tensor(mnist.train.labels[:size]).long()
-            result = replicas.gradients(images, smooth_labels(labels, 0.0))
-            assert 0 <= result.correct <= size
+def test_both_engines_take_the_same_step_and_update_the_same_bases(
+    mnist: DataSet, engine: Engine, reference: Engine
+) -> None:
+    """From covariances of full rank: in directions of no gradient, rounding decides on the step."""
+    recipe, rng = PLAIN.replacing(weight_decay=0.1), np.random.default_rng(0)
+    state, chunk = _state(mnist), _chunk(mnist, recipe)
+    state.steps = 9  # the tenth step updates the bases
+    for name, part in views(state.values).items():
+        if name.endswith("square"):
+            part[:] = rng.uniform(0.5, 1.5, part.shape) * 1e-4
+        elif name.endswith(("left", "right", "basis")):
+            basis = np.linalg.qr(rng.normal(size=part.shape))[0]
+            eigenvalues = np.linspace(1, 3, len(part))
+            part[:] = basis if name.endswith("basis") else basis * eigenvalues @ basis.T
+    ours, theirs = copy.deepcopy(state), copy.deepcopy(state)
+    trained, expected = engine.train(ours, chunk), reference.train(theirs, chunk)
+    assert trained.losses == pytest.approx(expected.losses, rel=1e-3)
+    assert trained.correct == expected.correct
+    assert ours.steps == theirs.steps == 10
+    mine, other, before = (views(one.values) for one in (ours, theirs, state))
+    for name, part in mine.items():
+        assert not np.array_equal(part, before[name]), name
+        signed = np.abs if name.endswith("basis") else np.asarray  # columns may point either way
+        assert _far(signed(part), signed(other[name])) < 2e-3, name
 
 
-def test_auto_takes_the_compiled_step_only_where_it_supports_the_recipe() -> None:
-    auto = Recipe(device="cpu")
-    assert resolve(auto).engine == ("compiled" if compiled_step("float32") else "torch")
-    for changes in ({"dropout": 0.1}, {"engine": "torch"}):
-        assert resolve(auto.replacing(**changes)).engine == "torch"
-    with pytest.raises(RecipeError, match="engine is compiled, but it has no dropout"):
-        resolve(auto.replacing(engine="compiled", dropout=0.1))
+@pytest.mark.usefixtures("native_library")
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_in_bfloat16_the_native_engine_is_nearer_to_float32_than_autocast_is(
+    mnist: DataSet, reference: Engine, seed: int
+) -> None:
+    bfloat16 = [v for v in variants(load_library()) if precision_of(v) == "bfloat16"]
+    if not bfloat16:
+        pytest.skip("this processor does not multiply bfloat16")
+    state, chunk = initial_state(mnist.train.images, seed=seed, epoch=0), _chunk(mnist, PLAIN)
+    exact = reference.gradients(state, chunk)
+    autocast = engine_for(Recipe(engine="torch", precision="bfloat16", threads=1))
+    error = _far(_native(1, bfloat16[0]).gradients(state, chunk), exact)
+    assert 0 < error < _far(autocast.gradients(state, chunk), exact)
 
 
-@NEEDS_COMPILER
-@pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
-def test_the_compiled_step_uses_the_precision_that_is_asked_for(precision: str) -> None:
-    native = "bfloat16" if compiled_step("bfloat16") else "float32"
-    hardware = resolve(Recipe(device="cpu", precision=precision))
-    assert hardware.precision == (native if precision == "auto" else precision)
-    assert (hardware.engine == "compiled") == (hardware.precision in ("float32", native))
+@pytest.mark.usefixtures("native_library")
+def test_every_variant_that_runs_here_computes_nearly_the_same(mnist: DataSet) -> None:
+    state, chunk = _state(mnist), _chunk(mnist, ALL_KINDS)
+    first, *others = (
+        _native(2, name) for name in variants(load_library()) if precision_of(name) == "float32"
+    )
+    for other in others:
+        assert _far(other.gradients(state, chunk), first.gradients(state, chunk)) < 2e-3
+
+
+@pytest.mark.usefixtures("native_library")
+def test_a_batch_may_be_smaller_than_there_are_threads(mnist: DataSet) -> None:
+    for size in (2, 9, 1):
+        recipe = PLAIN.replacing(batch_size=size)
+        state, chunk = _state(mnist), _chunk(mnist, recipe)
+        engine = _native(4)
+        prepare_optimiser(state, engine.gradients(state, chunk))
+        trained = engine.train(state, chunk)
+        assert 0 <= trained.correct[0] <= size
+        assert np.isfinite(state.values).all() or size < 4  # a share of one has no variance
+
+
+def test_both_engines_predict_what_torchs_layers_predict(mnist: DataSet, engine: Engine) -> None:
+    weights, images = _state(mnist).weights, mnist.test.images[:1301]
+    views(weights)["classifier.0.weight"][:] *= 3  # so that predictions differ
+    before = weights.copy()
+    with torch.no_grad():
+        net = network(torch.tensor(weights)).eval().double()
+        expected = net(normalise(torch.tensor(images)).double()).exp().numpy()
+    ours = engine.probabilities(weights, images)
+    np.testing.assert_allclose(ours, expected, atol=1e-5, rtol=1e-4)
+    assert ours.dtype == np.float32
+    assert ours.std(0).max() > 0.005
+    np.testing.assert_array_equal(weights, before)
+    assert engine.probabilities(weights, images[::2]).argmax(1).tolist() == (
+        expected[::2].argmax(1).tolist()
+    )
+
+
+@pytest.mark.usefixtures("native_library")
+def test_auto_takes_the_native_engine_in_the_precision_that_is_asked_for() -> None:
+    there = variants(load_library())
+    for precision in ("auto", "float32", "bfloat16"):
+        environment = engine_for(Recipe(precision=precision, threads=2)).environment
+        fitting = [v for v in there if precision in ("auto", precision_of(v))]
+        assert environment.engine == ("native" if fitting else "torch")
+        if fitting:
+            assert environment.instruction_set == fitting[0]
+            assert environment.compiler
+        assert precision in ("auto", environment.precision)
+        assert environment.threads == 2
+    assert engine_for(Recipe(engine="torch")).environment.engine == "torch"
+    assert engine_for(Recipe(engine="torch")).why == ""
+    with pytest.raises(RecipeError, match=r"engine is native, but the device is cuda"):
+        engine_for(Recipe(engine="native", device="cuda"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(RecipeError, match="device is cuda"):
-        resolve(Recipe(device="cuda"))
+        engine_for(Recipe(device="cuda"))
 
 
-NO_COMPILER = """
-from mnistnet.training.hardware import describe
-from mnistnet.training.recipe import Recipe
-print(describe(Recipe(device="cpu"))["engine"])
-describe(Recipe(device="cpu", engine="compiled"))
-"""
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "were not built; to get them, pip install"),
+        (b"", "do not load"),
+        (b"\x7fELF and then nothing of the kind" * 9, "do not load"),
+    ],
+)
+def test_without_a_library_that_loads_torch_computes_and_says_why(
+    content: bytes | None, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = tmp_path / "libmnistnet.so"
+    if content is not None:
+        library.write_bytes(content)
+    monkeypatch.setattr(native, "LIBRARY", library)
+    load_library.cache_clear()
+    try:
+        engine = engine_for(Recipe(threads=1))
+        with pytest.raises(RecipeError, match=r"^engine is native, but .*\Z") as error:
+            engine_for(Recipe(engine="native"))
+    finally:
+        load_library.cache_clear()
+    assert engine.environment.engine == "torch"
+    assert reason in engine.why
+    assert engine.why in str(error.value)
 
 
-def test_without_a_compiler_torchs_layers_are_used_and_the_compiled_engine_is_refused() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", NO_COMPILER],
-        env={**os.environ, "PATH": "", "CXX": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.strip() == "torch"
-    assert "engine is compiled, but no C++ compiler was found" in done.stderr
-
-
-COMPILE_TWICE = """
-from mnistnet.training.compiled import compiled_step
-for _ in range(2):
-    assert compiled_step("float32")
-    compiled_step.cache_clear()  # so that it is looked for again, as the next run does
-"""
-
-
-def _compile_twice(folder: Path, cache: Path) -> str:
-    """Run COMPILE_TWICE with a cache and folder/tmp for temporary files; return its messages."""
-    names = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
-    compiler = folder / "compiler"  # without optimisation, which takes long
-    real = next(filter(None, map(shutil.which, names)))
-    compiler.write_text(f'#!/bin/sh\n"{real}" "$@" -O0\n', encoding="utf-8")
-    compiler.chmod(0o755)
-    (folder / "tmp").mkdir()
-    places = dict.fromkeys(("XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"), str(cache))
-    places |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder / "tmp"))
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILE_TWICE],
-        env={**os.environ, **places, "CXX": str(compiler)},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return done.stderr
-
-
-@NEEDS_COMPILER
-def test_the_step_is_compiled_once_and_says_so(tmp_path: Path) -> None:
-    messages = _compile_twice(tmp_path, tmp_path)
-    assert len(list(tmp_path.rglob("step-*.so"))) == 1
-    assert re.fullmatch("compiling the training step in float32, once: .*\n", messages)
-
-
-@NEEDS_COMPILER
-def test_without_a_cache_that_can_be_written_compiling_leaves_nothing(tmp_path: Path) -> None:
-    _compile_twice(tmp_path, tmp_path / "compiler")  # a file, in which no folder can be made
-    assert {path.name for path in tmp_path.rglob("*")} == {"compiler", "tmp"}
-
-
-@NEEDS_COMPILER
-def test_the_compiled_step_predicts_what_torchs_layers_predict(mnist: DataSet) -> None:
-    torch.manual_seed(0)
-    net = MnistNet()
-    for layer in net.modules():
-        if isinstance(layer, torch.nn.BatchNorm2d):
-            torch.nn.init.normal_(layer.weight)
-            torch.nn.init.normal_(layer.bias)
-            layer.running_mean = torch.randn_like(layer.bias)
-            layer.running_var = torch.rand_like(layer.bias) + 0.5
-    torch.nn.init.normal_(net.classifier[0].weight)  # large, so that predictions differ
-    images = mnist.test.images[:301]
-    before = {name: value.clone() for name, value in net.eval().state_dict().items()}
-    ours = predict(net, images, _hardware("compiled", 2))
-    np.testing.assert_allclose(ours, predict(net, images), atol=1e-5, rtol=1e-4)
-    assert ours.std(0).max() > 0.005
-    torch.testing.assert_close(net.state_dict(), before, atol=0, rtol=0)
-
-
-def _take_steps(optimiser: Soap, net: nn.Module, steps: int, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    with ThreadPoolExecutor(1) as pool:
-        for _ in range(steps):
-            for parameter in net.parameters():
-                parameter.grad = torch.randn(parameter.shape, generator=generator)
-            optimiser.step(0.01, pool)
-
-
-@NEEDS_COMPILER
-def test_the_compiled_optimiser_takes_the_steps_of_torchs_operations() -> None:
-    recipe = Recipe(weight_decay=0.1)
-    net = MnistNet()
-    before = Soap(net, recipe, None)
-    _take_steps(before, net, 25, seed=0)
-    after = []
-    for compiled in (None, compiled_step("float32")):
-        one = copy.deepcopy(net)
-        optimiser = Soap(one, recipe, compiled)
-        optimiser.load_state_dict(copy.deepcopy(before.state_dict()))
-        _take_steps(optimiser, one, 3, seed=1)
-        after.append((dict(one.named_parameters()), optimiser.state_dict()))
-    assert any(not torch.equal(p, after[0][0][name]) for name, p in net.named_parameters())
-    for ours, theirs in zip(*after, strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+@pytest.mark.usefixtures("native_library")
+def test_more_threads_than_processors_are_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING", "mnistnet"):
+        assert engine_for(Recipe(threads=1000)).environment.threads == 1000
+        engine_for(Recipe(threads=1))
+    (line,) = caplog.messages
+    assert line.startswith("threads is 1000, but there are ")

@@ -22,7 +22,7 @@ from mnistnet.training.train import resume, train
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnistnet.training.loop import Progress
+    from mnistnet.training.fit import Progress
 
 ONE = Recipe(batch_size=50, threads=1, engine="torch")
 TWO = ONE.replacing(epochs=2, seed=1)

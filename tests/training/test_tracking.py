@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from mnistnet.training.loop import Progress
+    from mnistnet.training.fit import Progress
 
 TWO_EPOCHS = Recipe(epochs=2, batch_size=50, threads=1)
 LINE = Measurement(network=1, epoch=1, batch=1, batches=1, images=600, loss=0.5, accuracy=0.75)

@@ -22,7 +22,7 @@ from mnistnet.training.train import train
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnistnet.training.loop import Progress
+    from mnistnet.training.fit import Progress
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("mlflow_settings")]
 

@@ -63,7 +63,7 @@ def export_run(source: Path, directory: Path, *, data: Path | None = None) -> Ma
     import_extra("train", "torch", "onnx", "onnxscript", "safetensors")
     from mnistnet.bundle.export import export
     from mnistnet.model.network import MnistNet
-    from mnistnet.training.prediction import predict
+    from mnistnet.training.torch_engine import predict
 
     if not source.exists():
         recover(source)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mnistnet.evaluation import measures
-    from mnistnet.training import loop
+    from mnistnet.training import fit
 
 
 def print_json(document: object) -> None:
@@ -71,7 +71,7 @@ class Bar(logging.Handler):
         """Print a log message without breaking the bar."""
         self._bar.write(printable(record.getMessage()), file=sys.stderr)
 
-    def show_training(self, progress: loop.Progress) -> None:
+    def show_training(self, progress: fit.Progress) -> None:
         """Print a line of loss and accuracy, everywhere, and move the bar."""
         several = progress.networks > 1
         network = f"Network: {progress.network} of {progress.networks}, " if several else ""

@@ -20,6 +20,7 @@ from mnistnet.training.recipe import RECIPES, Recipe, recipe_named
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mnistnet.training.engine import Engine
     from mnistnet.training.tracking import Trackers
     from mnistnet.training.train import TrainResult
 
@@ -70,14 +71,19 @@ def train(
     chosen = _chosen(recipe, flags)
     if resume and (not name or overwrite or chosen != Recipe()):
         raise UsageError("--resume takes --name alone: a resumed run keeps its recipe")
-    click.echo(layer_table())  # at once: importing NumPy and torch takes a second or more
+    click.echo(layer_table())  # at once: importing torch, where it trains, takes a second or more
     from mnistnet import data as datasets
 
-    with datasets.load_in_background(data) as dataset:  # while torch is imported
-        import_extra("train", "torch", "safetensors", "mnistnet.training.loop")
+    with datasets.load_in_background(data) as dataset:  # while the rest is imported
+        import_extra("train", "safetensors", "mnistnet.training.train")
     from mnistnet.training import train as training
 
-    where: dict[str, Any] = {"data": dataset, "runs": runs, "name": name}
+    where: dict[str, Any] = {
+        "data": dataset,
+        "runs": runs,
+        "name": name,
+        "on_engine": _print_engine,
+    }
     where["trackers"] = _open_trackers(trackers)
     import_s = time.perf_counter() - started
     with Bar() as bar:
@@ -112,11 +118,12 @@ def trials(
     An interrupted series continues where it stopped.
     """
     chosen = _chosen(recipe, flags)
-    import_extra("train", "torch", "safetensors")
+    import_extra("train", "safetensors")
     from mnistnet.training import trials as training
 
     accuracies, tracked = [], _open_trackers(trackers)
-    for trial in training.trials(chosen, seeds, data=data, runs=runs, trackers=tracked):
+    where: dict[str, Any] = {"data": data, "runs": runs, "on_engine": _print_engine}
+    for trial in training.trials(chosen, seeds, trackers=tracked, **where):
         accuracies.append(trial.accuracy)
         click.echo(
             f"Seed: {trial.seed}, Accuracy: {trial.accuracy:.2%}, Training: {trial.train_s:.1f} s"
@@ -143,24 +150,28 @@ def _chosen(recipe: str, flags: dict[str, Any]) -> Recipe:
 
 
 def _open_trackers(places: tuple[str, ...]) -> Trackers:
+    from mnistnet.training.tracking import NO_TRACKERS, open_trackers
+
+    if not places:
+        return NO_TRACKERS
     from mnistnet.bundle.export_run import export_run
-    from mnistnet.training.tracking import open_trackers
 
     return open_trackers(places, warn=print_error, export=export_run)
 
 
+def _print_engine(engine: Engine) -> None:
+    """Print what computes, and why it is not the faster engine."""
+    click.echo(f"Engine: {engine.environment}" + (f" ({engine.why})" if engine.why else ""))
+
+
 def _print_result(result: TrainResult, phases_s: dict[str, float], *, as_json: bool) -> None:
     from mnistnet.metrics.intervals import wilson_interval
-    from mnistnet.training.hardware import describe
 
     split, wall_s = result.evaluated_on, sum(phases_s.values())
     ends = interval(*wilson_interval(result.correct, result.n))
     click.echo(f"{split.capitalize()} accuracy: {result.accuracy:.2%} ({ends})")
     times = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in phases_s.items())
     click.echo(f"Wall time: {wall_s:.1f} s ({times})")
-    click.echo(
-        "Computed: {engine}, {precision}, {threads} threads".format(**describe(result.recipe))
-    )
     print_line(f"Results: {result.run.folder}")
     if as_json:
         figures = {

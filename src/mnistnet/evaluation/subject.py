@@ -4,14 +4,15 @@
         subject.classify(images)                    # probabilities (N, 10)
         subject.predictor().predict("photo.jpg")    # through the picture graph
 
-A bundle is verified first and computes through its own graphs, without torch. A run computes in
-PyTorch; its picture graph is the one that `mnistnet export` would write.
+A bundle is verified first and computes through its own graphs. A run computes with the engine that
+trains here; its picture graph is the one that `mnistnet export` would write, for which torch is
+needed.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,10 @@ from mnistnet.files import scratch_folder, sha256
 from mnistnet.inference import Predictor
 from mnistnet.model.architecture import parameter_count
 from mnistnet.report.contents import Model
+from mnistnet.training.machine import engine_for
+from mnistnet.training.recipe import Recipe
 from mnistnet.training.runs import Run, recover
+from mnistnet.training.state import load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +37,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnistnet.model.network import MnistNet
     from mnistnet.provenance import Origin
 
 MODEL_FILES = ("digit.onnx", "picture.onnx", "weights.safetensors")  # without the documents
@@ -65,7 +68,7 @@ def open_subject(folder: Path) -> Iterator[Subject]:
     Raises:
         BundleError: it is no bundle, or a damaged one.
         RunError: it is neither bundle nor run, or a run that is not finished.
-        MissingError: it is a run, and torch is not installed.
+        MissingError: it is a run, and what evaluates it is not installed.
         WeightsError: the run's weights are not this network's, or not finite.
     """
     if not folder.exists():  # whoever only reads leaves a run alone that may be at work
@@ -102,36 +105,34 @@ def _bundle(folder: Path) -> Subject:
 
 
 def _run(run: Run, scratch: Path) -> Subject:
-    import_extra("train", "torch", "onnx", "onnxscript", "safetensors")
-    from mnistnet.model.network import MnistNet
-    from mnistnet.training import prediction
-
+    import_extra("train", "safetensors")
     run.recipe()
-    origin = run.origin()
-    net = MnistNet.load(run.folder)
-    weights = run.weights_file.read_bytes()
+    origin, engine = run.origin(), engine_for(Recipe(device="cpu"))
+    weights, content = load_weights(run.weights_file), run.weights_file.read_bytes()
     model = Model(
         name=_name(run.folder, origin),
         kind="run",
         parameters=parameter_count(),
-        size_bytes={run.weights_file.name: len(weights)},
-        sha256={run.weights_file.name: sha256(weights)},
+        size_bytes={run.weights_file.name: len(content)},
+        sha256={run.weights_file.name: sha256(content)},
         origin=origin,
     )
     return Subject(
         model=model,
         threshold=None,
-        runtime=prediction.runtime_name(),
-        classify=lambda images: prediction.predict(net, images),
-        predictor=cache(lambda: _exported(net, origin, scratch)),
+        runtime=str(replace(engine.environment, precision="float32")),
+        classify=lambda images: engine.probabilities(weights, images),
+        predictor=cache(lambda: _exported(run, origin, scratch)),
     )
 
 
-def _exported(net: MnistNet, origin: Origin, scratch: Path) -> Predictor:
-    """Export a network that is no bundle yet, for its picture graph."""
+def _exported(run: Run, origin: Origin, scratch: Path) -> Predictor:
+    """Export a run that is no bundle yet, for its picture graph."""
+    import_extra("train", "torch", "onnx", "onnxscript")
     from mnistnet.bundle.export import export
+    from mnistnet.model.network import MnistNet
 
-    export(net, scratch, Manifest(origin))
+    export(MnistNet.load(run.folder), scratch, Manifest(origin))
     return Predictor(scratch)
 
 

@@ -3,7 +3,7 @@
     print(layer_table())
 
 `network.py` makes PyTorch's module of the rows, `bundle/digit.py` the ONNX graph, and
-`training/compiled.py` the compiled step.
+`training/kernels/` its sizes.
 """
 
 from __future__ import annotations

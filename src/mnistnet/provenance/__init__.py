@@ -173,8 +173,10 @@ def origin_of(
         data: the SHA-256 of each file of the data set, by the file's name.
         environment: what repeatability depends on beyond these: engine, precision, threads.
     """
-    inputs = training_basis(recipe, data).inputs
-    return Origin(recipe, data, _source(), environment, _versions(), inputs)
+    versions = _versions()
+    counting = {name: versions[name] for name in TRAINING_PACKAGES if name in versions}
+    inputs = Basis(code_digest(TRAINING), recipe, data, counting).inputs
+    return Origin(recipe, data, _source(), environment, versions, inputs)
 
 
 def export_record() -> ExportRecord:

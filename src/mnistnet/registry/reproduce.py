@@ -14,21 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 from mnistnet import data as datasets
 from mnistnet.bundle.manifest import check_files
-from mnistnet.errors import DataError, RecipeError
+from mnistnet.errors import DataError, MissingError, RecipeError
 from mnistnet.extras import import_extra
 from mnistnet.metrics.intervals import PairedDifference, mcnemar_exact, paired_difference
 from mnistnet.provenance import changes, origin_of
 from mnistnet.registry.registry import open_registry
+from mnistnet.training.fit import fit
+from mnistnet.training.machine import engine_for
 from mnistnet.training.recipe import recipe_from
+from mnistnet.training.state import load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mnistnet.bundle.manifest import Manifest
-    from mnistnet.data import Split
-    from mnistnet.model.network import MnistNet
     from mnistnet.provenance import Origin
-    from mnistnet.training.loop import Progress
+    from mnistnet.training.fit import Progress
     from mnistnet.training.recipe import Recipe
 
 SIGNIFICANT = 0.05  # McNemar's p below this
@@ -75,13 +76,9 @@ def reproduce(
         BundleError: the bundle is not whole.
         DataError: the data are not those that it was trained on.
         RecipeError: its recipe cannot be carried out here.
-        MissingError: torch is not installed.
+        MissingError: what trains is not installed.
     """
-    import_extra("train", "torch", "safetensors")
-    from mnistnet.model.network import MnistNet
-    from mnistnet.training.hardware import describe
-    from mnistnet.training.loop import fit
-
+    import_extra("train", "safetensors")
     manifest = check_files(bundle)
     recipe, missing = _pinned_recipe(manifest, bundle)
     dataset = datasets.load(data, validation=recipe.validation)
@@ -89,12 +86,24 @@ def reproduce(
         raise DataError(
             f"{dataset.source}: is not what {bundle} was trained on; name that with --data"
         )
-    there = MnistNet.load(bundle)
-    here = fit(recipe, dataset.train, on_progress=on_progress)
-    origin = origin_of(recipe.as_dict(), dataset.sha256, describe(recipe))
-    split = "validation" if recipe.validation else "test"
-    differences = [*missing, *_differences(manifest.origin, origin)]
-    return _compare(there, here, dataset.test, split, differences)
+    engine = engine_for(recipe)
+    there = load_weights(bundle / "weights.safetensors")
+    here = fit(recipe, dataset.train, engine, on_progress=on_progress).weights
+    origin = origin_of(recipe.as_dict(), dataset.sha256, asdict(engine.environment))
+    correct_there, correct_here = (
+        engine.probabilities(weights, dataset.test.images).argmax(1) == dataset.test.labels
+        for weights in (there, here)
+    )
+    return Reproduction(
+        same=there.tobytes() == here.tobytes(),  # compared as numbers, -0 would equal 0
+        differences=[*missing, *_differences(manifest.origin, origin)],
+        judged_on=recipe.evaluated_on,
+        judged=len(dataset.test),
+        correct_there=int(correct_there.sum()),
+        correct_here=int(correct_here.sum()),
+        difference=paired_difference(correct_there, correct_here),
+        p=mcnemar_exact(correct_there, correct_here).p,
+    )
 
 
 @contextmanager
@@ -110,25 +119,20 @@ def located(name: str, *, remote: str, branch: str) -> Iterator[Path]:
 def _pinned_recipe(manifest: Manifest, bundle: Path) -> tuple[Recipe, list[str]]:
     """Return the recipe as it was carried out, and a line for each thing that is not here.
 
-    What `auto` meant then is in the manifest's environment, where the engine has its compiler's
-    name too.
+    What `auto` meant then is in the manifest's environment, where older ones give the engine its
+    compiler's name too.
     """
-    from mnistnet.training.hardware import resolve
-
     environment, missing = manifest.origin.environment, []
     recipe = recipe_from(manifest.origin.recipe, where=str(bundle))
     wanted = {name: environment.get(name, getattr(recipe, name)) for name in PINNED}
     wanted["engine"] = str(wanted["engine"]).split(" by ")[0]
-    try:
-        recipe.replacing(**wanted)
-    except RecipeError as error:
-        raise RecipeError(f"{bundle}: its environment is no recipe's: {error}") from None
+    used = recipe_from(recipe.as_dict() | wanted, where=f"{bundle}, its environment")
     recipe = recipe.replacing(device="auto", engine="auto", precision="auto")
-    for name, value in wanted.items():
+    for name in PINNED:
         try:
-            resolve(pinned := recipe.replacing(**{name: value}))
+            engine_for(pinned := recipe.replacing(**{name: getattr(used, name)}))
             recipe = pinned
-        except RecipeError as error:
+        except (RecipeError, MissingError) as error:
             missing.append(f"environment: {name} is not what it was: {error}")
     return recipe, missing
 
@@ -143,28 +147,3 @@ def _differences(there: Origin, here: Origin) -> list[str]:
     if there.inputs and here.inputs and there.inputs["code"] != here.inputs["code"]:
         lines.append("code: what trains has changed since")
     return lines
-
-
-def _compare(
-    there: MnistNet, here: MnistNet, images: Split, judged_on: str, differences: list[str]
-) -> Reproduction:
-    from mnistnet.training.prediction import predict
-
-    correct_there, correct_here = (
-        predict(network, images.images).argmax(1) == images.labels for network in (there, here)
-    )
-    return Reproduction(
-        same=_bits(there) == _bits(here),
-        differences=differences,
-        judged_on=judged_on,
-        judged=len(images),
-        correct_there=int(correct_there.sum()),
-        correct_here=int(correct_here.sum()),
-        difference=paired_difference(correct_there, correct_here),
-        p=mcnemar_exact(correct_there, correct_here).p,
-    )
-
-
-def _bits(network: MnistNet) -> dict[str, bytes]:
-    """Return the weights' bytes: compared as numbers, -0 would equal 0."""
-    return {name: tensor.numpy().tobytes() for name, tensor in network.state_dict().items()}

@@ -1,1 +1,1 @@
-"""Training: recipes, the training loop, runs and series of runs, trackers."""
+"""Training: recipes, two engines, runs and series of runs, trackers."""

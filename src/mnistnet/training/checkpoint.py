@@ -1,46 +1,57 @@
 """A run's state after an epoch, as one safetensors file: no pickle, written atomically.
 
-It holds the network in training, its optimiser, and the teachers trained before it. The random
-state is not in it: every epoch seeds its own (see `training.loop`).
+It holds the network in training with its optimiser, and the teachers trained before it. There is no
+generator's state in it: every epoch seeds its own (see `draws.generator_for`).
 """
 
 from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mnistnet.errors import RunError
 from mnistnet.files import write_bytes
+from mnistnet.training.state import State, state_size, weights_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
-    import torch
+    from numpy.typing import NDArray
 
-    from mnistnet.model.network import MnistNet
-    from mnistnet.training.optimiser import Soap
     from mnistnet.training.recipe import Recipe
 
 
-def save_checkpoint(
-    path: Path,
-    recipe: Recipe,
-    net: MnistNet,
-    optimiser: Soap,
-    *,
-    teachers: Sequence[MnistNet],
-    epochs_done: int,
-) -> None:
-    """Write the state after `epochs_done` epochs of the whole run. Raises FileError."""
-    from safetensors.torch import save
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Where a run stood after an epoch.
 
-    parts = {"net": net.state_dict(), "optimiser": optimiser.state_dict()}
-    parts |= {f"teacher{i}": teacher.state_dict() for i, teacher in enumerate(teachers)}
-    tensors = {f"{part}/{name}": v for part, state in parts.items() for name, v in state.items()}
-    metadata = {"recipe": json.dumps(recipe.as_dict()), "epochs_done": str(epochs_done)}
-    write_bytes(path, save({k: v.contiguous() for k, v in tensors.items()}, metadata))
+    Attributes:
+        state: of the network in training.
+        teachers: float32 (T, weights_size()), those trained before it.
+        epochs_done: over all networks.
+    """
+
+    state: State
+    teachers: NDArray[np.float32]
+    epochs_done: int
+
+
+def save_checkpoint(path: Path, recipe: Recipe, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint. Raises FileError."""
+    from safetensors.numpy import save
+
+    state = checkpoint.state
+    metadata = {
+        "recipe": json.dumps(recipe.as_dict()),
+        "epochs_done": str(checkpoint.epochs_done),
+        "steps": str(state.steps),
+    }
+    write_bytes(path, save({"state": state.values, "teachers": checkpoint.teachers}, metadata))
 
 
 def epochs_done(path: Path) -> int:
@@ -57,54 +68,29 @@ def epochs_done(path: Path) -> int:
         return int(file.metadata()["epochs_done"])
 
 
-def load_teachers(path: Path, recipe: Recipe) -> list[MnistNet]:
-    """Load the teachers that were trained before a checkpoint, in evaluation mode.
+def load_checkpoint(path: Path, recipe: Recipe) -> Checkpoint | None:
+    """Read a checkpoint; None where there is none.
 
     Raises:
         RunError: the file is damaged, or belongs to another recipe.
     """
-    from mnistnet.model.network import MnistNet
-
-    tensors, done = _read(path, recipe)
-    teachers = [MnistNet() for _ in range(max(done - 1, 0) // recipe.epochs)]
-    with _naming(path):
-        for number, teacher in enumerate(teachers):
-            teacher.load_state_dict(_part(f"teacher{number}/", tensors))
-    return [teacher.eval() for teacher in teachers]
-
-
-def load_checkpoint(path: Path, recipe: Recipe, net: MnistNet, optimiser: Soap) -> int:
-    """Load a saved state into the network in training and its optimiser.
-
-    Returns:
-        How many epochs of the whole run are done; 0, with nothing changed, where there is no
-        checkpoint.
-
-    Raises:
-        RunError: the file is damaged, or belongs to another recipe.
-    """
-    tensors, done = _read(path, recipe)
-    if done:
-        with _naming(path):
-            net.load_state_dict(_part("net/", tensors))
-            optimiser.load_state_dict(_part("optimiser/", tensors))
-    return done
-
-
-def _read(path: Path, recipe: Recipe) -> tuple[dict[str, torch.Tensor], int]:
-    """Read a checkpoint's tensors, and how many epochs are done; ({}, 0) where there is none."""
     if not path.exists():
-        return {}, 0
+        return None
     from safetensors import safe_open
 
-    with _naming(path), safe_open(path, framework="pt") as file:
+    with _naming(path), safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
         if json.loads(metadata["recipe"]) != recipe.as_dict():
             raise RunError(f"{path}: was written by another recipe; start a new run")
-        done = int(metadata["epochs_done"])
-        if not 0 < done < recipe.epochs_in_all:
-            raise ValueError(f"{done} epochs are done")
-        return {name: file.get_tensor(name) for name in file.keys()}, done  # noqa: SIM118
+        done, steps = int(metadata["epochs_done"]), int(metadata["steps"])
+        values, teachers = (file.get_tensor(name) for name in ("state", "teachers"))
+        if not 0 < done < recipe.epochs_in_all or steps < 1:
+            raise ValueError(f"{done} epochs and {steps} steps are done")
+        shapes = (state_size(),), ((done - 1) // recipe.epochs, weights_size())
+        for array, shape in zip((values, teachers), shapes, strict=True):
+            if (array.shape, array.dtype) != (shape, np.float32) or not np.isfinite(array).all():
+                raise ValueError(f"not {shape} finite numbers of float32")
+        return Checkpoint(State(values, steps), teachers, done)
 
 
 @contextmanager
@@ -118,7 +104,3 @@ def _naming(path: Path) -> Iterator[None]:
         raise RunError(
             f"{path}: is not a checkpoint of this network; delete it to start over"
         ) from error
-
-
-def _part(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

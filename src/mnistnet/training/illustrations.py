@@ -19,7 +19,6 @@ from mnistnet.metrics.scores import worst_mistakes
 from mnistnet.report.build import Predictions, build
 from mnistnet.report.contents import CurvePoint, Model
 from mnistnet.report.page import render_page
-from mnistnet.training.loop import first_batch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +35,11 @@ WIDTH, HEIGHT, SIDE = 106, 112, 84  # pixels: of a place in it, and of the image
 
 
 def illustrate(
-    run: Run, dataset: DataSet, probabilities: NDArray[np.float32], origin: Origin
+    run: Run,
+    dataset: DataSet,
+    probabilities: NDArray[np.float32],
+    origin: Origin,
+    first_batch: tuple[NDArray[np.uint8], NDArray[np.uint8]],
 ) -> None:
     """Write a run's page and pictures.
 
@@ -45,12 +48,13 @@ def illustrate(
         dataset: what it was trained and evaluated on.
         probabilities: (N, 10), its network's for the `test` part.
         origin: of the run.
+        first_batch: the images that it was trained on first, and their labels.
 
     Raises:
         FileError: a file cannot be written.
     """
     recipe, test = run.recipe(), dataset.test
-    images, labels = first_batch(recipe, dataset.train)
+    images, labels = first_batch
     title = "The first images of the first batch, as the network sees them"
     _write_contact_sheet(run.folder / "batch.png", title, images, [str(label) for label in labels])
     worst = worst_mistakes(probabilities, test.labels, 32)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("auto", "bfloat16", "float32")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-ENGINES = ("auto", "compiled", "torch")
+ENGINES = ("auto", "native", "torch")
 
 
 def _bounded(default: Any, low: float, high: float, text: str) -> Any:
@@ -88,9 +88,11 @@ class Recipe:
         "auto", PRECISIONS, "of the layers; auto: the fastest that the processor supports"
     )
     engine: str = _one_of(
-        "auto", ENGINES, "of the training step; auto: compiled C++ where possible, else torch"
+        "auto", ENGINES, "what computes; auto: the native kernels where they can, else torch"
     )
-    device: str = _one_of("auto", DEVICES, "where to train")
+    device: str = _one_of(
+        "auto", DEVICES, "where to train; auto: the processor, or with torch alone what is fastest"
+    )
     threads: int = _bounded(0, 0, 1024, "processor threads; 0: one per core")
 
     def __post_init__(self) -> None:
@@ -144,6 +146,8 @@ def recipe_from(values: Mapping[str, Any], *, where: str) -> Recipe:
     """Build a recipe from a JSON object; fields that are left out take their defaults."""
     if not isinstance(values, dict):
         raise RecipeError(f"{where}: a recipe is one JSON object of fields and values")
+    if values.get("engine") == "compiled":  # what the native engine was called before
+        values = {**values, "engine": "native"}
     try:
         return Recipe().replacing(**values)
     except RecipeError as error:

@@ -17,6 +17,9 @@ from mnistnet import data as datasets
 from mnistnet.errors import Interrupted, RunError
 from mnistnet.files import write_bytes, write_json
 from mnistnet.provenance import origin_of
+from mnistnet.training.fit import first_batch, fit
+from mnistnet.training.illustrations import illustrate
+from mnistnet.training.machine import engine_for
 from mnistnet.training.runs import Result, Run, check_name, finish, new_run, unfinished_run
 from mnistnet.training.tracking import NO_TRACKERS
 
@@ -25,11 +28,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnistnet.data import DataSet, Pending
-    from mnistnet.model.network import MnistNet
-    from mnistnet.training.loop import Progress
+    from mnistnet.training.engine import Engine
+    from mnistnet.training.fit import Progress
     from mnistnet.training.recipe import Recipe
+    from mnistnet.training.state import State
     from mnistnet.training.tracking import Trackers
 
+OnEngine = Callable[["Engine"], None]
 OnProgress = Callable[["Progress"], None]
 
 
@@ -62,6 +67,7 @@ def train(
     runs: Path = Path("runs"),
     name: str | None = None,
     overwrite: bool = False,
+    on_engine: OnEngine = lambda _: None,
     on_progress: OnProgress = lambda _: None,
     trackers: Trackers = NO_TRACKERS,
 ) -> TrainResult:
@@ -74,18 +80,20 @@ def train(
         runs: the folder of all runs.
         name: of the run; None: the recipe's name and the next free number.
         overwrite: replace a run of that name.
+        on_engine: called once, with what computes.
         on_progress: called every 100 batches and at each epoch's end.
         trackers: where else the run is tracked, see `open_trackers`.
 
     Raises:
-        MnistNetError: see data.load, new_run and fit.
+        MnistNetError: see data.load, engine_for, new_run and fit.
     """
     clock = _Clock()
     if name is not None:
         check_name(name)  # before anything is loaded or downloaded
+    on_engine(engine := engine_for(recipe))
     dataset = datasets.load(data, validation=recipe.validation)
     with new_run(runs, name, recipe, overwrite=overwrite) as run:
-        result = _carry_out(_Job(run, recipe, dataset, on_progress, trackers, clock))
+        result = _carry_out(_Job(run, recipe, engine, dataset, on_progress, trackers, clock))
     return replace(result, run=Run(runs / run.name))
 
 
@@ -94,6 +102,7 @@ def resume(
     name: str,
     data: Path | Pending | None = None,
     runs: Path = Path("runs"),
+    on_engine: OnEngine = lambda _: None,
     on_progress: OnProgress = lambda _: None,
     trackers: Trackers = NO_TRACKERS,
 ) -> TrainResult:
@@ -105,9 +114,10 @@ def resume(
     clock = _Clock()
     run = unfinished_run(runs, name)
     recipe = run.recipe()
+    on_engine(engine := engine_for(recipe))
     dataset = datasets.load(data, validation=recipe.validation)
     _check_same_data(run, dataset)
-    result = _carry_out(_Job(run, recipe, dataset, on_progress, trackers, clock))
+    result = _carry_out(_Job(run, recipe, engine, dataset, on_progress, trackers, clock))
     return replace(result, run=finish(run))
 
 
@@ -138,6 +148,7 @@ class _Job:
 
     run: Run
     recipe: Recipe
+    engine: Engine
     dataset: DataSet
     on_progress: OnProgress
     trackers: Trackers
@@ -146,28 +157,26 @@ class _Job:
 
 def _carry_out(job: _Job) -> TrainResult:
     """Train, evaluate, illustrate, and save the weights, which make the run complete."""
-    from safetensors.torch import save
-
-    from mnistnet.training.hardware import describe, resolve
-    from mnistnet.training.illustrations import illustrate
-    from mnistnet.training.prediction import predict
+    from safetensors.numpy import save
 
     run, recipe, dataset, clock = job.run, job.recipe, job.dataset, job.clock
     with job.trackers.tracking(run.name, run.folder, recipe):
         for line in run.metrics():  # of a resumed run: those before it was interrupted
             job.trackers.log_line(line)
         clock.lap("data")
-        origin = origin_of(recipe.as_dict(), dataset.sha256, describe(recipe))
+        origin = origin_of(recipe.as_dict(), dataset.sha256, asdict(job.engine.environment))
         write_json(run.origin_file, asdict(origin))
-        net = _fit(job)
+        state = _fit(job)
         clock.lap("training")
-        probabilities = predict(net, dataset.test.images, resolve(recipe))
+        probabilities = job.engine.probabilities(state.weights, dataset.test.images)
         result = _result(job, probabilities)
         run.log(Result(result.evaluated_on, result.correct, result.n))
         clock.lap("evaluation")
-        illustrate(run, dataset, probabilities, origin)
+        illustrate(
+            run, dataset, probabilities, origin, first_batch(recipe, dataset.train, job.engine)
+        )
         clock.lap("pictures")
-        write_bytes(run.weights_file, save(net.state_dict()))
+        write_bytes(run.weights_file, save(state.tensors()))
         run.checkpoint_file.unlink(missing_ok=True)
         if job.trackers:
             metrics = {f"{result.evaluated_on}/accuracy": result.accuracy}
@@ -176,10 +185,8 @@ def _carry_out(job: _Job) -> TrainResult:
     return result
 
 
-def _fit(job: _Job) -> MnistNet:
+def _fit(job: _Job) -> State:
     """Train, logging to the run; on Ctrl-C, raise Interrupted with how to resume."""
-    from mnistnet.training.loop import fit
-
     run, last = job.run, None
 
     def report(progress: Progress) -> None:
@@ -191,7 +198,11 @@ def _fit(job: _Job) -> MnistNet:
 
     try:
         return fit(
-            job.recipe, job.dataset.train, on_progress=report, checkpoint=run.checkpoint_file
+            job.recipe,
+            job.dataset.train,
+            job.engine,
+            on_progress=report,
+            checkpoint=run.checkpoint_file,
         )
     except KeyboardInterrupt:
         if last is None:

@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING
 from mnistnet import data as datasets
 from mnistnet.errors import RunError
 from mnistnet.files import append_text, write_bytes
+from mnistnet.training.fit import fit
+from mnistnet.training.machine import engine_for
 from mnistnet.training.tracking import NO_TRACKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mnistnet.data import DataSet
-    from mnistnet.training.loop import Progress
+    from mnistnet.training.engine import Engine
+    from mnistnet.training.fit import Progress
     from mnistnet.training.recipe import Recipe
     from mnistnet.training.tracking import Trackers
 
@@ -51,6 +54,7 @@ def trials(
     *,
     data: Path | None = None,
     runs: Path = Path("runs"),
+    on_engine: Callable[[Engine], None] = lambda _: None,
     trackers: Trackers = NO_TRACKERS,
 ) -> Iterator[Trial]:
     """Train with the seeds 0 to n - 1 and yield each result; those of an earlier call are read.
@@ -63,35 +67,36 @@ def trials(
         seeds: n.
         data: a data set's folder or file; None: the first that is found in the usual places.
         runs: the folder of all runs; results are appended to `trials_file(runs, recipe)`.
+        on_engine: called once, with what computes.
         trackers: where else each seed is tracked, see `open_trackers`.
 
     Raises:
         RunError: the series' file holds something else.
         FileError: it cannot be written.
+        RecipeError: see engine_for.
     """
     file = trials_file(runs, recipe)
     done = {trial.seed: trial for trial in _read(file)}
+    on_engine(engine := engine_for(recipe))
     dataset = datasets.load(data, validation=recipe.validation)
     for seed in range(seeds):
         if seed not in done:
             seeded, folder = recipe.replacing(seed=seed), file.with_suffix("") / f"seed-{seed}"
             with trackers.tracking(folder.relative_to(runs).as_posix(), folder, seeded):
-                done[seed] = _train_once(seeded, dataset, trackers)
+                done[seed] = _train_once(seeded, engine, dataset, trackers)
             append_text(file, json.dumps(asdict(done[seed])) + "\n")
         yield done[seed]
 
 
-def _train_once(recipe: Recipe, dataset: DataSet, trackers: Trackers) -> Trial:
-    from mnistnet.training.loop import fit
-    from mnistnet.training.prediction import predict
-
+def _train_once(recipe: Recipe, engine: Engine, dataset: DataSet, trackers: Trackers) -> Trial:
     def report(progress: Progress) -> None:
         trackers.log_line(progress.measurement(), images_per_s=progress.images_per_s)
 
     started = time.perf_counter()
-    net = fit(recipe, dataset.train, on_progress=report)
+    state = fit(recipe, dataset.train, engine, on_progress=report)
     train_s = time.perf_counter() - started
-    correct = predict(net, dataset.test.images).argmax(1) == dataset.test.labels
+    probabilities = engine.probabilities(state.weights, dataset.test.images)
+    correct = probabilities.argmax(1) == dataset.test.labels
     trial = Trial(recipe.seed, float(correct.mean()), round(train_s, 2))
     trackers.log_result({f"{recipe.evaluated_on}/accuracy": trial.accuracy})
     return trial

@@ -1,0 +1,230 @@
+"""Carry out a recipe on a training set, with whichever engine: `fit(recipe, data.train, engine)`.
+
+The whole set lies in memory. Where the recipe asks for teachers, those are trained first, one after
+the other, and the last network is trained on the soft targets of their ensemble. Epochs are counted
+over all networks, and every random number of an epoch comes from (seed, epoch), so that a run that
+is resumed after an epoch ends with the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnistnet.errors import RecipeError, TrainingError
+from mnistnet.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mnistnet.training.draws import draw, generator_for
+from mnistnet.training.engine import Chunk
+from mnistnet.training.runs import Measurement
+from mnistnet.training.state import initial_state, prepare_optimiser, weights_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from mnistnet.data import Split
+    from mnistnet.training.engine import Engine
+    from mnistnet.training.recipe import Recipe
+    from mnistnet.training.state import State
+
+REPORT_EVERY = 100  # batches, as in the course; so many are an engine's chunk
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands. Loss and accuracy are running means over the epoch so far."""
+
+    networks: int  # the teachers and the one distilled from them; 1 without teachers
+    epoch: int  # from 1, over all networks
+    epochs: int
+    batch: int  # of this epoch, from 1
+    batches: int
+    batch_size: int
+    loss: float
+    # A fraction, of the augmented training images, in training mode; for a distilled network how
+    # often it agrees with the ensemble.
+    accuracy: float
+    images_per_s: float  # over the epoch so far
+
+    @property
+    def network(self) -> int:
+        """Which network is being trained, from 1."""
+        return 1 + (self.epoch - 1) * self.networks // self.epochs
+
+    @property
+    def fraction(self) -> float:
+        """How much of the whole run is done, 0–1."""
+        return (self.epoch - 1 + self.batch / self.batches) / self.epochs
+
+    @property
+    def images(self) -> int:
+        """How many images were trained on so far, over all epochs."""
+        return ((self.epoch - 1) * self.batches + self.batch) * self.batch_size
+
+    def measurement(self) -> Measurement:
+        """Return a line of a run's metrics; without the speed, so that runs repeat to the byte."""
+        return Measurement(
+            network=self.network,
+            epoch=self.epoch,
+            batch=self.batch,
+            batches=self.batches,
+            images=self.images,
+            loss=round(self.loss, 6),
+            accuracy=round(self.accuracy, 6),
+        )
+
+
+def fit(
+    recipe: Recipe,
+    train: Split,
+    engine: Engine,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    checkpoint: Path | None = None,
+) -> State:
+    """Train a network.
+
+    Args:
+        recipe: every hyperparameter.
+        train: all images to train on, without those held out for validation.
+        engine: what computes, see `engine_for`.
+        on_progress: called every 100 batches and at each epoch's end.
+        checkpoint: a file to write after each epoch but the last; training continues from one
+            that exists.
+
+    Returns:
+        The state of the network that was trained last.
+
+    Raises:
+        RecipeError: the batch is larger than the set.
+        RunError: the checkpoint is damaged or belongs to another recipe.
+        TrainingError: the loss became infinite or not a number.
+        FileError: the checkpoint cannot be written.
+    """
+    if recipe.batch_size > len(train):
+        raise RecipeError(
+            f"batch_size is {recipe.batch_size}, but there are only {len(train)} training images;"
+            " lower it"
+        )
+    job = _Job(recipe, train, engine, on_progress)
+    saved = load_checkpoint(checkpoint, recipe) if checkpoint else None
+    state = saved.state if saved else None
+    teachers = saved.teachers if saved else np.empty((0, weights_size()), np.float32)
+    for epoch in range(saved.epochs_done + 1 if saved else 1, recipe.epochs_in_all + 1):
+        if (epoch - 1) % recipe.epochs == 0:  # another network's first
+            if state:
+                teachers = np.concatenate([teachers, state.weights[None]])
+            state = initial_state(train.images, seed=recipe.seed, epoch=epoch - 1)
+        assert state
+        distilled = len(teachers) == recipe.teachers
+        _run_epoch(job, epoch, state, teachers if distilled else teachers[:0])
+        if checkpoint and epoch < recipe.epochs_in_all:
+            save_checkpoint(checkpoint, recipe, Checkpoint(state, teachers, epoch))
+    assert state  # there is at least one epoch
+    return state
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is the same for every network of a run."""
+
+    recipe: Recipe
+    train: Split
+    engine: Engine
+    on_progress: Callable[[Progress], None]
+
+    @property
+    def batches(self) -> int:
+        """Whole batches in an epoch; which images are left over differs from epoch to epoch."""
+        return len(self.train) // self.recipe.batch_size
+
+
+def _run_epoch(job: _Job, epoch: int, state: State, teachers: NDArray[np.float32]) -> None:
+    """Take a step with each of an epoch's batches, and report progress."""
+    recipe = job.recipe
+    started, losses, correct = time.perf_counter(), [], 0
+    for chunk in _chunks(job, epoch, teachers):
+        if not state.steps:
+            prepare_optimiser(state, job.engine.gradients(state, chunk))
+        trained = job.engine.train(state, chunk)
+        losses += trained.losses
+        correct += sum(trained.correct)
+        if not math.isfinite(sum(losses)):
+            batch = next(i for i, loss in enumerate(losses, start=1) if not math.isfinite(loss))
+            raise TrainingError(
+                f"the loss is {losses[batch - 1]} in epoch {epoch}, batch {batch}:"
+                " training diverged; lower the learning rate"
+            )
+        seen = len(losses) * recipe.batch_size
+        progress = Progress(
+            networks=recipe.teachers + 1,
+            epoch=epoch,
+            epochs=recipe.epochs_in_all,
+            batch=len(losses),
+            batches=job.batches,
+            batch_size=recipe.batch_size,
+            loss=sum(losses) / len(losses),
+            accuracy=correct / seen,
+            images_per_s=seen / (time.perf_counter() - started),
+        )
+        job.on_progress(progress)
+
+
+def _chunks(job: _Job, epoch: int, teachers: NDArray[np.float32]) -> Iterator[Chunk]:
+    """Yield an epoch's batches, many at once, in an order that only (seed, epoch) decides."""
+    recipe, train = job.recipe, job.train
+    generator = generator_for(recipe.seed, epoch)
+    order = generator.permutation(len(train))
+    for first in range(0, job.batches, REPORT_EVERY):
+        batches = np.arange(first, min(first + REPORT_EVERY, job.batches))
+        chosen = order[first * recipe.batch_size : (batches[-1] + 1) * recipe.batch_size]
+        done = ((epoch - 1) % recipe.epochs + batches / job.batches) / recipe.epochs
+        yield Chunk(
+            recipe=recipe,
+            images=train.images[chosen],
+            targets=smooth_labels(train.labels[chosen], recipe.label_smoothing),
+            draws=draw(recipe, generator, len(chosen)),
+            rates=learning_rate(recipe, done).astype(np.float32),
+            teachers=teachers,
+        )
+
+
+def learning_rate(recipe: Recipe, done: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the learning rates: linear warm-up from 0, then linear decay to 0.
+
+    Args:
+        recipe: the highest rate and the warm-up's length.
+        done: the fractions of the network's steps that are done, 0–1.
+    """
+    rising = done / recipe.warmup if recipe.warmup else np.ones_like(done)
+    falling = (1 - done) / (1 - recipe.warmup) if recipe.warmup < 1 else np.ones_like(done)
+    return recipe.learning_rate * np.minimum(rising, falling)
+
+
+def smooth_labels(labels: NDArray[np.uint8], smoothing: float) -> NDArray[np.float32]:
+    """Return one-hot targets with label smoothing (Szegedy et al. 2016).
+
+    Args:
+        labels: uint8 (N,), 0–9.
+        smoothing: the share of each target that is spread evenly over all ten classes, 0–1.
+
+    Returns:
+        float32 (N, 10); each row adds up to 1.
+    """
+    return (np.eye(10) * (1 - smoothing) + smoothing / 10).astype(np.float32)[labels]
+
+
+def first_batch(
+    recipe: Recipe, train: Split, engine: Engine
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the first batch that a run of this recipe is trained on: images and labels."""
+    job, n = _Job(recipe, train, engine, lambda _: None), recipe.batch_size
+    chunk = next(_chunks(job, 1, np.empty((0, weights_size()), np.float32)))
+    images = engine.augment(chunk.images[:n], chunk.draws.part(0, n))
+    return images, chunk.targets[:n].argmax(1).astype(np.uint8)

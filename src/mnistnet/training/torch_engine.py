@@ -1,0 +1,304 @@
+"""Train in plain PyTorch, on a processor, CUDA or MPS alike: the reference for the native engine.
+
+The optimiser is SOAP, after Vyas et al. 2024, "SOAP: Improving and Stabilizing Shampoo using Adam":
+Adam in the eigenbasis of the gradients' covariance. A matrix's gradient G (outputs × inputs) is
+rotated into the eigenbases of the running means of G Gᵀ and Gᵀ G, Adam takes its step there, and
+the step is rotated back. In these coordinates the directions are nearly independent, as Adam's
+element-wise division assumes, so that each step makes more progress. Vectors (biases, BatchNorms)
+take Adam's step unrotated. Weight decay is decoupled, as in AdamW.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional as F
+
+from mnistnet.errors import RecipeError
+from mnistnet.model.network import MnistNet, normalise
+from mnistnet.training.draws import GAPS, GRAIN, KNOTS, STAINS
+from mnistnet.training.engine import EPSILON, REFRESH_EVERY, Chunk, Environment, Trained
+from mnistnet.training.state import matrices, parameter_shapes, views
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from mnistnet.training.draws import Draws, Noise
+    from mnistnet.training.recipe import Recipe
+    from mnistnet.training.state import State
+
+    Floats = NDArray[np.float32]
+
+PREDICTED = 500  # images a call; enough for speed, few enough for the cache
+
+
+class Torch:
+    """The engine that computes with PyTorch. See `Engine`.
+
+    Raises:
+        RecipeError: the recipe's device is not there.
+    """
+
+    def __init__(self, recipe: Recipe, threads: int, why: str = "") -> None:
+        self.device = _device(recipe.device)
+        self.why = why
+        torch.set_num_threads(threads)
+        self.environment = Environment(
+            device=self.device.type,
+            engine="torch",
+            precision=_precision(recipe.precision, self.device),
+            threads=threads,
+            instruction_set=torch.backends.cpu.get_cpu_capability(),
+        )
+
+    def augment(self, images: NDArray[np.uint8], draws: Draws) -> NDArray[np.uint8]:
+        """See `Engine`."""
+        return augment(self._on_device(images), draws).cpu().numpy()
+
+    def gradients(self, state: State, chunk: Chunk) -> Floats:
+        """See `Engine`."""
+        net = network(self._on_device(state.weights))
+        loss, _ = self._loss(net, chunk, 0, self._networks(chunk.teachers))
+        gradients = torch.autograd.grad(loss, list(net.parameters()))
+        return torch.cat([g.flatten() for g in gradients]).cpu().numpy()
+
+    def train(self, state: State, chunk: Chunk) -> Trained:
+        """See `Engine`."""
+        values = self._on_device(state.values)
+        net, parts, teachers = network(values), views(values), self._networks(chunk.teachers)
+        results = []
+        for batch, rate in enumerate(chunk.rates.tolist()):
+            loss, correct = self._loss(net, chunk, batch, teachers)
+            gradients = torch.autograd.grad(loss, list(net.parameters()))
+            state.steps += 1
+            named = dict(zip(parameter_shapes(), gradients, strict=True))
+            take_step(parts, named, chunk.recipe, state.steps, rate)
+            results.append(torch.stack([loss.detach(), correct]))
+        state.values[:] = values.cpu().numpy()
+        losses, corrects = torch.stack(results).T.tolist()
+        return Trained(losses, [int(c) for c in corrects])
+
+    def probabilities(self, weights: Floats, images: NDArray[np.uint8]) -> Floats:
+        """See `Engine`."""
+        return predict(network(self._on_device(weights)).eval(), images)
+
+    def _loss(
+        self, net: MnistNet, chunk: Chunk, batch: int, teachers: list[MnistNet]
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the cross-entropy of a batch and the number of correct predictions."""
+        size = chunk.recipe.batch_size
+        start, stop = batch * size, (batch + 1) * size
+        draws = chunk.draws.part(start, stop)
+        images = augment(self._on_device(chunk.images[start:stop]), draws)
+        targets = self._on_device(chunk.targets[start:stop])
+        dropout = None if draws.dropout is None else self._on_device(draws.dropout)
+        bfloat16 = self.environment.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
+            log_probabilities = forward(net, images, dropout)
+            if teachers:
+                targets = soft_targets(teachers, images, chunk.recipe.temperature)
+        correct = (log_probabilities.argmax(1) == targets.argmax(1)).sum()
+        return F.cross_entropy(log_probabilities, targets), correct
+
+    def _networks(self, teachers: Floats) -> list[MnistNet]:
+        return [network(self._on_device(weights)).eval() for weights in teachers]
+
+    def _on_device(self, array: NDArray[Any]) -> Tensor:
+        return torch.tensor(array, device=self.device)
+
+
+def network(values: Tensor) -> MnistNet:
+    """Return a network whose parameters and statistics are views of a flat tensor."""
+    net, parts = MnistNet().to(values.device), views(values)
+    tensors = {name: parts.get(name, own) for name, own in net.state_dict().items()}
+    net.load_state_dict(tensors, assign=True)
+    return net.requires_grad_().train()
+
+
+def forward(net: MnistNet, images: Tensor, dropout: Tensor | None) -> Tensor:
+    """Compute log-probabilities (B, 10) of images, uint8 (B, 28, 28); drop the drawn channels."""
+    x = normalise(images).to(memory_format=torch.channels_last)  # convolutions run faster so
+    maps = net.features[:-2](x)  # (B, 32, 2, 2); Dropout2d and Flatten follow
+    if dropout is not None:
+        maps = maps * dropout[:, :, None, None]
+    return F.log_softmax(net.classifier(maps.flatten(1)).float(), 1)
+
+
+@torch.no_grad()
+def soft_targets(teachers: list[MnistNet], images: Tensor, temperature: float) -> Tensor:
+    """Return the normalised geometric mean of the networks' softened probabilities, (B, 10).
+
+    They hold more than the label: how much a picture resembles each of the other nine digits
+    (Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network").
+    """
+    logs = torch.stack([forward(net, images, None) for net in teachers])
+    return (logs.mean(0) / temperature).softmax(1)
+
+
+@torch.inference_mode()
+def predict(net: MnistNet, images: NDArray[np.uint8]) -> Floats:
+    """Compute a network's probabilities in float32: uint8 (N, 28, 28) → (N, 10)."""
+    device = next(net.parameters()).device
+    starts = range(0, len(images), PREDICTED)
+    parts = (torch.tensor(images[i : i + PREDICTED], device=device) for i in starts)
+    return torch.cat([forward(net, part, None).exp() for part in parts]).cpu().numpy()
+
+
+# ---- augmentation
+
+
+def augment(images: Tensor, draws: Draws) -> Tensor:
+    """Augment images as the draws say: uint8 (N, 28, 28) → uint8 (N, 28, 28)."""
+    x = images.unsqueeze(1).float()  # (N, 1, 28, 28), 0–255
+    if draws.grid is not None:
+        weights = _like(x, draws.grid)
+        grid = weights @ _fields(elastic=weights.shape[1] > 6).to(x.device)
+        x = F.grid_sample(x, grid.view(-1, 28, 28, 2), align_corners=False)
+    if draws.stroke is not None:
+        x = _dilate_or_erode(x, _like(x, draws.stroke).view(-1, 1, 1, 1))
+    if draws.downsample is not None:
+        resampling = _resampling().to(x.device)[_like(x, draws.downsample).long()]
+        x = (resampling @ x.squeeze(1) @ resampling.mT).unsqueeze(1)
+    if draws.contrast is not None:
+        black, gain, white = _like(x, draws.contrast).T.reshape(3, -1, 1, 1, 1)
+        x = torch.where(gain > 0, torch.minimum(((x - black) * gain).clamp_min(0), white), x)
+    if draws.noise is not None:
+        x = _add_noise(x, draws.noise)
+    return x.squeeze(1).clamp(0, 255).round().to(torch.uint8)
+
+
+@cache
+def _fields(*, elastic: bool) -> Tensor:
+    """Return the fields that sampling grids are made of, (6 or 6 + 2·25, 28·28·2): see `Draws`."""
+    centres = (torch.arange(28) + 0.5) / 14 - 1  # of pixels
+    x, y = centres.expand(28, 28), centres.view(28, 1).expand(28, 28)
+    planes = [torch.stack([x, y, torch.ones(28, 28)])]
+    if elastic:  # each knot's bicubic kernel
+        knots = torch.eye(KNOTS**2).view(-1, 1, KNOTS, KNOTS)
+        planes.append(F.interpolate(knots, (28, 28), mode="bicubic", align_corners=True)[:, 0])
+    pairs = [torch.stack([plane, 0 * plane], -1) for plane in planes]  # (…, 28, 28, 2)
+    return torch.cat([each for pair in pairs for each in (pair, pair.flip(-1))]).flatten(1)
+
+
+@cache
+def _resampling() -> Tensor:
+    """Return, for each side from 0 to 16, the matrix that resamples 28 pixels to it and back.
+
+    By area to a smaller side, bilinear back to 28. Of side 0 the identity.
+    """
+    found = torch.eye(28).repeat(17, 1, 1)
+    for side in range(7, 17):
+        smaller = F.interpolate(torch.eye(28).unsqueeze(0), side, mode="area")
+        found[side] = F.interpolate(smaller, 28, mode="linear")[0].T
+    return found
+
+
+def _dilate_or_erode(x: Tensor, reach: Tensor) -> Tensor:
+    """Dilate strokes by `reach` pixels, (N, 1, 1, 1), or erode them where that is negative.
+
+    One grey dilation or erosion (3×3) moves an edge by a pixel; a fraction of a pixel is a blend.
+    """
+    amount = reach.abs()
+    thin = -F.max_pool2d(-x, 3, 1, 1)  # once: twice would make thin strokes vanish
+    eroded = torch.lerp(x, thin, amount.clamp(max=1) * 0.6)
+    dilated = x
+    for step in range(math.ceil(float(amount.max()))):
+        thick = F.max_pool2d(dilated, 3, 1, 1)
+        dilated = torch.lerp(dilated, thick, (amount - step).clamp(0, 1))
+    return torch.where(reach > 0, dilated, eroded)
+
+
+def _add_noise(x: Tensor, noise: Noise) -> Tensor:
+    """Add grain and stains, and erase gaps, where they were drawn."""
+    kind, row = _like(x, noise.kind), _like(x, noise.row).long()
+    level = _like(x, noise.level).view(-1, 1, 1, 1)
+    grainy, stained, gapped = ((kind == k).nonzero()[:, 0] for k in (GRAIN, STAINS, GAPS))
+    grain, coarse = (_like(x, drawn).unsqueeze(1) for drawn in (noise.grain, noise.coarse))
+    x[grainy] += grain[row[grainy]] * level[grainy]
+    stains = F.interpolate(coarse[row[stained]], 28, mode="bilinear")
+    x[stained] += stains.clamp_min(0) * level[stained] * 2
+    x[gapped] *= 1 - F.interpolate(coarse[row[gapped]], 28)
+    return x
+
+
+def _like(x: Tensor, array: NDArray[Any]) -> Tensor:
+    return torch.tensor(array, device=x.device)
+
+
+# ---- the optimiser
+
+
+@torch.no_grad()
+def take_step(
+    parts: dict[str, Tensor], gradients: dict[str, Tensor], recipe: Recipe, step: int, rate: float
+) -> None:
+    """Take SOAP's step number `step`, from 1, in place.
+
+    The recipe's beta1 is the decay of the gradients' mean, beta2 that of their squares' and
+    covariances' means.
+    """
+
+    def direction(name: str, gradient: Tensor, mean: Tensor) -> Tensor:
+        """Return Adam's: mean over root mean square, both corrected for their start at zero."""
+        square = parts[f"{name}/square"].mul_(recipe.beta2)
+        square.addcmul_(gradient, gradient, value=1 - recipe.beta2)
+        deviation = (square / (1 - recipe.beta2**step)).sqrt_().add_(EPSILON)
+        return mean / (1 - recipe.beta1**step) / deviation
+
+    for name in matrices():
+        parameter, g = parts[name], gradients[name].flatten(1)
+        left, right = parts[f"{name}/left_basis"], parts[f"{name}/right_basis"]
+        mean = parts[f"{name}/mean"].lerp_(g, 1 - recipe.beta1)
+        rotated = direction(name, left.T @ g @ right, left.T @ mean @ right)
+        towards = left @ rotated @ right.T
+        parameter.mul_(1 - rate * recipe.weight_decay).sub_(towards.view_as(parameter), alpha=rate)
+        parts[f"{name}/left"].lerp_(g @ g.T, 1 - recipe.beta2)
+        parts[f"{name}/right"].lerp_(g.T @ g, 1 - recipe.beta2)
+        if step % REFRESH_EVERY == 0:
+            _update_bases(parts, name)
+    vectors = [name for name, gradient in gradients.items() if gradient.ndim == 1]
+    g = torch.cat([gradients[name] for name in vectors])
+    towards = direction("vectors", g, parts["vectors/mean"].lerp_(g, 1 - recipe.beta1))
+    lengths = [len(parts[name]) for name in vectors]
+    for name, part in zip(vectors, torch.split(towards, lengths), strict=True):
+        parts[name].sub_(part, alpha=rate)
+
+
+def _update_bases(parts: dict[str, Tensor], name: str) -> None:
+    """Update the eigenbases by one step of orthogonal iteration (a product and a QR).
+
+    It tracks slowly changing eigenvectors at a fraction of an eigendecomposition's cost.
+    """
+    for side in ("left", "right"):
+        basis = parts[f"{name}/{side}_basis"]
+        product = parts[f"{name}/{side}"] @ basis
+        basis.copy_(torch.linalg.qr(product.cpu())[0])  # MPS has no QR; for CUDA it is too small
+
+
+# ---- the machine
+
+
+def _device(name: str) -> torch.device:
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next((d for d, there in present.items() if there), "cpu"))
+    if not present.get(name, True):
+        raise RecipeError(f"device is {name}, but there is none here; use device=auto or cpu")
+    return torch.device(name)
+
+
+def _precision(name: str, device: torch.device) -> str:
+    """Resolve `auto`: bfloat16 where the device has instructions for it; emulated, it is slow."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        features = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+        fast = any(features.get(f"{kind}_bf16", False) for kind in ("avx512", "amx", "arm"))
+    return "bfloat16" if fast else "float32"

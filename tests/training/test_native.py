@@ -1,0 +1,108 @@
+"""The native engine needs no torch, stops at once, and fails in one line."""
+
+from __future__ import annotations
+
+import copy
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from mnistnet.data import Split
+from mnistnet.errors import TrainingError
+from mnistnet.training.draws import draw, generator_for
+from mnistnet.training.engine import Chunk
+from mnistnet.training.fit import fit, smooth_labels
+from mnistnet.training.machine import engine_for
+from mnistnet.training.recipe import Recipe
+from mnistnet.training.state import initial_state, prepare_optimiser, weights_size
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import FrameType
+
+    from mnistnet.data import DataSet
+
+pytestmark = pytest.mark.usefixtures("native_library")
+
+WITHOUT_TORCH = """
+import sys
+sys.modules.update(dict.fromkeys(("torch", "onnx", "onnxscript", "torchinfo")))
+from mnistnet.cli import cli
+for command in (
+    ["train", "--name", "one", "--epochs", "2"],
+    ["eval", "runs/one", "--quick", "--json"],
+    ["trials", "--seeds", "1"],
+):
+    cli([*command, "--data", sys.argv[1]], standalone_mode=False)
+"""
+
+
+def test_training_and_evaluating_import_no_torch(few_digits: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(few_digits)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Engine: native, cpu, ") == 2  # of train and trials
+    files = {"batch.png", "mistakes.png", "report.html", "weights.safetensors"}
+    assert files < {file.name for file in (tmp_path / "runs" / "one").iterdir()}
+    record = json.loads((tmp_path / "runs" / "one" / "origin.json").read_bytes())["environment"]
+    assert record["engine"] == "native"
+    assert all(record[name] for name in ("precision", "threads", "instruction_set", "compiler"))
+
+
+def _one_batch(data: DataSet, size: int) -> Chunk:
+    recipe = Recipe(batch_size=size)
+    return Chunk(
+        recipe=recipe,
+        images=data.train.images[:size],
+        targets=smooth_labels(data.train.labels[:size], 0.1),
+        draws=draw(recipe, generator_for(0, 1), size),
+        rates=np.full(1, 0.01, np.float32),
+        teachers=np.empty((0, weights_size()), np.float32),
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no interval timer")
+def test_ctrl_c_ends_a_call_within_a_batch_however_large(mnist: DataSet) -> None:
+    def interrupt(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    engine = engine_for(Recipe(engine="native", threads=1))
+    chunk, state = _one_batch(mnist, 60_000), initial_state(mnist.train.images, seed=0, epoch=0)
+    few = _one_batch(mnist, 100)
+    prepare_optimiser(state, engine.gradients(state, few))
+    before, handler = copy.deepcopy(state), signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)  # the batch takes ten times as long
+        with pytest.raises(KeyboardInterrupt):
+            engine.train(state, chunk)
+    finally:
+        signal.signal(signal.SIGALRM, handler)
+    np.testing.assert_array_equal(state.weights, before.weights)  # there was no step
+    assert engine.train(before, few).losses  # the engine goes on to work
+
+
+def test_what_does_not_fit_together_is_refused_at_the_border(mnist: DataSet) -> None:
+    engine = engine_for(Recipe(engine="native", threads=1))
+    recipe = Recipe(blur=1, noise=1)
+    draws = draw(recipe, generator_for(0, 1), 50)
+    assert draws.downsample is not None
+    assert draws.noise is not None
+    beyond = replace(draws.noise, row=draws.noise.row + 50)
+    for wrong in (
+        replace(draws, downsample=draws.downsample + np.uint8(200)),
+        replace(draws, noise=beyond),
+    ):
+        with pytest.raises(TrainingError, match="failed: a random draw is out of its range"):
+            engine.augment(mnist.train.images[:50], wrong)
+
+
+def test_a_loss_that_is_no_number_is_an_error_that_names_the_batch(mnist: DataSet) -> None:
+    recipe = Recipe(learning_rate=10, warmup=0, weight_decay=10, epochs=40, batch_size=500)
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in epoch \d+, batch \d+: "):
+        fit(recipe, Split(mnist.train.images[:2000], mnist.train.labels[:2000]), engine_for(recipe))
