@@ -148,24 +148,30 @@ def selective_accuracy(
     2010, JMLR 11:1605–1641). Images that tie with the last one are answered as well, so the
     coverage returned may be higher than the one asked for, which is above 0 and at most 1.
     """
-    rows, _ = _checked(probabilities, labels)
-    descending = np.sort(rows.max(axis=1))[::-1]
+    rows, truth = _checked(probabilities, labels)
+    confidences, wrong = rows.max(axis=1), rows.argmax(axis=1) != truth
+    descending = np.sort(confidences)[::-1]
     points = []
     for coverage in coverages:
         if not 0 < coverage <= 1:
             raise DataError(f"coverage {coverage}: must be above 0 and at most 1")
         threshold = descending[int(np.ceil(coverage * len(rows))) - 1]
-        points.append(accuracy_above(float(threshold), probabilities, labels))
+        points.append(_point(float(threshold), confidences, wrong))
     return points
 
 
 def accuracy_above(threshold: float, probabilities: ArrayLike, labels: ArrayLike) -> SelectivePoint:
     """Return the accuracy on the images whose confidence is at least `threshold`."""
     rows, truth = _checked(probabilities, labels)
-    answered = rows.max(axis=1) >= threshold
-    n = int(answered.sum())
-    wrong = int((rows.argmax(axis=1) != truth)[answered].sum())
-    return SelectivePoint(n / len(truth), threshold, n, wrong, _share(n - wrong, n))
+    return _point(threshold, rows.max(axis=1), rows.argmax(axis=1) != truth)
+
+
+def _point(
+    threshold: float, confidences: NDArray[np.float64], wrong: NDArray[np.bool_]
+) -> SelectivePoint:
+    answered = confidences >= threshold
+    n, mistakes = int(answered.sum()), int(wrong[answered].sum())
+    return SelectivePoint(n / len(wrong), threshold, n, mistakes, _share(n - mistakes, n))
 
 
 def worst_mistakes(probabilities: ArrayLike, labels: ArrayLike, k: int) -> NDArray[np.int64]:
