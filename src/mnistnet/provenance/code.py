@@ -52,35 +52,43 @@ def code_digest(first: str) -> str:
 @cache
 def _parse(source: bytes) -> tuple[str, frozenset[tuple[str, str]]]:
     """Return what counts of a Python file, and the names that it imports: (module, name)."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(body := getattr(node, "body", None), list):
-            node.body = [s for s in body if not _is_idle(s)]  # type: ignore[attr-defined]
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    names = {(str(node.module), alias.name) for node in imports for alias in node.names}
-    return repr(_plain(tree)), frozenset(names)
+    imports: set[tuple[str, str]] = set()
+    return repr(_plain(ast.parse(source), imports)), frozenset(imports)
 
 
-def _is_idle(statement: ast.stmt) -> bool:
+def _plain(node: object, imports: set[tuple[str, str]]) -> object:
+    """Return a syntax tree as lists and text, the same for every version of Python.
+
+    Args:
+        node: the tree, or a part of it.
+        imports: receives the names that it imports.
+    """
+    if isinstance(node, list):
+        return [_plain(item, imports) for item in node if not _is_idle(item)]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    if isinstance(node, ast.ImportFrom):
+        imports.update((str(node.module), alias.name) for alias in node.names)
+    fields = [(name, getattr(node, name, None)) for name in node._fields]
+    # Newer versions have more fields, empty in code that an older one can read.
+    kept = [(name, _plain(value, imports)) for name, value in fields if value not in (None, [])]
+    return [type(node).__name__, kept]
+
+
+def _is_idle(statement: object) -> bool:
     """Return whether a statement is a docstring, or imports for types alone."""
     if isinstance(statement, ast.Expr):
         return isinstance(statement.value, ast.Constant)
-    return isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
-
-
-def _plain(node: object) -> object:
-    """Return a syntax tree as lists and text, the same for every version of Python."""
-    if isinstance(node, ast.AST):
-        fields = [(name, getattr(node, name, None)) for name in node._fields]
-        # Newer versions have more fields, empty in code that an older one can read.
-        return [type(node).__name__, [(n, _plain(v)) for n, v in fields if v not in (None, [])]]
-    return [_plain(item) for item in node] if isinstance(node, list) else repr(node)
+    test = statement.test if isinstance(statement, ast.If) else None
+    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
 
 
 def _find(root: Path, module: str, name: str) -> str | None:
     """Return where a module of the package, or one of that name in it, lies; None for others."""
     package, *names = module.split(".")
+    if package != "mnistnet":
+        return None
     path = root.joinpath(*names)
     files = [path / f"{name}.py", path / name / "__init__.py", path.with_suffix(".py")]
-    files = [*files, path / "__init__.py"] if package == "mnistnet" else []
+    files.append(path / "__init__.py")
     return next((f.relative_to(root).as_posix() for f in files if f.is_file()), None)
