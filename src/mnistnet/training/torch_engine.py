@@ -187,10 +187,7 @@ def _fields(*, elastic: bool) -> Tensor:
 
 @cache
 def _resampling() -> Tensor:
-    """Return, for each side from 0 to 16, the matrix that resamples 28 pixels to it and back.
-
-    By area to a smaller side, bilinear back to 28. Of side 0 the identity.
-    """
+    """Return the matrices that resample to a side of 7–16 pixels, by area, and back, bilinear."""
     found = torch.eye(28).repeat(17, 1, 1)
     for side in range(7, 17):
         smaller = F.interpolate(torch.eye(28).unsqueeze(0), side, mode="area")
@@ -244,7 +241,7 @@ def take_step(
     """
 
     def direction(name: str, gradient: Tensor, mean: Tensor) -> Tensor:
-        """Return Adam's: mean over root mean square, both corrected for their start at zero."""
+        # Adam's: mean over root mean square, both corrected for their start at zero.
         square = parts[f"{name}/square"].mul_(recipe.beta2)
         square.addcmul_(gradient, gradient, value=1 - recipe.beta2)
         deviation = (square / (1 - recipe.beta2**step)).sqrt_().add_(EPSILON)
@@ -270,10 +267,7 @@ def take_step(
 
 
 def _update_bases(parts: dict[str, Tensor], name: str) -> None:
-    """Update the eigenbases by one step of orthogonal iteration (a product and a QR).
-
-    It tracks slowly changing eigenvectors at a fraction of an eigendecomposition's cost.
-    """
+    """Let the eigenbases follow by a step of orthogonal iteration (a product and a QR)."""
     for side in ("left", "right"):
         basis = parts[f"{name}/{side}_basis"]
         product = parts[f"{name}/{side}"] @ basis
