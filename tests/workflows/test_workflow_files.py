@@ -147,6 +147,17 @@ def test_each_workflow_has_its_own_time() -> None:
     }
 
 
+def test_whatever_publishes_has_the_history_that_tells_old_work_from_new() -> None:
+    publishing = [
+        job
+        for _, job in _jobs()
+        if any("mnistnet publish" in step.get("run", "") for step in job["steps"])
+    ]
+    assert len(publishing) >= 2
+    for job in publishing:
+        assert job["steps"][0]["with"]["fetch-depth"] == 0
+
+
 def test_a_bundle_is_verified_wherever_it_arrives() -> None:
     arrivals = 0
     for _, job in _jobs():
