@@ -156,12 +156,10 @@ def test_an_npz_with_kerass_arrays_is_a_data_set_with_the_same_hashes(
         ("y_test", lambda a: a[:-1], "y_test: holds 9 labels"),
         ("y_test", lambda a: a + 1, "y_test: holds the label 10"),
         ("y_test", lambda a: a.astype(int) + 256, "y_test: holds numbers beyond 0–255"),
-        ("y_test", lambda a: a.astype(int) - 1, "y_test: holds numbers beyond 0–255"),
         ("y_test", lambda a: a.astype(float), "y_test: holds float64"),
         ("y_test", lambda a: a[0], "y_test: has shape a single number, not N"),
         ("x_test", lambda a: a.astype(int), "x_test: holds int64, not uint8"),
         ("x_test", lambda a: a[..., None], "x_test: has shape 10×28×28×1, not N×28×28"),
-        ("x_test", lambda a: a[:0], "x_test: holds 0 items"),
         ("x_test", np.asfortranarray, "x_test: is in Fortran order"),
         ("x_test", lambda _: np.array([print, None]), "x_test: holds object, not uint8"),
     ],
@@ -194,7 +192,6 @@ DEFLATED, LZMA = zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA
         pytest.param(b"", DEFLATED, "cannot be read", id="empty"),
         pytest.param(npy("(10**9, 28, 28)"), DEFLATED, "damaged header", id="arithmetic"),
         pytest.param(npy("(" * 9000), DEFLATED, "damaged header", id="deep"),
-        pytest.param(npy("(-1, 28, 28)"), DEFLATED, "holds -1 items", id="negative"),
         pytest.param(
             npy("(999999999, 28, 28)"), DEFLATED, "holds 999,999,999 items, not", id="huge"
         ),

@@ -79,7 +79,6 @@ def redirect_to_a_file(request: Request) -> None:
 BAD = {  # behaviour → what it does, and the reason that is named
     "no file": (lambda r: r.send_error(404), "HTTP Error 404"),
     "corrupt": (lambda r: r.send(GZIPPED[:-20] + bytes(20)), "serves other bytes than MNIST's"),
-    "other data": (lambda r: r.send(gzip.compress(RAW[::-1])), "serves other bytes"),
     "no end": (lambda r: send_for_ever(r, bytes(1 << 16)), "serves other bytes"),
     "drips": (lambda r: send_for_ever(r, b"\x1f", 0.01), "is too slow"),
     "stalls": (stall, "timed out"),

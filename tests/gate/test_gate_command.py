@@ -13,10 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from releases import Run, seal
-from sabotage import store_answers
+from sabotage import SABOTAGE, edit_picture_graph, store_answers
 
 from mnistnet import data as datasets
+from mnistnet.bundle.verify import verify
+from mnistnet.gate.checks import Verdict
 from mnistnet.gate.judge import Evaluator, judge
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.training.train import TrainResult
@@ -31,6 +34,14 @@ from mnistnet.gate import judge
 judge.ROUNDS = 3
 main(sys.argv[1:])
 """
+
+
+@pytest.fixture(scope="module")
+def lenient_rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A rules file."""
+    rules = tmp_path_factory.mktemp("rules") / "few.toml"
+    rules.write_text("loss_to_champion_points = 5\nloss_to_best_points = 5\nlatency_ratio = 9\n")
+    return rules
 
 
 @pytest.fixture(scope="module")
@@ -181,5 +192,41 @@ def test_one_epoch_passes_as_a_first_release_and_not_against_the_packages_own(
     first = judge(tmp_path / "fast", rules=RULES, evaluator=evaluator)
     assert first.passed, first.table()
     second = judge(tmp_path / "fast", DEFAULT_BUNDLE, rules=RULES, evaluator=evaluator)
-    refused = {check.rule for check in second.checks if not check.passed}
-    assert {"not worse than champion", "corruptions against champion"} <= refused, second.table()
+    rules = {"not worse than champion", "corruptions against champion"}
+    assert rules <= refused(second), second.table()
+
+
+@pytest.fixture(scope="module")
+def evaluator(tiny: Path) -> Evaluator:
+    return Evaluator(tiny)
+
+
+def refused(verdict: Verdict) -> set[str]:
+    return {check.rule for check in verdict.checks if not check.passed}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*list(SABOTAGE)[:2], *(pytest.param(k, marks=pytest.mark.slow) for k in list(SABOTAGE)[2:])],
+)
+def test_a_picture_graph_that_errs_is_refused_with_and_without_a_champion(
+    bundle: Path,
+    evaluator: Evaluator,
+    lenient_rules: Path,
+    images: NDArray[np.uint8],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.setattr("mnistnet.gate.judge.ROUNDS", 3)
+    measured = []
+    monkeypatch.setattr(
+        "mnistnet.gate.judge.verify", lambda folder: measured.append(folder) or verify(folder)
+    )
+    edit, rules = SABOTAGE[name]
+    verify(edit_picture_graph(bundle, edit, images[:100]))
+    first = judge(bundle, rules=lenient_rules, evaluator=evaluator)
+    assert refused(first) == rules, first.table()
+    next_one = judge(bundle, DEFAULT_BUNDLE, rules=lenient_rules, evaluator=evaluator)
+    relative = set() if rules == {"blank pages"} else {"not worse than champion on pictures"}
+    assert refused(next_one) == rules | relative, next_one.table()
+    assert measured.count(bundle) == 1  # for a new champion, the candidate is not measured again
