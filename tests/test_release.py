@@ -23,7 +23,7 @@ def predictor() -> Predictor:
     return Predictor()
 
 
-def test_it_comes_from_the_release_recipe_at_a_known_commit_and_is_as_accurate_as_needed(
+def test_the_model_comes_from_the_release_recipe_at_a_known_commit_and_is_accurate(
     predictor: Predictor, mnist: DataSet
 ) -> None:
     origin = predictor.manifest.origin
@@ -33,7 +33,7 @@ def test_it_comes_from_the_release_recipe_at_a_known_commit_and_is_as_accurate_a
     assert predictor.manifest.metrics["correct"] >= 9955  # counted in tests/bundle
 
 
-def test_its_preparation_costs_mnists_images_half_a_point_at_most(
+def test_the_preparation_costs_mnists_images_half_a_point_at_most(
     predictor: Predictor, mnist: DataSet
 ) -> None:
     images, labels = mnist.train.images[-500:], mnist.train.labels[-500:]
@@ -42,14 +42,14 @@ def test_its_preparation_costs_mnists_images_half_a_point_at_most(
     assert (prepared == labels).mean() >= (direct == labels).mean() - 0.005
 
 
-def test_it_reads_300_digits_of_other_writers_on_8_by_8_pixels(predictor: Predictor) -> None:
+def test_300_digits_of_other_writers_on_8_by_8_pixels_are_read(predictor: Predictor) -> None:
     digits = load_digits()
     pictures = (digits.images[::6] * (255 / 16)).round().astype(np.uint8)
     read = np.array([p.digit for p in predictor.predict_many(pictures)])
     assert (read == digits.target[::6]).mean() >= 0.96
 
 
-def test_it_reads_drawn_digits_in_every_kind_of_scene(predictor: Predictor) -> None:
+def test_drawn_digits_are_read_in_every_kind_of_scene(predictor: Predictor) -> None:
     correct: dict[str, list[bool]] = {}
     for picture, digit, scene in draw_suite(seed=0):
         correct.setdefault(scene, []).append(predictor.predict(picture).digit == digit)
@@ -62,7 +62,7 @@ SHAPES = [(8, 8), (28, 28), (100, 37), (16, 200), (280, 280), (1000, 750)]
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, pytest.param((4000, 3000), marks=pytest.mark.slow)])
-def test_its_graph_prepares_a_picture_of_any_size_as_pytorch_does(
+def test_the_graph_prepares_a_picture_of_any_size_as_pytorch_does(
     predictor: Predictor, shape: tuple[int, int]
 ) -> None:
     random = np.random.default_rng(0)

@@ -134,7 +134,7 @@ def test_show_draws_what_the_network_was_shown(predict) -> None:
     assert len(done.err.splitlines()) == 14  # not among the JSON
 
 
-def test_below_the_threshold_it_is_not_sure(predict, tmp_path: Path) -> None:
+def test_below_the_threshold_a_prediction_is_not_sure(predict, tmp_path: Path) -> None:
     assert "not sure" in predict("--threshold", "1", "four.jpg").out
     assert json.loads(predict("--threshold", "1", "--json", "four.jpg").out)["sure"] is False
     shutil.copytree(DEFAULT_BUNDLE, tmp_path / "bundle")

@@ -28,7 +28,7 @@ def _train(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str
     )
 
 
-def test_it_prints_layers_progress_accuracy_times_folder_and_json(
+def test_train_prints_layers_progress_accuracy_times_folder_and_json(
     few_digits: Path, tmp_path: Path
 ) -> None:
     done = _train("--data", few_digits, "--batch-size", "50", "--json", cwd=tmp_path)

@@ -205,7 +205,7 @@ DEFLATED, LZMA = zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA
         ),
     ],
 )
-def test_a_made_up_array_is_refused_before_it_is_unpacked(
+def test_a_hostile_array_is_refused_before_it_is_decompressed(
     tmp_path, x_train, compression, complaint
 ):
     with zipfile.ZipFile(tmp_path / "evil.npz", "w", compression) as file:

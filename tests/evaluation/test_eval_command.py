@@ -198,7 +198,7 @@ def test_size_speed_and_origin_are_the_bundles(report: dict[str, Any]) -> None:
         assert 0 < timed["low"] <= timed["median"] <= timed["high"]
 
 
-def test_it_says_what_it_does_and_ends_with_a_summary_and_one_json_object(
+def test_eval_prints_progress_a_summary_and_one_json_object(
     done: tuple[subprocess.CompletedProcess[str], Path], report: dict[str, Any]
 ) -> None:
     process, out = done

@@ -72,12 +72,13 @@ def pngs(levels: np.ndarray) -> Iterator[tuple[str, bytes]]:
         samples = between(0, 2**bits - 1, levels)
         yield f"PNG, grey {bits}", png(samples, GREY, bits)
         yield f"PNG, palette {bits}", png(samples, PALETTE, bits)
-    for used, colour in itertools.product((8, 10, 12, 16), CHANNELS):
+    for used, colour in itertools.product((8, 12, 16), CHANNELS):
         samples = np.repeat(between(0, 2**used - 1, levels), CHANNELS[colour], axis=2)
-        for opaque in (2**used - 1, 65_535):
-            if colour in (GREY_ALPHA, RGBA):
-                samples[..., -1] = opaque
+        for opaque in (2**used - 1, 65_535) if colour in (GREY_ALPHA, RGBA) else ():
+            samples[..., -1] = opaque
             yield f"PNG, {colour}, {used} of 16 bits, {opaque}", png(samples, colour, 16)
+        if colour in (GREY, RGB):
+            yield f"PNG, {colour}, {used} of 16 bits", png(samples, colour, 16)
     for colour in (GREY, RGB):
         channels = CHANNELS[colour]
         dark = np.repeat(np.where(levels < 128, 5000, 0)[..., None], channels, axis=2)

@@ -55,7 +55,7 @@ def _write(folder: Path, **changes: Any) -> None:
     (folder / MANIFEST).write_bytes(content)
 
 
-def test_it_is_one_hash_over_the_hashes_of_code_recipe_data_and_versions(
+def test_the_fingerprint_is_one_hash_over_those_of_code_recipe_data_and_versions(
     tiny: Path, run: Run
 ) -> None:
     code, out, _ = run("fingerprint", "--data", tiny, "--json")
@@ -78,7 +78,7 @@ def test_the_hash_of_given_inputs_never_changes() -> None:
     assert basis.inputs["all"] == for_ever
 
 
-def test_against_another_it_exits_with_1_and_says_what_differs(
+def test_another_fingerprint_is_exit_code_1_and_what_differs(
     champion: Path, tiny: Path, tmp_path: Path, run: Run
 ) -> None:
     recipe = tmp_path / "recipe.json"
@@ -165,7 +165,7 @@ def test_a_bundle_without_a_fingerprint_is_to_be_trained_again(
     assert "before fingerprints were recorded" in out
 
 
-def test_with_constraints_it_needs_no_torch(tiny: Path, tmp_path: Path) -> None:
+def test_a_fingerprint_with_constraints_needs_no_torch(tiny: Path, tmp_path: Path) -> None:
     block = "import sys; sys.modules.update(torch=None, safetensors=None); "
     block += "from mnistnet.cli import main; main(sys.argv[1:])"
     words = ["fingerprint", "--data", tiny, "--constraints", PINS]

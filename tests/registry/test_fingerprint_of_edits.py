@@ -101,7 +101,7 @@ def _what_to_do(copy: Path, bundle: Path, tiny: Path, run: Run) -> tuple[bool, b
 
 
 @pytest.mark.parametrize(("place", "old", "new", "expected"), EDITS)
-def test_an_edit_leads_to_what_it_must(
+def test_an_edit_leads_to_training_to_an_export_or_to_nothing(
     place: str,
     old: str,
     new: str,

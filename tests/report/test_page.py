@@ -229,7 +229,7 @@ def test_figures_are_written_as_people_read_them():
     ("confidence", "verdict"),
     [(0.9, "well calibrated"), (0.99, "overconfident"), (0.6, "underconfident")],
 )
-def test_whether_it_is_overconfident_is_said_in_words(predictions, labels, confidence, verdict):
+def test_over_and_underconfidence_are_named(predictions, labels, confidence, verdict):
     rows = np.full((200, 10), (1 - confidence) / 9)  # nine in ten are right
     predicted = np.where(np.arange(200) % 10, labels, (labels + 1) % 10)
     rows[np.arange(200), predicted] = confidence

@@ -80,7 +80,7 @@ def folder(tmp_path_factory, make_report):
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_it_fits_a_phone_and_a_desk_can_be_read_in_each_theme_and_logs_nothing(folder, theme):
+def test_the_page_fits_a_phone_and_a_desk_is_legible_in_each_theme_and_logs_nothing(folder, theme):
     command = (
         *(BROWSER, *QUIET, f"--user-data-dir={folder / 'profile'}"),
         *("--allow-file-access-from-files", "--enable-logging=stderr", "--dump-dom"),

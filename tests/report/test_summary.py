@@ -15,7 +15,7 @@ from mnistnet.report.summary import render_markdown
 PIXELS = {" ": (0, 0), "▄": (0, 1), "▀": (1, 0), "█": (1, 1)}
 
 
-def test_its_confusion_matrix_is_scikit_learns(report, labels, answers) -> None:
+def test_the_confusion_matrix_is_scikit_learns(report, labels, answers) -> None:
     text = render_markdown(report)
     rows = [line.split("|")[2:-1] for line in text.splitlines() if re.match(r"\| \d", line)]
     matrix = [[int(cell.replace("·", "0")) for cell in row] for row in rows]

@@ -133,7 +133,7 @@ class Forge:
         words += ["--platform", "ubuntu-latest=-self-hosted", "--no-cache-server"]
         words += ["--no-skip-checkout", "--secret", f"GITHUB_TOKEN={TOKEN}"]
         words += ["--job", job] if job else []
-        told = {  # to the stubs
+        variables = {  # for the stubs
             "FORGE_ARTIFACTS": str(artifacts),
             "FORGE_URL": self.url,
             "FORGE_SITE": str(self.site),
@@ -141,7 +141,7 @@ class Forge:
             "FORGE_PACKAGES": sysconfig.get_path("purelib"),
             "OMP_NUM_THREADS": "1",
         }
-        for option, values in (("--env", told), ("--var", self._variables)):
+        for option, values in (("--env", variables), ("--var", self._variables)):
             words += [word for key, value in values.items() for word in (option, f"{key}={value}")]
         for name, commit in set(USES.findall((checkout / file).read_text(encoding="utf-8"))):
             words += ["--local-repository", f"actions/{name}@{commit}={STUBS / name}"]

@@ -136,17 +136,6 @@ def test_where_torch_is_installed_it_comes_without_cuda_in_forks_too() -> None:
     assert installing == 8
 
 
-def test_each_workflow_has_its_own_time() -> None:
-    # YAML reads the key `on` as true.
-    schedules = {p.stem: _read(p)[True].get("schedule") for p in FILES}  # type: ignore[call-overload]
-    assert schedules == {
-        "ci": None,
-        "nightly": [{"cron": "43 2 * * *"}],
-        "release": None,
-        "weekly": [{"cron": "17 4 * * 1"}],
-    }
-
-
 def test_whatever_publishes_has_the_history_that_tells_old_work_from_new() -> None:
     publishing = [
         job

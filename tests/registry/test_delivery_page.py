@@ -1,4 +1,4 @@
-"""The walk of docs/DELIVERY.md, done: its commands, in a fresh clone of a repository over HTTP."""
+"""The commands of docs/DELIVERY.md, run, in a fresh clone of a repository over HTTP."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_a_remote_that_is_busy_for_a_moment_is_asked_again(
         ("POST", "push", RESET, "did not answer whether it takes v1 (*reset by peer*), which may"),
     ],
 )
-def test_a_failure_is_called_what_it_is(
+def test_the_error_of_a_failed_push_says_what_is_known(
     server: GitServer, url: str, ada: Path, method: str, service: str, failure: int, problem: str
 ) -> None:
     server.failures[method, service] = [failure] * 9
