@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ctypes
 
 import pytest
 
 from mnistnet.errors import MissingError
+from mnistnet.training.engine import Engine
 from mnistnet.training.machine import engine_for
 from mnistnet.training.native import load_library
 from mnistnet.training.recipe import Recipe
-
-if TYPE_CHECKING:
-    import ctypes
-
-    from mnistnet.training.engine import Engine
 
 
 @pytest.fixture(params=["torch", "native"])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
+from mnistnet.data import DataSet
 from mnistnet.training.draws import (
     GAPS,
     GRAIN,
@@ -21,16 +24,8 @@ from mnistnet.training.draws import (
     draw,
     generator_for,
 )
+from mnistnet.training.engine import Engine
 from mnistnet.training.recipe import RELEASE, Recipe
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from mnistnet.data import DataSet
-    from mnistnet.training.engine import Engine
 
 PLAIN = Recipe(rotation_deg=0, scale=0, shear=0, shift_px=0)
 STRONG = RELEASE.replacing(

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from mnistnet.data import Split
+from mnistnet.data import DataSet, Split
 from mnistnet.model.network import MnistNet, normalise
 from mnistnet.training.fit import Progress, fit, smooth_labels
 from mnistnet.training.machine import engine_for
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.torch_engine import soft_targets
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from mnistnet.data import DataSet
-
-    Floats = NDArray[np.float32]
+Floats = NDArray[np.float32]
 
 ALONE = Recipe(epochs=2, batch_size=100, label_smoothing=0.0)
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from mnistnet.data import DataSet
 from mnistnet.errors import RecipeError
 from mnistnet.model.architecture import parameter_count
 from mnistnet.model.network import normalise
 from mnistnet.training import native
 from mnistnet.training.draws import draw, generator_for
-from mnistnet.training.engine import Chunk
+from mnistnet.training.engine import Chunk, Engine
 from mnistnet.training.fit import smooth_labels
 from mnistnet.training.machine import engine_for
 from mnistnet.training.native import Native, load_library, precision_of, variants
@@ -30,15 +32,7 @@ from mnistnet.training.state import (
 )
 from mnistnet.training.torch_engine import network
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from mnistnet.data import DataSet
-    from mnistnet.training.engine import Engine
-
-    Floats = NDArray[np.float32]
+Floats = NDArray[np.float32]
 
 PLAIN = Recipe(batch_size=48, rotation_deg=0, scale=0, shear=0, shift_px=0)
 

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
 
-from mnistnet.data import Split
+from mnistnet.data import DataSet, Split
 from mnistnet.errors import TrainingError
 from mnistnet.training.draws import draw, generator_for
 from mnistnet.training.engine import Chunk
@@ -21,12 +22,6 @@ from mnistnet.training.fit import fit, smooth_labels
 from mnistnet.training.machine import engine_for
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.state import initial_state, prepare_optimiser, weights_size
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from types import FrameType
-
-    from mnistnet.data import DataSet
 
 pytestmark = pytest.mark.usefixtures("native_library")
 

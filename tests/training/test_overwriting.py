@@ -10,19 +10,15 @@ import signal
 import subprocess
 import sys
 from itertools import count
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from mnistnet.errors import Interrupted, RunError
 from mnistnet.evaluation.subject import open_subject
+from mnistnet.training.fit import Progress
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.train import resume, train
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from mnistnet.training.fit import Progress
 
 ONE = Recipe(batch_size=50, threads=1, engine="torch")
 TWO = ONE.replacing(epochs=2, seed=1)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mnistnet.errors import FileError, RecipeError
 from mnistnet.training.recipe import RECIPES, Recipe, recipe_named
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -46,6 +44,14 @@ def test_an_unknown_field_in_a_file_is_refused_naming_file_and_field(tmp_path: P
     file.write_text('{"epochs": 2, "lerning_rate": 0.1}', encoding="utf-8")
     with pytest.raises(RecipeError, match=r"recipe\.json: .*'lerning_rate'.*learning_rate"):
         recipe_named(str(file))
+
+
+def test_a_recipe_that_names_the_engine_as_older_versions_did_reads_as_native(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "recipe.json"
+    file.write_text('{"engine": "compiled"}', encoding="utf-8")
+    assert recipe_named(str(file)) == Recipe(engine="native")
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", '"fast"', "[" * 100_000])

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
-from mnistnet.data import Split
+from mnistnet.data import DataSet, Split
 from mnistnet.errors import Interrupted, RunError
-from mnistnet.training.fit import fit
+from mnistnet.training.fit import Progress, fit
 from mnistnet.training.machine import engine_for
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.train import TrainResult, resume, train
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from mnistnet.data import DataSet
-    from mnistnet.training.fit import Progress
 
 ALONE = Recipe(epochs=2, batch_size=100)
 DISTILLED = ALONE.replacing(teachers=2)  # six epochs in all

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -11,11 +11,7 @@ from PIL import Image
 from mnistnet.errors import Interrupted, RunError
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.runs import Measurement, Run, new_run
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from mnistnet.training.train import TrainResult
+from mnistnet.training.train import TrainResult
 
 LINE = Measurement(network=1, epoch=1, batch=1, batches=9, images=50, loss=2.3, accuracy=0.1)
 

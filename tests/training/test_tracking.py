@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mnistnet.errors import Interrupted, MissingError, TrackingError, UsageError
+from mnistnet.training.fit import Progress
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.runs import Measurement
 from mnistnet.training.tracking import Trackers, open_trackers
 from mnistnet.training.train import resume, train
 from mnistnet.training.trials import trials
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    from mnistnet.training.fit import Progress
 
 TWO_EPOCHS = Recipe(epochs=2, batch_size=50, threads=1)
 LINE = Measurement(network=1, epoch=1, batch=1, batches=1, images=600, loss=0.5, accuracy=0.75)

@@ -8,21 +8,18 @@ import socket
 import threading
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mnistnet.bundle.export_run import export_run
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import Interrupted, TrackingError
+from mnistnet.training.fit import Progress
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.tracking import open_trackers
 from mnistnet.training.train import train
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from mnistnet.training.fit import Progress
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("mlflow_settings")]
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from mnistnet.errors import RunError
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.trials import trials, trials_file
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SHORT = Recipe(batch_size=100)
 
