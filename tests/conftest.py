@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,6 +39,26 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     hypothesis.settings.register_profile("no deadline", deadline=None)
     hypothesis.settings.load_profile("no deadline")
+
+
+@pytest.fixture(scope="session")
+def python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a program in a process of its own."""
+
+    def python(
+        program: str, *words: object, cwd: Path | None = None, given: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", program, *map(str, words)],
+            cwd=cwd,
+            input=given,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            env=os.environ | {"PYTHONUTF8": "1"},
+        )
+
+    return python
 
 
 class Done(NamedTuple):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
+
+from releases import Python
 
 import mnistnet
 
@@ -109,7 +109,7 @@ def test_onnx_runtime_is_imported_in_one_file() -> None:
     assert importing == ["mnistnet.bundle.runtime"]
 
 
-def test_verbs_that_only_use_models_import_where_there_is_no_torch() -> None:
+def test_verbs_that_only_use_models_import_where_there_is_no_torch(python: Python) -> None:
     block = f"""
 import sys
 sys.modules.update(dict.fromkeys({tuple(HEAVY)!r}))
@@ -117,19 +117,16 @@ from mnistnet.cli import cli
 for verb in {TORCHLESS_VERBS!r}:
     cli([verb, "--help"], standalone_mode=False)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", block], capture_output=True, text=True, check=False
-    )
+    done = python(block)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Usage:") == len(TORCHLESS_VERBS)
 
 
-def test_importing_the_package_imports_nothing_but_the_standard_library() -> None:
+def test_importing_the_package_imports_nothing_but_the_standard_library(python: Python) -> None:
     block = """
 import sys
 before = set(sys.modules)
 import mnistnet
 print({name.split(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names)
 """
-    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "{'mnistnet'}"
+    assert python(block).stdout.strip() == "{'mnistnet'}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +31,7 @@ from hostile_graphs import (
     slow_constants,
 )
 from PIL import Image
-from releases import Run, seal
+from releases import Python, Run, seal
 
 from mnistnet.bundle import runtime
 from mnistnet.bundle.graph_file import OPERATORS
@@ -130,13 +129,13 @@ def test_a_graph_that_runs_too_long_is_stopped(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no peak of the memory is known there")
-def test_a_graph_that_wants_more_memory_than_a_run_may_take_does_not_get_it(bundle: Path) -> None:
+def test_a_graph_that_wants_more_memory_than_a_run_may_take_does_not_get_it(
+    bundle: Path, python: Python
+) -> None:
     put(bundle, "digit.onnx", GROWING)
     words = "import resource; from mnistnet.cli import main\ntry: main(['verify', %r])\nfinally: "
     words += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    done = subprocess.run(
-        [sys.executable, "-c", words % str(bundle)], capture_output=True, text=True, check=False
-    )
+    done = python(words % str(bundle))
     assert done.returncode == 2
     peak_bytes = int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
     assert peak_bytes < (os.cpu_count() or 1) * runtime.MAX_RUN_BYTES + 200 * 2**20

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -223,16 +222,13 @@ def test_a_warning_of_the_decoder_is_not_shown(predict, tmp_path: Path) -> None:
     assert (done.code, done.err) == (0, "")
 
 
-def test_nothing_is_imported_that_predicting_does_not_use(folder: Path) -> None:
+def test_nothing_is_imported_that_predicting_does_not_use(folder: Path, python) -> None:
     program = """
 import sys
 from mnistnet.cli import cli
 assert cli(["predict", "one.PNG"], standalone_mode=False) == 0
 print(*sys.modules)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True
-    )
-    imported = set(done.stdout.splitlines()[-1].split())
+    imported = set(python(program, cwd=folder).stdout.splitlines()[-1].split())
     assert imported >= {"numpy", "onnxruntime", "PIL"}
     assert imported.isdisjoint(NOT_IMPORTED)

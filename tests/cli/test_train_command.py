@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from releases import Run
+from releases import Python, Run
 
 from mnistnet.cli import GROUPS, VERBS, cli
 
@@ -200,15 +200,14 @@ def test_summary_prints_every_layer_and_the_totals() -> None:
     assert "Total params: 20,826" in text
 
 
-def test_help_lists_every_verb_and_imports_none() -> None:
+def test_help_lists_every_verb_and_imports_none(python: Python) -> None:
     program = """
 import sys
 from mnistnet.cli import cli
 cli(["--help"], standalone_mode=False)
 print(*(m for m in sys.modules if m.startswith("mnistnet.cli.") or m == "numpy"))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    text = done.stdout
+    text = python(program).stdout
     assert text.endswith("\n\n")  # the line of modules is empty
     headings = re.findall(r"^(\w+):$", text, re.MULTILINE)
     assert headings == ["Options", *GROUPS]

@@ -13,7 +13,7 @@ from mnistnet.data.sets import KEYS
 
 
 @pytest.fixture
-def tiny() -> DataSet:
+def noise() -> DataSet:
     """Twenty training and ten test images of noise; every label occurs."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (30, 28, 28), dtype=np.uint8)
@@ -23,16 +23,16 @@ def tiny() -> DataSet:
 
 
 @pytest.fixture
-def arrays(tiny: DataSet) -> dict[str, NDArray[np.uint8]]:
-    """The tiny set's arrays by the names of MNIST's files."""
-    splits = (tiny.train, tiny.test)
+def arrays(noise: DataSet) -> dict[str, NDArray[np.uint8]]:
+    """The noise's arrays by the names of MNIST's files."""
+    splits = (noise.train, noise.test)
     four = [array for split in splits for array in (split.images, split.labels)]
     return dict(zip(KEYS, four, strict=True))
 
 
 @pytest.fixture
 def folder(tmp_path: Path, arrays: dict[str, NDArray[np.uint8]]) -> Path:
-    """The tiny set as four gzipped IDX files."""
+    """The noise as four gzipped IDX files."""
     for name, array in arrays.items():
         idx.write(tmp_path / "tiny" / f"{name}.gz", array)
     return tmp_path / "tiny"

@@ -48,10 +48,10 @@ def test_holding_out_takes_the_last_training_images_and_no_test_image(mnist):
 
 
 @pytest.mark.parametrize("n", [-1, 0, 20, 21])
-def test_holding_out_nothing_or_everything_is_refused(tiny, n):
+def test_holding_out_nothing_or_everything_is_refused(noise, n):
     with pytest.raises(DataError, match="cannot be held out; choose 1 to 19"):
-        tiny.hold_out(n)
-    assert len(tiny.hold_out(19).train) == 1
+        noise.hold_out(n)
+    assert len(noise.hold_out(19).train) == 1
 
 
 # Folders of IDX files
@@ -69,24 +69,24 @@ def test_holding_out_nothing_or_everything_is_refused(tiny, n):
     ids=["plain", "gzipped", "dot", "prefix", "test"],
 )
 def test_a_folder_of_idx_files_is_a_data_set_however_their_names_are_spelled(
-    tmp_path, arrays, tiny, rename
+    tmp_path, arrays, noise, rename
 ):
     for name, array in arrays.items():
         idx.write(tmp_path / rename(name), array)
         (tmp_path / f"._{rename(name)}").write_bytes(b"hidden, left by macOS")
 
-    assert datasets.load(tmp_path).sha256 == tiny.sha256
+    assert datasets.load(tmp_path).sha256 == noise.sha256
 
 
-def test_the_uncompressed_file_without_a_prefix_is_preferred(folder, arrays, tiny):
+def test_the_uncompressed_file_without_a_prefix_is_preferred(folder, arrays, noise):
     idx.write(folder / TRAIN_IMAGES, arrays[TRAIN_IMAGES])
     (folder / f"{TRAIN_IMAGES}.gz").write_bytes(b"never read")
     (folder / f"kuzushiji-{TRAIN_IMAGES}").write_bytes(b"")
 
-    assert datasets.load(folder).sha256 == tiny.sha256
+    assert datasets.load(folder).sha256 == noise.sha256
 
 
-def test_emnist_which_is_stored_transposed_is_read_upright(tmp_path, arrays, tiny):
+def test_emnist_which_is_stored_transposed_is_read_upright(tmp_path, arrays, noise):
     for name, array in arrays.items():
         stored = array.transpose(0, 2, 1) if array.ndim == 3 else array
         emnist_name = f"emnist-digits-{name.replace('t10k', 'test')}.gz"
@@ -94,7 +94,7 @@ def test_emnist_which_is_stored_transposed_is_read_upright(tmp_path, arrays, tin
 
     found = datasets.load(tmp_path)
 
-    assert found.sha256 == tiny.sha256
+    assert found.sha256 == noise.sha256
     assert found.train.images.flags.c_contiguous
 
 
@@ -141,12 +141,12 @@ def test_a_path_that_is_no_data_set_is_refused(tmp_path, name, complaint):
     ("save", "labels"), [(np.savez, "u1"), (np.savez_compressed, ">i8")], ids=["stored", "deflated"]
 )
 def test_an_npz_with_kerass_arrays_is_a_data_set_with_the_same_hashes(
-    tmp_path, arrays, tiny, save, labels
+    tmp_path, arrays, noise, save, labels
 ):
     typed = (a.astype(labels) if a.ndim == 1 else a for a in arrays.values())
     write_npz(tmp_path / "mnist.npz", typed, save)
 
-    assert datasets.load(tmp_path / "mnist.npz").sha256 == tiny.sha256
+    assert datasets.load(tmp_path / "mnist.npz").sha256 == noise.sha256
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +15,7 @@ import onnxruntime
 import pytest
 from drawing import Scene, draw_picture
 from PIL import Image
-from releases import Run
+from releases import Python, Run
 from sklearn import metrics as sk
 
 from mnistnet import Predictor
@@ -44,17 +42,6 @@ WITHOUT_TORCH = """
 import sys
 sys.modules.update(dict.fromkeys(("torch", "onnx", "onnxscript", "safetensors")))
 """
-
-
-def _process(program: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Evaluate in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-c", program, "eval", *map(str, words)],
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        env=os.environ | {"PYTHONUTF8": "1"},
-    )
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +79,12 @@ def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def done(
-    few: Path, forgetful: Path, tmp_path_factory: pytest.TempPathFactory
+    few: Path, forgetful: Path, python: Python, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[subprocess.CompletedProcess[str], Path]:
     """The shipped bundle against the run, with everything, as a process."""
     out = tmp_path_factory.mktemp("out") / "report"
     words = (DEFAULT_BUNDLE, "--against", forgetful, "--data", few, "-o", out, "--json")
-    process = _process(PROGRAM, *words)
+    process = python(PROGRAM, "eval", *words)
     assert process.returncode == 0, process.stderr
     return process, out
 
@@ -226,9 +213,11 @@ def test_eval_prints_progress_a_summary_and_one_json_object(
     assert {file.name for file in out.iterdir()} == {"report.json", "report.html"}
 
 
-def test_a_bundle_is_evaluated_where_there_is_no_torch(few: Path, tmp_path: Path) -> None:
+def test_a_bundle_is_evaluated_where_there_is_no_torch(
+    few: Path, tmp_path: Path, python: Python
+) -> None:
     words = (DEFAULT_BUNDLE, "--data", few, "--against", DEFAULT_BUNDLE, "--quick")
-    process = _process(WITHOUT_TORCH + PROGRAM, *words, "-o", tmp_path / "r")
+    process = python(WITHOUT_TORCH + PROGRAM, "eval", *words, "-o", tmp_path / "r")
     assert process.returncode == 0, process.stderr
     assert "Verdict: Cannot tell whether it is better or worse than default" in process.stdout
     report = json.loads((tmp_path / "r" / "report.json").read_bytes())

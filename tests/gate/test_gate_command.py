@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from releases import Run, seal
+from releases import Python, Run, seal
 from sabotage import SABOTAGE, edit_picture_graph, store_answers
 
 from mnistnet import data as datasets
@@ -84,16 +81,12 @@ def worse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store_answers(folder)
 
 
-def test_a_bundle_passes_against_itself_where_there_is_no_torch(options: list[str]) -> None:
+def test_a_bundle_passes_against_itself_where_there_is_no_torch(
+    options: list[str], python: Python
+) -> None:
     own = str(DEFAULT_BUNDLE)
     words = ["gate", own, "--champion", own, "--best", own, *options, "--json"]
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH, *words],
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        env=os.environ | {"PYTHONUTF8": "1"},
-    )
+    done = python(WITHOUT_TORCH, *words)
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stdout + done.stderr
     assert lines[-2] == f"{own}: passes all 18 rules"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -15,6 +14,7 @@ from drawing import FORMATS, encoded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from releases import Python
 
 from mnistnet import Predictor
 from mnistnet.errors import PictureError
@@ -112,7 +112,7 @@ def test_a_jpeg_of_many_scans_is_decoded() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
-def test_a_bomb_costs_little_memory() -> None:
+def test_a_bomb_costs_little_memory(python: Python) -> None:
     measure = """
 import resource, sys
 from mnistnet.errors import PictureError
@@ -133,13 +133,8 @@ for line in sys.stdin:
     deflated += zeros.flush()
     bombs = [_tiff(100, 100, side, deflated), _png(30_000, 30_000), _gif(8, 8, 60_000)]
     small = _png(9, 9, bytes(90))
-    done = subprocess.run(
-        [sys.executable, "-c", measure],
-        input="\n".join(content.hex() for content in [small, *bombs]),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = python(measure, given="\n".join(content.hex() for content in [small, *bombs]))
+    assert done.returncode == 0, done.stderr
     growth = [int(line) for line in done.stdout.split()]
     assert len(growth) == len(bombs)
     assert max(growth) < 40 * 2**20

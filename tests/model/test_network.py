@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from releases import Python
 from torchinfo import ModelStatistics, summary
 
 from mnistnet.data import DataSet
@@ -56,11 +55,10 @@ def test_the_table_of_layers_and_torchinfos_have_the_same_totals(info: ModelStat
     assert "Total mult-adds (M): 1.29\n" in summary_table()
 
 
-def test_train_prints_the_table_of_layers_before_it_imports_torch_or_numpy() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", NO_TORCH], capture_output=True, text=True, check=False
-    )
-    assert done.stdout == layer_table() + "\n"
+def test_train_prints_the_table_of_layers_before_it_imports_torch_or_numpy(
+    python: Python,
+) -> None:
+    assert python(NO_TORCH).stdout == layer_table() + "\n"
 
 
 def test_the_output_is_log_probabilities_even_where_the_layers_run_in_bfloat16() -> None:

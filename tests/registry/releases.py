@@ -24,7 +24,9 @@ from mnistnet.gate.checks import Check, Verdict
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.registry.release import describe
 
-Run = Callable[..., tuple[int, str, str]]  # of the fixture that runs the command line
+# Of the fixtures that run the command line here, and a program in a process of its own.
+Run = Callable[..., tuple[int, str, str]]
+Python = Callable[..., subprocess.CompletedProcess[str]]
 
 # The server of these tests takes pushes with a known length only, so git must not send chunks.
 GIT_CONFIG = """\

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from releases import RecordingGate, Run, seal
+from releases import Python, RecordingGate, Run, seal
 
 import mnistnet
 from mnistnet import data as datasets
@@ -180,13 +180,10 @@ def test_a_bundle_without_a_fingerprint_is_to_be_trained_again(
     assert "before fingerprints were recorded" in out
 
 
-def test_a_fingerprint_with_constraints_needs_no_torch(tiny: Path, tmp_path: Path) -> None:
+def test_a_fingerprint_with_constraints_needs_no_torch(tiny: Path, python: Python) -> None:
     block = "import sys; sys.modules.update(torch=None, safetensors=None); "
     block += "from mnistnet.cli import main; main(sys.argv[1:])"
-    words = ["fingerprint", "--data", tiny, "--constraints", PINS]
-    done = subprocess.run(
-        [sys.executable, "-c", block, *map(str, words)], cwd=tmp_path, capture_output=True
-    )
+    done = python(block, "fingerprint", "--data", tiny, "--constraints", PINS)
     assert done.returncode == 0, done.stderr
 
 
