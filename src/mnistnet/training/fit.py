@@ -107,26 +107,18 @@ def fit(
         TrainingError: the loss became infinite or not a number.
         FileError: the checkpoint cannot be written.
     """
-    if recipe.batch_size > len(train):
-        raise RecipeError(
-            f"batch_size is {recipe.batch_size}, but there are only {len(train)} training images;"
-            " lower it"
-        )
     job = _Job(recipe, train, engine, on_progress)
-    saved = load_checkpoint(checkpoint, recipe) if checkpoint else None
-    state = saved.state if saved else None
-    teachers = saved.teachers if saved else np.empty((0, weights_size()), np.float32)
-    for epoch in range(saved.epochs_done + 1 if saved else 1, recipe.epochs_in_all + 1):
-        if (epoch - 1) % recipe.epochs == 0:  # another network's first
-            if state:
-                teachers = np.concatenate([teachers, state.weights[None]])
-            state = initial_state(train.images, seed=recipe.seed, epoch=epoch - 1)
-        assert state
+    begun = load_checkpoint(checkpoint, recipe) if checkpoint else None
+    begun = begun or Checkpoint(job.new_network(0), np.empty((0, weights_size()), np.float32), 0)
+    state, teachers = begun.state, begun.teachers
+    for epoch in range(begun.epochs_done + 1, recipe.epochs_in_all + 1):
+        if epoch > 1 and (epoch - 1) % recipe.epochs == 0:  # another network's first
+            teachers = np.concatenate([teachers, state.weights[None]])
+            state = job.new_network(epoch - 1)
         distilled = len(teachers) == recipe.teachers
         _run_epoch(job, epoch, state, teachers if distilled else teachers[:0])
         if checkpoint and epoch < recipe.epochs_in_all:
             save_checkpoint(checkpoint, recipe, Checkpoint(state, teachers, epoch))
-    assert state  # there is at least one epoch
     return state
 
 
@@ -138,6 +130,18 @@ class _Job:
     train: Split
     engine: Engine
     on_progress: Callable[[Progress], None]
+
+    def __post_init__(self) -> None:
+        """Raise RecipeError where there is no whole batch."""
+        if not self.batches:
+            raise RecipeError(
+                f"batch_size is {self.recipe.batch_size}, but there are only {len(self.train)}"
+                " training images; lower it"
+            )
+
+    def new_network(self, epoch: int) -> State:
+        """Return the initial state of the network that is begun after so many epochs."""
+        return initial_state(self.train.images, seed=self.recipe.seed, epoch=epoch)
 
     @property
     def batches(self) -> int:
