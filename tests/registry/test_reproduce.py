@@ -16,6 +16,7 @@ from mnistnet.bundle.manifest import read_manifest
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.provenance import training_basis
 from mnistnet.registry.publish import publish
+from mnistnet.training.native import load_library, precision_of, variants
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.train import train
 
@@ -64,6 +65,22 @@ def test_engine_precision_and_threads_are_taken_from_what_the_bundle_was_trained
     code, out, _ = run("reproduce", bundle, "--data", tiny, "--json")
     assert code == 0, out
     assert json.loads(out.splitlines()[-1])["differences"] == []
+
+
+def test_the_kernels_instruction_set_is_taken_from_the_bundle(
+    bundle: Path, tiny: Path, run: Run
+) -> None:
+    origin = read_manifest(bundle).origin
+    if origin.environment["engine"] != "native":
+        pytest.skip("the native kernels were not built")
+    there = [v for v in variants(load_library()) if precision_of(v) == "float32"]
+    if len(there) < 2:
+        pytest.skip("the kernels were built for one instruction set of this processor")
+    seal(bundle, environment=origin.environment | {"instruction_set": there[-1]})
+    _, out, _ = run("reproduce", bundle, "--data", tiny, "--json")
+    result = json.loads(out.splitlines()[-1])
+    assert not result["same"]  # the best one rounds differently
+    assert result["differences"] == []
 
 
 def test_what_is_not_here_is_named_and_left_to_this_machine(

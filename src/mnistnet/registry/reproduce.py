@@ -68,9 +68,9 @@ def reproduce(
 ) -> Reproduction:
     """Train again as a bundle's manifest says, and compare.
 
-    Device, engine, precision and threads are the manifest's. What is not here, such as its device,
-    is left to this machine and named in the result's differences, as is what cannot be chosen:
-    instruction set, compiler, versions and source.
+    Device, engine, precision, threads and the kernels' instruction set are the manifest's. What is
+    not here, such as its device, is left to this machine and named in the result's differences, as
+    is what cannot be chosen: compiler, versions and source.
 
     Raises:
         BundleError: the bundle is not whole.
@@ -86,7 +86,8 @@ def reproduce(
         raise DataError(
             f"{dataset.source}: is not what {bundle} was trained on; name that with --data"
         )
-    engine = engine_for(recipe)
+    wanted = str(manifest.origin.environment.get("instruction_set", ""))
+    engine = engine_for(recipe, instruction_set=wanted)
     there = load_weights(bundle / "weights.safetensors")
     here = fit(recipe, dataset.train, engine, on_progress=on_progress).weights
     origin = origin_of(recipe.as_dict(), dataset.sha256, asdict(engine.environment))

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 
-def engine_for(recipe: Recipe) -> Engine:
+def engine_for(recipe: Recipe, *, instruction_set: str = "") -> Engine:
     """Choose the engine of a recipe.
+
+    Args:
+        recipe: its engine, device, precision and threads count.
+        instruction_set: of the native kernels, if this processor has it; otherwise the best.
 
     Raises:
         RecipeError: the engine or the device that it names cannot be had here.
@@ -34,7 +38,7 @@ def engine_for(recipe: Recipe) -> Engine:
     why = ""
     if recipe.engine != "torch":
         try:
-            return _native(recipe, threads)
+            return _native(recipe, threads, instruction_set)
         except MissingError as obstacle:
             why = str(obstacle)
         if recipe.engine == "native":
@@ -59,12 +63,12 @@ def processors() -> int:
         return os.cpu_count() or 1
 
 
-def _native(recipe: Recipe, threads: int) -> Native:
+def _native(recipe: Recipe, threads: int, instruction_set: str) -> Native:
     """Return the native engine. Raises MissingError, which says why it cannot be had."""
     if recipe.device not in ("auto", "cpu"):
         raise MissingError(f"the device is {recipe.device}")
     library = load_library()
-    there = variants(library)
+    there = sorted(variants(library), key=lambda variant: variant != instruction_set)
     for variant in there:
         if recipe.precision in ("auto", precision_of(variant)):
             return Native(library, variant, threads)
