@@ -227,6 +227,8 @@ DIGIT: dict[str, tuple[bytes, str]] = {
     "float64": (changed(more(constant("c", 1.0))), "a constant of another type or size"),
     "a huge number": (changed(more(constant("c", 10**9))), "constant out of the format's bounds"),
     "one name twice": (changed(same_name_twice), "two constants of one name"),
+    "the lowest number": (changed(more(constant("c", -(2**63)))), "out of the format's bounds"),
+    "no groups": (changed(conv("group", 0)), "bounds: 'group'"),
     "no stride": (changed(conv("strides", [0, 0])), "bounds: 'strides'"),
     "huge padding": (changed(conv("pads", [10**6] * 4)), "bounds: 'pads'"),
     "a tensor as attribute": (changed(conv("x", constant("", 1.0))), "has a field 5 "),
@@ -250,12 +252,20 @@ DIGIT: dict[str, tuple[bytes, str]] = {
         graph(ROWS, node("Softmax", "y", "probabilities"), rows=[-1, 10]),
         "cannot be run|probabilities of another shape",
     ),
+    "no probabilities": (
+        graph(ROWS, node("MatMul", "y w", "probabilities"), rows=[-1, 784], w=WEIGHT),
+        "returns probabilities that are none",
+    ),
     "other probabilities": (
         graph(ROWS, node("MatMul", "y w", "c"), SOFTMAX, rows=[-1, 784], w=WEIGHT),
         "computes other probabilities",
     ),
     "an outer product": (GROWING, "cannot be run"),
     "an outer product of constants": (changed(more(*LONG), outer_product), "cannot be run"),
+    "a negative size": (
+        graph(node("TopK", "x k", "probabilities"), k=[-1]),
+        "a size that is not a positive constant",
+    ),
     "sized by its input": (
         graph(node("Shape", "x", "s"), node("Expand", "x s", "probabilities")),
         "a size that is not a positive constant",

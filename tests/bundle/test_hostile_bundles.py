@@ -162,9 +162,11 @@ def test_the_operators_of_the_format_page_are_those_allowed_and_those_shipped() 
     ("name", "content", "words"),
     [
         ("README.md", b"", "is empty"),
+        ("README.md", b" \n", "is empty"),
         ("README.md", b"\x89PNG", "no text in UTF-8"),
         ("report.json", b"garbage", "not valid JSON"),
         ("report.json", b"{}", "has no 'format'"),
+        ("report.json", b"[]", "has no 'format'"),
         ("report.json", b'{"format": 1}', "is not of format 2"),
         ("report.json", b'{"format": 2, "n": ' + b"9" * 400 + b"}", "too large a number"),
         ("vectors.json", b'{"images": ' + b"9" * 400 + b".0}", "not a finite number"),

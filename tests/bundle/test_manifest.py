@@ -63,6 +63,7 @@ def test_a_good_manifest_is_read_and_fields_of_later_versions_are_ignored() -> N
         (("format_version",), True, "format_version"),
         (("format_version",), 0, "format version 0"),
         (("threshold",), 1.5, "threshold is not between"),
+        (("threshold",), -1, "threshold is not between"),
         (("recipe",), [], "recipe"),
         (("data", "x"), "AB" * 32, "SHA-256"),
         (("source",), {"dirty": False}, "commit"),

@@ -34,6 +34,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (["export", "empty", "-o", "x"], "empty: is not a finished run"),
         (["predict", "x.png", "--threshold", "1.1"], "the threshold is 1.1; it lies between 0 and"),
+        (["predict", "x.png", "--threshold", "-0.1"], "the threshold is -0.1; it lies between"),
         (["predict", "x.png", "--threshold", "nan"], "the threshold is nan; it lies between"),
         (["verify", "two\nlines\x1b[31mred"], "two?lines?[31mred: is not a bundle"),
         (["gate", DEFAULT_BUNDLE, "--rules", "garbage"], "garbage: "),

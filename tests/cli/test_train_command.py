@@ -62,6 +62,7 @@ WILD = ("--learning-rate", "10", "--weight-decay", "10", "--warmup", "0", "--epo
     ("arguments", "message"),
     [
         (["--recipe", "slow"], "mnistnet: no recipe is called 'slow'"),
+        (["--batch-size", "60001"], "mnistnet: batch_size is 60001"),
         (["--batch-size", "700"], "mnistnet: batch_size is 700, but there are only 600 "),
         (["--batch-size", "50", *WILD], "training diverged; lower the learning rate"),
         (["--data", "nowhere"], "mnistnet: nowhere"),

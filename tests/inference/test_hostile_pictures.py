@@ -98,6 +98,7 @@ def _jpeg_with_scans(count: int) -> bytes:
         pytest.param(b"%PDF-1.7\n%\xe2\xe3", "is a PDF, not a picture of pixels", id="PDF"),
         pytest.param(b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is an SVG drawing", id="SVG"),
         pytest.param(b'\xef\xbb\xbf \n<?xml version="1.0"?><svg/>', "is an XML file", id="XML"),
+        pytest.param(b"<!DOCTYPE svg>", "is an XML file", id="doctype"),
         pytest.param(b"", "is empty", id="nothing"),
     ],
 )

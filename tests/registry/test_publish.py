@@ -179,6 +179,8 @@ def test_a_release_cannot_steer_the_terminal(
         ("Version: v3", "Version: v03"),
         ("Version: v3", "Version: v3\nVersion: v4"),
         ("Replaces: v2 {head}\n", ""),
+        ("Replaces: v2 {head}", "Replaces: v2 " + "0" * 40),
+        ("Verdict: rollback to v1", "Verdict: " + "x" * 201),
         ("Bundle-SHA256: {ones}", "Bundle-SHA256: {ones}0"),
         ("Withdraws: v2 {fours}", "Signed-off-by: \x1b[31mEve"),
     ],

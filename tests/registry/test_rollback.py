@@ -98,6 +98,7 @@ def test_pull_writes_the_champion_or_a_version(bob: Path, tmp_path: Path) -> Non
     [
         ("no file of a bundle", "", "100644 blob {blob}\tevil.sh"),
         ("no file of a bundle", "README.md", "120000 blob {blob}\tREADME.md"),
+        ("no file of a bundle", "README.md", "100755 blob {blob}\tREADME.md"),
         ("no file of a bundle", "", "040000 tree {tree}\tfolder"),
         ("is missing", "digit.onnx", ""),
         ("more than 1,000,000 bytes", "digit.onnx", "100644 blob {large}\tdigit.onnx"),
