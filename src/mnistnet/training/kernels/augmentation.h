@@ -26,15 +26,16 @@ struct KnotWeights {
             const float at = p * float(KNOTS - 1) / (SIDE - 1);
             const int first = at >= KNOTS - 1 ? KNOTS - 1 : int(at);
             for (int tap = -1; tap <= 2; tap++) {
-                const int knot = first + tap < 0 ? 0 : first + tap >= KNOTS ? KNOTS - 1 : first + tap;
-                of[p][knot] += cubic(at - (first + tap));
+                const int near = first + tap, inside = near < 0 ? 0 : near;
+                of[p][inside < KNOTS ? inside : KNOTS - 1] += cubic(at - near);
             }
             for (int knot = 0; knot < KNOTS; knot++) transposed[knot][p] = of[p][knot];
         }
     }
     static float cubic(float t) {
         const float a = -0.75f, x = t < 0 ? -t : t;
-        return x <= 1 ? ((a + 2) * x - (a + 3)) * x * x + 1 : ((a * x - 5 * a) * x + 8 * a) * x - 4 * a;
+        if (x <= 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a;
     }
 };
 
@@ -127,7 +128,8 @@ void over_neighbours(const Image &x, bool least, Image &out) {
     for (int row = 0; row < SIDE; row++) {
         const float *above = across.of[row ? row - 1 : 0], *here = across.of[row];
         const float *below = across.of[row < SIDE - 1 ? row + 1 : row];
-        for (int p = 0; p < SIDE; p++) out.of[row][p] = extreme(extreme(above[p], here[p]), below[p]);
+        for (int p = 0; p < SIDE; p++)
+            out.of[row][p] = extreme(extreme(above[p], here[p]), below[p]);
     }
 }
 
@@ -228,10 +230,10 @@ void augment(const uint8_t *image, const Draws &draws, int64_t i, const KnotWeig
     if (contrast && contrast[1] != 0) change_contrast(x, contrast[0], contrast[1], contrast[2]);
     const int kind = draws.noise_kind ? draws.noise_kind[i] : NO_NOISE;
     if (kind == NO_NOISE) return;
-    const int64_t offset = draws.noise_offset[i];
-    if (kind == GRAIN) add_grain(x, draws.grain + offset * PIXELS, draws.noise_level[i]);
-    else if (kind == STAIN) add_stains(x, draws.coarse + offset * COARSE * COARSE, draws.noise_level[i]);
-    else cut_gaps(x, draws.coarse + offset * COARSE * COARSE);
+    const int64_t from = draws.noise_offset[i] * int64_t(kind == GRAIN ? PIXELS : COARSE * COARSE);
+    if (kind == GRAIN) add_grain(x, draws.grain + from, draws.noise_level[i]);
+    if (kind == STAIN) add_stains(x, draws.coarse + from, draws.noise_level[i]);
+    if (kind == GAPS) cut_gaps(x, draws.coarse + from);
 }
 
 // Whole grey levels, 0–255.

@@ -57,7 +57,8 @@ template <class T, int C, int O, int K, int IN, int PAD, int HALVES> struct Conv
                     if (i - r >= 0 && i - r < K) UNROLL for (int v = 0; v < GROUP; v++)
                         weight[r][v] = load<L>(w + ((i - r) * K * C + j) * V * L + v * L);
                 UNROLL for (int c = 0; c < ACROSS; c++) {
-                    const Vec<L> value = broadcast<T, L, HALVES>(x + ((i * WIDE + c) * C + j) * HALVES);
+                    const float *word = x + ((i * WIDE + c) * C + j) * HALVES;
+                    const Vec<L> value = broadcast<T, L, HALVES>(word);
                     UNROLL for (int r = 0; r < DOWN; r++)
                         if (i - r >= 0 && i - r < K) UNROLL for (int v = 0; v < GROUP; v++)
                             add_product<T, L>(sum[r][c][v], value, weight[r][v]);
@@ -108,10 +109,11 @@ void add_weight_gradient(const float *x, const float *dy, int stride, float *dw)
                     Vec<L> above[V];
                     UNROLL for (int v = 0; v < V; v++) above[v] = load<L>(pixel + v * L);
                     UNROLL for (int d = 0; d < DOWN; d++)
-                        UNROLL for (int b = 0; b < BLOCK; b++)
+                        UNROLL for (int b = 0; b < BLOCK; b++) {
+                            const Vec<L> value = broadcast<T, L>(window + d * IN * C + b);
                             UNROLL for (int v = 0; v < V; v++)
-                                add_product<T, L>(sum[d][b][v], broadcast<T, L>(window + d * IN * C + b),
-                                                   above[v]);
+                                add_product<T, L>(sum[d][b][v], value, above[v]);
+                        }
                 }
             UNROLL for (int d = 0; d < DOWN; d++)
                 UNROLL for (int b = 0; b < BLOCK; b++)

@@ -80,8 +80,11 @@ template <int N> struct Householder {
                         products[k][c] += v[p][i][k] * load<L>(x + i * N + column + c * L);
             UNROLL for (int k = 0; k < WIDTH; k++)
                 UNROLL for (int j = 0; j < WIDTH; j++)
-                    if (TRANSPOSED ? j <= k : j >= k) UNROLL for (int c = 0; c < ACROSS; c++)
-                        parts[k][c] += t[p][TRANSPOSED ? j : k][TRANSPOSED ? k : j] * products[j][c];
+                    if (TRANSPOSED ? j <= k : j >= k) {
+                        const float of_t = TRANSPOSED ? t[p][j][k] : t[p][k][j];
+                        UNROLL for (int c = 0; c < ACROSS; c++)
+                            parts[k][c] += of_t * products[j][c];
+                    }
             for (int i = first; i < N; i++)
                 UNROLL for (int c = 0; c < ACROSS; c++) {
                     float *at = x + i * N + column + c * L;

@@ -5,9 +5,9 @@
 
 // Random numbers that augment N images, drawn in draws.py. A null pointer: nothing of that kind.
 struct Draws {
-    const float *grid;       // (N, grid_columns): weights of the fields that a sampling grid is made of
-    int64_t grid_columns;    // 6: affine alone; 56: and 25 knots of an elastic field per coordinate
-    const float *stroke;     // (N): pixels to dilate by, or, negative, to erode by
+    const float *grid;     // (N, grid_columns): weights of fields that add up to a sampling grid
+    int64_t grid_columns;  // 6: affine alone; 56: and 25 knots of an elastic field per coordinate
+    const float *stroke;   // (N): pixels to dilate by, or, negative, to erode by
     const uint8_t *downsample;    // (N): side to downsample to, 7–16; 0: not
     const float *contrast;        // (N, 3): black, gain, top; gain 0: not touched
     const uint8_t *noise_kind;    // (N): NO_NOISE …

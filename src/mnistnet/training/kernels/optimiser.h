@@ -18,8 +18,8 @@ constexpr float EPSILON = 1e-8f;    // keeps the division finite
 constexpr int REFRESH_EVERY = 10;   // steps between two updates of the bases, which change slowly
 constexpr int TASK_ROWS = 8;
 
-// a (R, K) times b (K, C) → c (R, C). The rows of a are `stride` long, or, if it is TURNED, those of
-// aᵀ, (K, R). c = keep·c + add·product; only its columns before `end` are needed.
+// a (R, K) times b (K, C) → c (R, C). The rows of a are `stride` long, or, if it is TURNED, those
+// of aᵀ, (K, R). c = keep·c + add·product; only its columns before `end` are needed.
 template <int R, int K, int C, bool TURNED>
 void multiply(const float *a, int stride, const float *b, float *c, float keep = 0, float add = 1,
               int end = C) {

@@ -1,17 +1,17 @@
-// A 3×3 convolution in float32 with four ninths of the products (Winograd 1980; Lavin & Gray 2016,
-// "Fast Algorithms for Convolutional Neural Networks", F(2×2, 3×3)): y = Aᵀ [(G g Gᵀ) ∘ (Bᵀ d B)] A.
+// A 3×3 convolution in float32 with four ninths of the products: y = Aᵀ [(G g Gᵀ) ∘ (Bᵀ d B)] A
+// (Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural Networks", F(2×2, 3×3)).
 #pragma once
 
 #include "convolution.h"
 
 namespace {
 
-// The layer's x (IN, IN, C) is cut into tiles d (4, 4), two pixels apart, each of which gives y (2, 2).
+// The layer's x (IN, IN, C) is cut into tiles d (4, 4), two pixels apart; each gives y (2, 2).
 template <class Y> struct Winograd {
     static constexpr int C = Y::C, O = Y::O, IN = Y::IN, SIDE = Y::HEIGHT, TILES = SIDE / 2;
     static constexpr int L = lanes(O), V = O / L;
     static constexpr int GROUP = V > 2 ? 2 : V;  // vectors of channels at once
-    static_assert(Y::K == 3 && Y::HALVES == 1 && SIDE % 2 == 0, "not a 3×3 convolution onto whole tiles");
+    static_assert(Y::K == 3 && Y::HALVES == 1 && SIDE % 2 == 0, "3×3 onto whole tiles");
     float weights[4][4][C][O], bias[O];
 
     // Of a folded layer, G g Gᵀ.
@@ -23,7 +23,8 @@ template <class Y> struct Winograd {
                 float rows[4][3];
                 for (int k = 0; k < 3; k++) {
                     float g[3];
-                    for (int i = 0; i < 3; i++) g[i] = *(const float *)layer.forward_weights[i][k][c][o][0];
+                    for (int i = 0; i < 3; i++)
+                        g[i] = *(const float *)layer.forward_weights[i][k][c][o][0];
                     rows[0][k] = g[0], rows[3][k] = g[2];
                     rows[1][k] = (g[0] + g[1] + g[2]) / 2, rows[2][k] = (g[0] - g[1] + g[2]) / 2;
                 }
@@ -73,7 +74,8 @@ template <class Y> struct Winograd {
     }
 
     // d (TILES, C) times w (C, O); where both rows of Aᵀ have a one, the bias comes in.
-    void multiply(const float (*d)[C], const float (*w)[O], bool biased, float (*products)[O]) const {
+    void multiply(const float (*d)[C], const float (*w)[O], bool biased,
+                  float (*products)[O]) const {
         constexpr int TILE = divisor(TILES, REGISTERS / GROUP);
         for (int first = 0; first < TILES; first += TILE)
             for (int o = 0; o < O; o += GROUP * L) {
