@@ -88,20 +88,29 @@ template <int N> inline Vec<N> sample(const Source &source, Vec<N> x, Vec<N> y) 
     return upper + (lower - upper) * down;
 }
 
+// Coordinates of pixels, and of what fills a row up.
+struct Centres {
+    float of[STRIDE] = {};
+    constexpr Centres() {
+        for (int p = 0; p < STRIDE; p++) of[p] = (p + 0.5f) / HALF - 1;
+    }
+};
+
 // grid: the weights of x, y and 1 in each coordinate; then those of the knots in each.
 void warp(const uint8_t *image, const float *grid, bool elastic, const KnotWeights &knots,
           Image &out) {
     constexpr int N = LANES;
+    static constexpr Centres centres;
     const Source source(image);
     for (int row = 0; row < SIDE; row++) {
-        const float y = (row + 0.5f) / HALF - 1;
+        const float y = centres.of[row];
         float along[2][KNOTS] = {};  // the elastic field of this row, at the knots' columns
         for (int k = 0; elastic && k < 2 * KNOTS * KNOTS; k++)
             along[k / (KNOTS * KNOTS)][k % KNOTS] +=
                 grid[6 + k] * knots.of[row][k % (KNOTS * KNOTS) / KNOTS];
         for (int column = 0; column < STRIDE; column += N) {
-            Vec<N> at[2], x;
-            for (int lane = 0; lane < N; lane++) x[lane] = (column + lane + 0.5f) / HALF - 1;
+            const Vec<N> x = load<N>(centres.of + column);
+            Vec<N> at[2];
             for (int i = 0; i < 2; i++) {
                 at[i] = x * grid[3 * i] + (grid[3 * i + 1] * y + grid[3 * i + 2]);
                 for (int k = 0; elastic && k < KNOTS; k++)
