@@ -252,7 +252,7 @@ EDITS = [
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the source, which takes the program's place; and pins and a recipe in it."""
-    ignored = shutil.ignore_patterns("__pycache__", "models")
+    ignored = shutil.ignore_patterns("__pycache__", "models", "*.so")
     package = shutil.copytree(SOURCE, tmp_path / "mnistnet", ignore=ignored)
     shutil.copy(PINS, package)
     (package / "recipe.json").write_text(json.dumps(RELEASE.as_dict()))
