@@ -101,7 +101,8 @@ def _use(graph: onnx.GraphProto, name: str, instead: str) -> None:
         node.input[:] = [instead if value == name else value for value in node.input]
 
 
-# What is done, and the rules of which each refuses it, champion or not.
+# What is done, and the rules of which each refuses it, champion or not. The first two show every
+# rule refuse; the others are slow tests.
 PICTURES = {"pictures", "worst kind of picture"}
 SABOTAGE = {
     "loses bright ink": (partial(lose_ink, bright=True), PICTURES | {"blank pages"}),
