@@ -81,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):  # a Windows console may not know → or –
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    # NumPy, imported later, has small matrices only, and its threads would spin next to training's.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         for word in words:
