@@ -175,6 +175,15 @@ def test_a_damaged_bundle_is_refused(gate: Run, bundle: Path) -> None:
         assert err.startswith(f"mnistnet: {bundle / 'digit.onnx'}: has another SHA-256")
 
 
+def test_a_bundle_whose_graphs_take_too_long_in_all_is_refused(
+    gate: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mnistnet.gate.judge.BUDGET_S", 0.001)
+    code, out, err = gate(DEFAULT_BUNDLE)
+    assert (code, err) == (1, "")
+    assert "digit.onnx: takes too long" in out
+
+
 @pytest.mark.slow
 def test_one_epoch_passes_as_a_first_release_and_not_against_the_packages_own(
     fast_run: TrainResult, tmp_path: Path

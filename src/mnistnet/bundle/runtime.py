@@ -10,6 +10,7 @@ BundleError of one line. Nothing else in the program imports onnxruntime.
 
 from __future__ import annotations
 
+import math
 import os
 from functools import cache
 from threading import BoundedSemaphore, Thread
@@ -64,14 +65,24 @@ class Graph:
         name: of the graph's file, `digit.onnx` or `picture.onnx`.
         manifest: the bundle's; the file must have the size and SHA-256 that it names.
         threads: how many a call may use.
+        budget_s: how long all runs together may take, wall time.
 
     Raises:
         BundleError: the file is not the manifest's, holds what the format does not allow, or the
             runtime cannot load it.
     """
 
-    def __init__(self, directory: Path, name: str, manifest: Manifest, *, threads: int = 1) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        name: str,
+        manifest: Manifest,
+        *,
+        threads: int = 1,
+        budget_s: float = math.inf,
+    ) -> None:
         self.path = directory / name
+        self._left_s = budget_s
         content = read_file(directory, name, manifest)
         try:
             check_graph(content)
@@ -104,21 +115,25 @@ class Graph:
         """Return the outputs for the one input, in the graph's order, of the format's shapes.
 
         Raises:
-            BundleError: the runtime cannot run the graph on it within MAX_RUN_S and the memory, or
-                what comes out is not of the format.
+            BundleError: the runtime cannot run the graph on it within MAX_RUN_S, the budget and the
+                memory, or what comes out is not of the format.
         """
+        if self._left_s <= 0:
+            raise self.broken("takes too long")
         (name, _, shape), *signatures = SIGNATURES[self.path.name]
         options = _onnxruntime().RunOptions()
         if array.size >= SHRINK_FROM:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         with _slots:
-            _deadlines[id(options)] = monotonic() + MAX_RUN_S, options
+            started = monotonic()
+            _deadlines[id(options)] = started + min(MAX_RUN_S, self._left_s), options
             try:
                 outputs: list[Any] = self._session.run(None, {name: array}, options)
             except Exception as error:  # as above
                 raise self.broken("cannot be run", error) from error
             finally:
                 del _deadlines[id(options)]
+                self._left_s -= monotonic() - started
         sizes: dict[int | str, int] = dict(zip(shape, array.shape, strict=True))
         for (name, kind, shape), output in zip(signatures, outputs, strict=True):
             if output.shape != tuple(sizes.get(size, size) for size in shape):

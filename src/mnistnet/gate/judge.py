@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 PARITY_IMAGES = 100  # the reference takes 6 ms for each
 BATCH = 128  # images in a round of the timing; as many as the predictor takes at once
 ROUNDS = 60
+BUDGET_S = 300.0  # for each graph of a bundle; the shipped ones take some seconds
 
 
 def judge(
@@ -122,7 +123,7 @@ class Evaluator:
     def _subject(self, bundle: Path) -> Subject:
         if bundle not in self._subjects:
             verify(bundle)
-            self._subjects[bundle] = Subject(Predictor(bundle), *self.inputs)
+            self._subjects[bundle] = Subject(Predictor(bundle, budget_s=BUDGET_S), *self.inputs)
         return self._subjects[bundle]
 
     def _times(self, ours: Subject, theirs: Subject) -> tuple[Spread, Spread]:

@@ -6,7 +6,9 @@ predictor.predict("digit.jpg").digit         # a path, bytes, a PIL image or an 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -55,6 +57,7 @@ class Predictor:
         bundle: a bundle's folder; the package's own by default.
         threads: how many a call may use.
         threshold: the confidence, 0–1, below which a prediction is unsure; by default the bundle's.
+        budget_s: how long all runs of one of the graphs may take together, wall time.
 
     Raises:
         UsageError: the threshold is not between 0 and 1.
@@ -68,11 +71,12 @@ class Predictor:
         *,
         threads: int = 1,
         threshold: float | None = None,
+        budget_s: float = math.inf,
     ) -> None:
         if threshold is not None and not 0 <= threshold <= 1:  # NaN is not, either
             raise UsageError(f"the threshold is {threshold}; it lies between 0 and 1")
         self.bundle = DEFAULT_BUNDLE if bundle is None else Path(bundle)
-        self.threads = threads
+        self._load = partial(Graph, threads=threads, budget_s=budget_s)
         self.manifest = read_manifest(self.bundle)
         self.threshold = self.manifest.threshold if threshold is None else threshold
         self._graphs: dict[str, Graph] = {}
@@ -122,5 +126,5 @@ class Predictor:
         """Return a graph, loaded once, however many threads ask for it first."""
         with self._lock:
             if name not in self._graphs:
-                self._graphs[name] = Graph(self.bundle, name, self.manifest, threads=self.threads)
+                self._graphs[name] = self._load(self.bundle, name, self.manifest)
             return self._graphs[name]
