@@ -6,7 +6,7 @@ Measured in one process with the same number of threads: PyTorch, a plain export
 rewriting of the graph, and the ceiling, which is the same convolutions, poolings and classifier in
 ONNX Runtime with nothing between them; then what else was tried. All run in turn, A B C A B C …,
 because a machine's speed changes from minute to minute but little within a round. So ratios are
-taken within rounds, and their median is the figure to quote.
+taken within rounds, and their median is the figure to quote. The native training kernels come last.
 
 OpenVINO is measured where it is installed (`pip install openvino`).
 """
@@ -20,6 +20,7 @@ import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,9 @@ import torch
 from inference_graphs import CEILING, OURS, PLAIN, graphs
 from mnistnet import data as datasets
 from mnistnet.model.network import MnistNet, normalise
+from mnistnet.training.machine import engine_for
+from mnistnet.training.recipe import Recipe
+from mnistnet.training.state import load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,11 +81,15 @@ def main() -> None:
     logging.disable(logging.WARNING)  # of torch's exporter and the quantizer
     warnings.simplefilter("ignore")
     data = datasets.load(options.data)
-    net = MnistNet.load(options.weights)
+    path = Path(options.weights)
+    net = MnistNet.load(path)
+    weights = load_weights(path / "weights.safetensors" if path.is_dir() else path)
     models = dict(graphs(net, data.train.images[:CALIBRATION_IMAGES]))
     reports = []
     for threads in options.threads:
         candidates = _candidates(net, models, threads, options.chunk)
+        engine = engine_for(Recipe(engine="native", threads=threads))
+        candidates.append(Candidate("native kernels", partial(engine.probabilities, weights)))
         _compare(candidates, data.test.images)
         _measure(candidates, data.test.images[: options.images], options.rounds)
         reports.append(_report(candidates, threads, options))

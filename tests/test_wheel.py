@@ -157,8 +157,16 @@ def test_the_installed_command_reads_pictures_and_writes_a_report(
     assert "It classifies 3 of 3 pictures correctly" in page
 
 
-def test_without_torch_training_says_how_to_install_it(python: Path) -> None:
-    command = [str(python), "-m", "mnistnet", "train"]
+@with_a_compiler
+def test_the_installed_command_trains_without_torch(python: Path, tmp_path: Path) -> None:
+    data = ROOT / "data" / "mnist"
+    trained = _run(python, "-m", "mnistnet", "train", "--data", data, cwd=tmp_path)
+    assert "Engine: native" in trained
+    assert (tmp_path / "runs" / "fast-1" / "weights.safetensors").is_file()
+
+
+def test_training_with_pytorch_says_how_to_install_it(python: Path) -> None:
+    command = [str(python), "-m", "mnistnet", "train", "--engine", "torch"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("mnistnet: torch is not installed")

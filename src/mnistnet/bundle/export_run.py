@@ -60,7 +60,7 @@ def export_run(source: Path, directory: Path, *, data: Path | None = None) -> Ma
         MnistNetError: the run is not finished, the bundle is not whole, the data are others, or
             the directory cannot be written or holds something else.
     """
-    import_extra("train", "torch", "onnx", "onnxscript", "safetensors")
+    import_extra("train", "torch", "onnx", "onnxscript")
     from mnistnet.bundle.export import export
     from mnistnet.model.network import MnistNet
     from mnistnet.training.torch_engine import predict

@@ -75,8 +75,7 @@ def train(
     from mnistnet import data as datasets
 
     with datasets.load_in_background(data) as dataset:  # while the rest is imported
-        import_extra("train", "safetensors", "mnistnet.training.train")
-    from mnistnet.training import train as training
+        from mnistnet.training import train as training
 
     where: dict[str, Any] = {
         "data": dataset,
@@ -118,7 +117,6 @@ def trials(
     An interrupted series continues where it stopped.
     """
     chosen = _chosen(recipe, flags)
-    import_extra("train", "safetensors")
     from mnistnet.training import trials as training
 
     accuracies, tracked = [], _open_trackers(trackers)

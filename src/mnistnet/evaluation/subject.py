@@ -105,7 +105,6 @@ def _bundle(folder: Path) -> Subject:
 
 
 def _run(run: Run, scratch: Path) -> Subject:
-    import_extra("train", "safetensors")
     run.recipe()
     origin, engine = run.origin(), engine_for(Recipe(device="cpu"))
     weights, content = load_weights(run.weights_file), run.weights_file.read_bytes()

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from mnistnet import data as datasets
 from mnistnet.bundle.manifest import check_files
 from mnistnet.errors import DataError, MissingError, RecipeError
-from mnistnet.extras import import_extra
 from mnistnet.metrics.intervals import PairedDifference, mcnemar_exact, paired_difference
 from mnistnet.provenance import changes, origin_of
 from mnistnet.registry.registry import open_registry
@@ -78,7 +77,6 @@ def reproduce(
         RecipeError: its recipe cannot be carried out here.
         MissingError: what trains is not installed.
     """
-    import_extra("train", "safetensors")
     manifest = check_files(bundle)
     recipe, missing = _pinned_recipe(manifest, bundle)
     dataset = datasets.load(data, validation=recipe.validation)
