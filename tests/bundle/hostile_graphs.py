@@ -266,6 +266,25 @@ DIGIT: dict[str, tuple[bytes, str]] = {
         graph(node("TopK", "x k", "probabilities"), k=[-1]),
         "a size that is not a positive constant",
     ),
+    "whole numbers divided": (
+        graph(
+            node("Cast", "x", "n", saturate=1, to=INT64),
+            node("Mul", "n large", "y"),
+            node("Div", "y minus", "z"),
+            node("Cast", "z", "probabilities", to=FLOAT),
+            large=[65536],
+            minus=[-1],
+        ),
+        "a division that is not of float32",
+    ),
+    "computed kernels": (
+        graph(
+            node("Reshape", "x shape", "y"),
+            node("Conv", "y y", "probabilities"),
+            shape=[1, 1, -1, 28],
+        ),
+        "kernels are not constant",
+    ),
     "sized by its input": (
         graph(node("Shape", "x", "s"), node("Expand", "x s", "probabilities")),
         "a size that is not a positive constant",

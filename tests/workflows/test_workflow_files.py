@@ -164,5 +164,5 @@ def test_a_change_is_trained_and_gated_and_its_summary_has_the_gates_table(forge
     assert run.passed, run.log
     assert run.jobs == {"Train and gate": True}
     assert re.search(r"- Accuracy: \d+\.\d\d%", run.summary)
-    assert "The bundle **passes all 13 rules**." in run.summary
+    assert "The bundle **passes all 18 rules**." in run.summary
     assert "| pass | accuracy |" in run.summary

@@ -31,6 +31,8 @@ ATTRIBUTE_INTEGERS = range(-8, 65)
 POSITIVE = (b"kernel_shape", b"strides", b"dilations", b"group")  # runtimes divide by them
 
 SIZED = (b"Expand", b"TopK")  # their second input is a size: runtimes fall over one below zero
+INTEGERS = (b"ArgMax", b"Shape")  # return int64, whatever they read
+TRUTHS = (b"And", b"Equal", b"Greater", b"GreaterOrEqual", b"Less")
 
 NUMBER, BYTES, FLOAT = 0, 2, 5  # wire types: how a field's value is written
 
@@ -101,12 +103,33 @@ def _check_graph(graph: dict[str, list[Any]]) -> None:
         raise ValueError(f"has an operator that the format does not: {_text(foreign[0])}")
     for attribute in {attribute for node in nodes for attribute in node["attribute"]}:
         _check_attribute(attribute)
-    lowest = dict(map(_check_constant, graph["initializer"]))
-    if len(lowest) < len(graph["initializer"]):
+    constants = dict(map(_check_constant, graph["initializer"]))
+    if len(constants) < len(graph["initializer"]):
         raise ValueError("has two constants of one name")
+    types = {name: constant.type for name, constant in constants.items()}
     for node in nodes:
-        if node["op_type"][0] in SIZED and lowest.get(b"".join(node["input"][1:2]), 0) < 1:
+        operator, second = node["op_type"][0], constants.get(b"".join(node["input"][1:2]))
+        if operator in SIZED and (second is None or second.lowest < 1):
             raise ValueError("has a size that is not a positive constant")
+        if operator == b"Conv" and second is None:  # a computed one could be as large as the map
+            raise ValueError("has a convolution whose kernels are not constant")
+        # The processor stops a program that divides the lowest integer by -1.
+        if operator == b"Div" and types.get(b"".join(node["input"][:1])) != FLOAT32:
+            raise ValueError("has a division that is not of float32")
+        types |= zip(node["output"], [_type(node, types), INT64], strict=False)
+
+
+def _type(node: dict[str, list[Any]], types: dict[bytes, int]) -> int:
+    """Return the type of a node's first output, 0 where its input is not known (yet)."""
+    operator = node["op_type"][0]
+    if operator == b"Cast":
+        attributes = [_fields(attribute, ATTRIBUTE) for attribute in node["attribute"]]
+        to = [number for a in attributes if a["name"] == [b"to"] for number in a["i"]]
+        return int(to[0]) if len(to) == 1 else 0
+    if operator in INTEGERS + TRUTHS:
+        return INT64 if operator in INTEGERS else BOOL
+    copied = node["input"][operator == b"Where" :][:1]
+    return types.get(b"".join(copied), 0)
 
 
 def _check_attribute(message: bytes) -> None:
@@ -117,20 +140,27 @@ def _check_attribute(message: bytes) -> None:
         raise ValueError(f"has an attribute out of the format's bounds: {_text(name)}")
 
 
-def _check_constant(message: bytes) -> tuple[bytes, int]:
-    """Return the constant's name and its lowest number, for one of other numbers than int64: 0."""
+class Constant(NamedTuple):
+    """What is checked of a constant: its type, and its lowest number, 0 but for int64."""
+
+    type: int
+    lowest: int
+
+
+def _check_constant(message: bytes) -> tuple[bytes, Constant]:
+    """Return the constant's name, and what else is checked of it."""
     tensor = _fields(message, TENSOR)
     name, raw_data = (b"".join(tensor[part]) for part in ("name", "raw_data"))
     size = math.prod(tensor["dims"])
     if [TYPES.get(kind, -1) * size for kind in tensor["data_type"]] != [len(raw_data)]:
         raise ValueError("has a constant of another type or size than the format allows")
     if tensor["data_type"] != [INT64] or not size:
-        return name, 0
+        return name, Constant(tensor["data_type"][0], 0)
     numbers = np.frombuffer(raw_data, "<i8")
     numbers = numbers[numbers != TAKE_ALL]
     if (numbers < -MAX_INTEGER).any() or (numbers > MAX_INTEGER).any():
         raise ValueError("has a constant out of the format's bounds")
-    return name, int(numbers.min(initial=TAKE_ALL))
+    return name, Constant(INT64, int(numbers.min(initial=TAKE_ALL)))
 
 
 def _fields(message: bytes, allowed: dict[int, Field]) -> dict[str, list[Any]]:
