@@ -163,7 +163,10 @@ def test_the_operators_of_the_format_page_are_those_allowed_and_those_shipped() 
     [
         ("README.md", b"", "is empty"),
         ("README.md", b" \n", "is empty"),
-        ("README.md", b"\x89PNG", "no text in UTF-8"),
+        ("README.md", b"\x89PNG", "no printable UTF-8"),
+        ("README.md", b"\xef\xbb\xbf", "no printable UTF-8"),
+        ("README.md", b"<!-- -->", "is empty"),
+        ("README.md", b"\x1b[31mred", "no printable UTF-8"),
         ("report.json", b"garbage", "not valid JSON"),
         ("report.json", b"{}", "has no 'format'"),
         ("report.json", b"[]", "has no 'format'"),

@@ -98,6 +98,7 @@ NO_MANIFEST = {
     "empty": b"",
     "list": b"[]",
     "deep": b"[" * 60_000,
+    "800 deep": TEXT.replace("{}", '{"a": ' * 800 + "1" + "}" * 800, 1).encode(),
     "long number": b'{"metrics": ' + b"9" * 60_000 + b"}",
     "byte-order mark": b"\xef\xbb\xbf" + TEXT.encode(),
     "UTF-16": TEXT.encode("utf-16"),

@@ -42,6 +42,7 @@ MAX_BUNDLE_BYTES = 1_000_000  # all of FILES together
 MAX_EXTRA_BYTES = 10_000_000  # each of EXTRA_FILES
 MAX_DIGITS = 18  # of a whole number
 MAX_CHARACTERS = 256  # of a text in the manifest
+MAX_DEPTH = 32  # of objects and lists in each other
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -251,13 +252,15 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Yield every text in a document, names included."""
+def _texts(value: Any, depth: int = 0) -> Iterator[str]:
+    """Yield every text in a document, names included. Raises ValueError: it is too deep."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
+        if depth == MAX_DEPTH:
+            raise ValueError(f"over {MAX_DEPTH} objects or lists in each other")
         for item in chain(value, value.values() if isinstance(value, dict) else ()):
-            yield from _texts(item)
+            yield from _texts(item, depth + 1)
 
 
 def _finite(text: str) -> float:

@@ -58,9 +58,10 @@ def verify(directory: Path) -> Manifest:
 def _check_documents(directory: Path, manifest: Manifest) -> None:
     """Check that there is a model card, and a report of the format's."""
     card, report = directory / "README.md", directory / "report.json"
-    text = read_file(directory, card.name, manifest).decode(errors="replace")
-    if not text.strip() or "\N{REPLACEMENT CHARACTER}" in text:
-        raise BundleError(f"{card}: is empty, or no text in UTF-8; get the bundle again")
+    text = read_file(directory, card.name, manifest).decode(errors="replace").replace("\n", "")
+    is_readable = text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text
+    if not is_readable or not any(map(str.isalnum, text)):
+        raise BundleError(f"{card}: is empty, or is no printable UTF-8; get the bundle again")
     document = parse_json(read_file(directory, report.name, manifest), report)
     if decode(int, document, report, "format") != REPORT_FORMAT:
         raise BundleError(f"{report}: is not of format {REPORT_FORMAT}; get the bundle again")
