@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,6 +85,24 @@ def test_a_run_interrupted_at_any_stage_resumes_to_the_bits_of_an_uninterrupted_
     assert resumed.weights_file.read_bytes() == run.weights_file.read_bytes()
     assert resumed.metrics() == run.metrics()
     assert {p.name for p in resumed.folder.iterdir()} == {p.name for p in run.folder.iterdir()}
+
+
+def test_a_run_resumes_with_the_threads_and_the_compiler_that_it_was_begun_with(
+    whole: dict[Recipe, TrainResult], tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _interrupted_run(ALONE, 2, data=tiny, runs=tmp_path)
+    origin_file = tmp_path / "cut" / "origin.json"
+    origin = json.loads(origin_file.read_text())
+    here = origin["environment"]
+    origin["environment"] = here | {"compiler": "another"}
+    origin_file.write_text(json.dumps(origin))
+    with pytest.raises(RunError, match="was begun with another compiler than there is here"):
+        resume(name="cut", data=tiny, runs=tmp_path)
+    origin_file.write_text(json.dumps(origin | {"environment": here}))
+    monkeypatch.setenv("OMP_NUM_THREADS", str(3 - here["threads"]))
+    resumed = resume(name="cut", data=tiny, runs=tmp_path).run
+    assert resumed.weights_file.read_bytes() == whole[ALONE].run.weights_file.read_bytes()
+    assert resumed.origin().environment == here
 
 
 def test_only_an_unfinished_run_with_an_undamaged_checkpoint_resumes(

@@ -109,16 +109,35 @@ def resume(
     """Resume an interrupted run after its last whole epoch; the weights are the same to the bit.
 
     Raises:
-        RunError: there is no such run, it is complete, or its checkpoint does not fit.
+        RunError: there is no such run, it is complete, it was begun on other data or with another
+            engine than there is here, or its checkpoint does not fit.
+        RecipeError: the engine that it was begun with is not here.
     """
     clock = _Clock()
     run = unfinished_run(runs, name)
     recipe = run.recipe()
-    on_engine(engine := engine_for(recipe))
+    on_engine(engine := _engine_of(run, recipe))
     dataset = datasets.load(data, validation=recipe.validation)
     _check_same_data(run, dataset)
     result = _carry_out(_Job(run, recipe, engine, dataset, on_progress, trackers, clock))
     return replace(result, run=finish(run))
+
+
+def _engine_of(run: Run, recipe: Recipe) -> Engine:
+    """Return the engine that a run was begun with. Raises RunError: it cannot be had here."""
+    if not run.origin_file.exists():
+        return engine_for(recipe)
+    begun = run.recorded_origin().environment
+    pinned = {name: begun.get(name) for name in ("device", "engine", "precision", "threads")}
+    instruction_set = str(begun.get("instruction_set"))
+    engine = engine_for(recipe.replacing(**pinned), instruction_set=instruction_set)
+    here = asdict(engine.environment)
+    if changed := [name for name in here if here[name] != begun.get(name)]:
+        raise RunError(
+            f"{run.folder}: was begun with another {', '.join(changed)} than there is here;"
+            " resume it where it was begun, or train it again with --overwrite"
+        )
+    return engine
 
 
 def _check_same_data(run: Run, dataset: DataSet) -> None:
