@@ -147,6 +147,7 @@ def _with_header(change: Callable[[dict[str, Any]], object]) -> bytes:
         b"\2\0\0\0\0\0\0\0[]",
         b"\2\0\0\0\0\0\0\0{}",
         _with_header(lambda header: header["features.0.bias"].update(shape=[-100_000])),
+        _with_header(lambda header: header["features.0.bias"].update(shape=[8.0])),
         _with_header(lambda header: header["features.0.bias"].update(dtype="F16")),
         _with_header(lambda header: header["features.0.bias"].update(data_offsets=[0, 32])),
         _with_header(lambda header: header.update(more=header["features.0.bias"])),

@@ -88,9 +88,19 @@ def test_overwrite_never_removes_a_folder_that_is_not_a_run(tmp_path: Path) -> N
     precious = tmp_path / "photos" / "1.jpg"
     precious.parent.mkdir()
     precious.write_text("precious", encoding="utf-8")
-    with pytest.raises(RunError, match="is not a run"):
+    with pytest.raises(RunError, match="is a link, or no run"):
         _failing_run(tmp_path, "photos", overwrite=True)
     assert precious.read_text(encoding="utf-8") == "precious"
+
+
+def test_overwrite_does_not_replace_a_link_to_a_run(tmp_path: Path) -> None:
+    with new_run(tmp_path, "elsewhere", Recipe(), overwrite=False) as run:
+        run.log(LINE)
+    (tmp_path / "link").symlink_to("elsewhere")
+    with pytest.raises(RunError, match="is a link, or no run"):
+        _failing_run(tmp_path, "link", overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    assert run.metrics() == [LINE]
 
 
 @pytest.mark.parametrize(

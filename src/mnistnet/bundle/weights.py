@@ -10,6 +10,7 @@ every rounding that is left is the graph's own.
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,7 +89,8 @@ def read_weights(directory: Path, manifest: Manifest) -> Weights:
         header.pop("__metadata__", None)
     expected, body = expected_header(), content[8 + length :]
     (*_, last) = expected.values()
-    same = header == {name: tensor._asdict() for name, tensor in expected.items()}
+    wanted = {name: tensor._asdict() for name, tensor in expected.items()}
+    same = json.dumps(header, sort_keys=True) == json.dumps(wanted, sort_keys=True)  # 8.0 is not 8
     if not same or len(body) != last.data_offsets[1]:
         raise BundleError(
             f"{where}: does not hold this network's tensors, laid out as the format says; export"

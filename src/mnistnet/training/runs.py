@@ -248,8 +248,8 @@ def _claim(root: Path, name: str | None, recipe: Recipe, *, overwrite: bool) -> 
         folder = root / check_name(name)
         recover(folder)
         if overwrite and folder.exists():
-            if not (folder / "recipe.json").is_file():
-                raise RunError(f"{folder}: is not a run; --overwrite only replaces runs")
+            if folder.is_symlink() or not (folder / "recipe.json").is_file():
+                raise RunError(f"{folder}: is a link, or no run; --overwrite only replaces runs")
             folder = _unfinished(folder)
             shutil.rmtree(folder, ignore_errors=True)  # of an earlier attempt
         folder.mkdir()
