@@ -9,7 +9,7 @@ CONSTRAINTS ?= constraints.txt
 LOCK ?=
 # The native engine: what it is built from, and the folder that it is built into to be checked.
 KERNELS := src/mnistnet/training/kernels
-SOURCES := CMakeLists.txt src/mnistnet/model/architecture.py $(wildcard $(KERNELS)/*.cpp $(KERNELS)/*.h)
+SOURCES := CMakeLists.txt src/mnistnet/model/architecture.py $(wildcard $(addprefix $(KERNELS)/*.,cpp h cmake))
 SANITIZED := $(CURDIR)/build/sanitized
 
 .DEFAULT_GOAL := help

@@ -88,7 +88,8 @@ def test_the_wheel_is_small_and_holds_the_native_engine_for_any_python(wheel: Pa
     assert wheel.stat().st_size < 1_000_000
     names = ZipFile(wheel).namelist()
     assert len(_libraries(names)) == 1
-    assert f"{FOLDER}/engine.cpp" in names  # it counts in the fingerprint of code
+    # These count in the fingerprint of code.
+    assert {f"{FOLDER}/engine.cpp", f"{FOLDER}/flags.cmake"} <= set(names)
 
 
 def test_the_source_distribution_holds_what_is_built_and_tested_but_no_data(wheel: Path) -> None:

@@ -218,6 +218,7 @@ EDITS = [
     ("training/fit.py", "smoothing / 10", "smoothing / 9", TRAIN),
     ("training/engine.py", "EPSILON = 1e-8", "EPSILON = 1e-7", TRAIN),
     ("training/kernels/batchnorm.h", "square > 0", "square > 1", TRAIN),
+    ("training/kernels/flags.cmake", "-fno-math-errno", "-ffast-math", TRAIN),
     ("model/architecture.py", "STD = 0.3081", "STD = 0.3", TRAIN),
     ("constraints.txt", "\ntorch==", "\ntorch==9", TRAIN),
     ("recipe.json", '"epochs": 24', '"epochs": 23', TRAIN),

@@ -4,8 +4,9 @@
     code_digest(EXPORT)        # … where exporting again may give another bundle
 
 Python files are found by following imports, so that a new one counts by itself; with each counts
-the C++ in and below its folder. Of Python the syntax tree counts, and of C++ the text without
-comments and spaces: comments, docstrings, formatting and imports for types alone change nothing.
+the C++ in and below its folder, and the flags that it is compiled with. Of Python the syntax tree
+counts, and of C++ the text without comments and spaces: comments, docstrings, formatting and
+imports for types alone change nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def code_digest(first: str) -> str:
         waiting |= {place for place in found if place and not place.startswith(DECIDE_NOTHING)}
     for folder in {(root / place).parent for place in code}:
         for file in folder.rglob("*"):
-            if file.suffix in (".cpp", ".h"):
+            if file.suffix in (".cpp", ".h", ".cmake"):
                 text = CPP_COMMENT.sub(r"\1", file.read_text(encoding="utf-8"))
                 code[file.relative_to(root).as_posix()] = CPP_SPACE.sub("", text)
     return sha256(repr(sorted(code.items())).encode())
