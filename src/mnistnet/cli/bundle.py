@@ -1,14 +1,15 @@
-"""`mnistnet export RUN -o DIR`, `verify DIR` and `sign DIR`."""
+"""`mnistnet eval`, `export`, `verify`, `gate` and `sign`: the verbs for a bundle in a folder."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnistnet.cli.options import BUNDLE, DATA, OUT, PATH, signer_options
-from mnistnet.cli.output import print_line
+from mnistnet.cli.options import BUNDLE, DATA, JSON, MARKDOWN, OUT, PATH, RULES, signer_options
+from mnistnet.cli.output import Bar, print_json, print_line
 from mnistnet.errors import SigningError, UsageError
 from mnistnet.text import size
 
@@ -16,6 +17,37 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mnistnet.registry.signature import Signer
+
+
+@click.command("eval")
+@click.argument("model", type=PATH, metavar="BUNDLE|RUN")
+@click.option("--data", type=PATH, help="a data set, or labelled pictures in folders 0 to 9")
+@click.option(
+    "--against", type=PATH, help="another bundle or run, to compare with on the same images"
+)
+@click.option("-o", "--out", type=PATH, help="the report's folder; otherwise below reports/")
+@click.option("--quick", is_flag=True, help="leave out robustness and timings, a minute's work")
+@MARKDOWN
+@JSON
+def evaluate(model: Path, markdown: bool, as_json: bool, **options: Any) -> None:
+    """Evaluate a model, and write report.json and report.html.
+
+    On MNIST's test images, if no other data are named. A bundle needs no torch.
+    """
+    from mnistnet.evaluation.evaluate import evaluate
+    from mnistnet.report.summary import render_markdown, summarise
+
+    warnings.simplefilter("ignore")  # of oddities in a picture's file that do not matter
+    with Bar() as bar:
+        done = evaluate(model, on_progress=bar.show_evaluation, **options)
+    if markdown:
+        click.echo(render_markdown(done.report))
+    else:
+        for line in summarise(done.report):
+            print_line(line)
+    print_line(f"Report: {done.page}", err=markdown)
+    if as_json:
+        print_json(done.as_dict())
 
 
 @click.command()
@@ -53,6 +85,32 @@ def verify(bundle: Path, signer: Signer | None) -> None:
     print_line(
         f"{bundle}: whole; {len(manifest.files)} files, both graphs reproduce their stored vectors"
     )
+
+
+@click.command()
+@click.argument("candidate", type=PATH)
+@click.option("--champion", type=PATH, help="the bundle it is to replace")
+@click.option("--best", type=PATH, help="the most accurate bundle ever published")
+@RULES
+@DATA
+@MARKDOWN
+@JSON
+def gate(
+    candidate: Path, data: Path | None, markdown: bool, as_json: bool, **options: Path | None
+) -> int:
+    """Decide by the rules in gates.toml whether a bundle may replace the champion.
+
+    Exits with 0 if it may be published, with 1 if it is refused.
+    """
+    from mnistnet.gate.judge import Evaluator, judge
+
+    verdict = judge(candidate, evaluator=Evaluator(data), **options)
+    click.echo(verdict.table(markdown=markdown))
+    if not markdown:
+        print_line(f"{candidate}: {verdict.summary()}")
+    if as_json:
+        print_json(verdict.as_dict())
+    return 0 if verdict.passed else 1
 
 
 @click.command()

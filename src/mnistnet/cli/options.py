@@ -29,9 +29,6 @@ PATH = click.Path(path_type=Path)
 BUNDLE = click.argument("bundle", type=PATH)
 OUT = click.option("-o", "--out", type=PATH, required=True, help="the bundle's folder")
 DATA = click.option("--data", type=PATH, help="a data set: a folder of IDX files, or an .npz")
-DATA_OR_PICTURES = click.option(
-    "--data", type=PATH, help="a data set, or labelled pictures in folders 0 to 9"
-)
 RUNS = click.option(
     "--runs", type=PATH, default=Path("runs"), show_default=True, help="the folder of all runs"
 )

@@ -137,13 +137,12 @@ def _print_changes(what: str, found: Changes, *, markdown: bool) -> None:
     """Print what differs, a line each, and what follows from it."""
     inputs = "other inputs than here" if found.training else "the same inputs as here"
     conclusion = f"{what}: was trained from {inputs}; " if what else ""
-    conclusion += (
-        "there is something to train"
-        if found.training
-        else "there is nothing to train, but something to export"
-        if found.export
-        else "there is nothing to train or to export"
-    )
+    if found.training:
+        conclusion += "there is something to train"
+    elif found.export:
+        conclusion += "there is nothing to train, but something to export"
+    else:
+        conclusion += "there is nothing to train or to export"
     lines = found.lines
     if markdown:
         lines = [f"- {escape_markdown(line)}" for line in lines]

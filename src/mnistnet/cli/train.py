@@ -1,4 +1,4 @@
-"""`mnistnet train`, `mnistnet trials`, `mnistnet summary`."""
+"""`mnistnet train`, `trials`, `summary` and `data`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnistnet.cli.options import DATA, JSON, RUNS, Command
-from mnistnet.cli.output import Bar, print_error, print_json, print_line
-from mnistnet.errors import UsageError
+from mnistnet.cli.output import Bar, print_error, print_json, print_line, print_table
+from mnistnet.errors import DataError, UsageError
 from mnistnet.extras import import_extra
 from mnistnet.model.architecture import layer_table
 from mnistnet.text import interval
@@ -139,6 +139,43 @@ def summary() -> None:
     from mnistnet.model.network import summary_table
 
     click.echo(summary_table())
+
+
+@click.command()
+@click.argument("action", type=click.Choice(["list", "verify"]), default="list")
+@DATA
+@JSON
+def data(action: str, data: Path | None, as_json: bool) -> int:
+    """List the data sets that are found, or verify the one that is used.
+
+    They are looked for in this order; the first one found is used, and without any, MNIST is
+    downloaded into the cache: --data, $MNISTNET_DATA, ./data/mnist, ./data/MNIST/raw, cache.
+
+    `mnistnet data verify` reads every file to its end, and compares it with MNIST's, byte for byte.
+    It exits with 1 if a file is damaged or missing. Another data set, such as Fashion-MNIST, is
+    whole without being MNIST.
+    """
+    from mnistnet import data as datasets
+
+    if action == "list":
+        found = datasets.candidates(data)
+        if as_json:
+            print_json({"places": found})
+        else:
+            print_table([("*" if c.used else "", c.name, c.what, str(c.path)) for c in found])
+            none = "nothing found: MNIST will be downloaded into the cache"
+            click.echo("* is used" if any(c.used for c in found) else none)
+        return 0
+    path = datasets.find(data)
+    if path is None:
+        raise DataError("no data set is found to verify; name its folder with --data")
+    checks = datasets.verify(path)
+    usable = all(check.usable for check in checks)
+    if as_json:
+        print_json({"path": path, "usable": usable, "files": checks})
+    else:
+        print_table([(check.state, check.where, check.detail) for check in checks])
+    return 0 if usable else 1
 
 
 def _chosen(recipe: str, flags: dict[str, Any]) -> Recipe:
