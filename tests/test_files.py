@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mnistnet.errors import FileError
-from mnistnet.files import atomic_write, replace_folder, scratch_folder
+from mnistnet.files import atomic_write, locked, replace_folder, scratch_folder
 
 
 def write(path: Path, error: Exception | None = None) -> None:
@@ -106,17 +105,50 @@ def test_after_a_kill_while_a_folder_is_replaced_the_next_call_replaces_it(
     assert list(tmp_path.iterdir()) == [folder]
 
 
+WRITING = """
+import os, signal, sys
+from pathlib import Path
+from mnistnet.files import atomic_write
+with atomic_write(Path(sys.argv[1])) as temporary:
+    temporary.write_text("part")
+    print("writing", flush=True)
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 def test_what_a_killed_process_left_is_swept_and_what_a_running_one_writes_is_not(
     tmp_path: Path,
 ) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    left = tmp_path / f".report.{gone.pid}-0123abcd.json"
-    running = tmp_path / f".report.{os.getpid()}-0123abcd.json"
-    for path in (left, running):
-        path.write_text("part")
-    write(tmp_path / "report.json")
-    assert {path.name for path in tmp_path.iterdir()} == {"report.json", running.name}
+    path = tmp_path / "report.json"
+    words = [sys.executable, "-c", WRITING, str(path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"writing\n"
+        (part,) = tmp_path.glob("*.json")
+        write(path)
+        assert {*tmp_path.glob("*.json")} == {path, part}
+        assert part.read_text() == "part"
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert part.exists()
+    write(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_lock_is_held_by_one_until_the_block_ends(tmp_path: Path) -> None:
+    busy = pytest.raises(FileError, match=r"good: is being written by another process; wait ")
+    with locked(tmp_path / "good"), locked(tmp_path / "other"), busy:
+        locked(tmp_path / "good").__enter__()
+    with locked(tmp_path / "good"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_that_cannot_be_written_is_an_error_of_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("where a folder should be")
+    with pytest.raises(FileError, match=r"file.good: cannot be written \(File exists\); "):
+        locked(tmp_path / "file" / "good").__enter__()
 
 
 SCRATCH = """
@@ -133,10 +165,14 @@ def test_the_scratch_folder_of_a_killed_process_is_deleted_by_the_next(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def folders() -> list[Path]:
+        return [path for path in tmp_path.iterdir() if path.is_dir()]
+
     with scratch_folder() as mine:
         subprocess.run([sys.executable, "-c", SCRATCH], check=False)
-        (left,) = {*tmp_path.iterdir()} - {mine}
+        (left,) = {*folders()} - {mine}
         with scratch_folder() as another:
-            assert {*tmp_path.iterdir()} == {mine, another}
+            assert {*folders()} == {mine, another}
     assert not list(tmp_path.iterdir())
     assert left != mine

@@ -20,7 +20,14 @@ MnistNetError
 from __future__ import annotations
 
 
-class MnistNetError(Exception): ...
+class MnistNetError(Exception):
+    """Any error that a user can cause.
+
+    Attributes:
+        run: the name of the run that it left and that --resume goes on with, if there is one.
+    """
+
+    run = ""
 
 
 class UsageError(MnistNetError): ...

@@ -5,6 +5,8 @@
     with replace_folder(Path("out"), {"report.json"}) as temporary:   # several, all or none
         write_json(temporary / "report.json", report)
 
+    with locked(Path("runs/fast-1")):      # nobody else writes it
+
 Every OSError on the way becomes a FileError of one line.
 """
 
@@ -27,7 +29,42 @@ from mnistnet.errors import FileError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+HEX = "[0-9a-f]" * 8
+SWAP_S = 60  # longer than any swap takes
 DESKTOP = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.IGNORECASE)
+
+
+@contextmanager
+def locked(path: Path, *, wait_s: float = 0) -> Iterator[None]:
+    """Hold a lock on a path, which the operating system releases when its holder dies.
+
+    The lock is a file next to the path, `.NAME.lock`, deleted at the block's end.
+
+    Args:
+        path: need not exist; its folder is made if it is missing.
+        wait_s: how long to wait for whoever holds it.
+
+    Raises:
+        FileError: another process holds it, or it cannot be written.
+    """
+    from filelock import FileLock, Timeout  # 15 ms, not for who only reads
+
+    file = path.with_name(f".{path.name.removeprefix('.')}.lock")
+    lock = FileLock(file, timeout=wait_s, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise FileError(
+            f"{path}: is being written by another process; wait until that has ended"
+        ) from None
+    except OSError as error:
+        raise write_error(path, error) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # on Windows, where it is open, the release deletes it
+            file.unlink()
+        lock.release()
 
 
 @contextmanager
@@ -39,18 +76,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises:
         FileError: the file cannot be written.
     """
-    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with _temporary(path) as temporary:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
     except OSError as error:
         raise write_error(path, error) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 @contextmanager
@@ -68,26 +102,27 @@ def replace_folder(folder: Path, names: Collection[str]) -> Iterator[Path]:
         FileError: the folder holds something else, is a file, or cannot be written.
     """
     target = folder.resolve()
-    temporary = _temporary(target)
     try:
-        restore(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(target, wait_s=SWAP_S):
+            restore(target)
         _check_replaceable(folder, names)
-        temporary.mkdir(parents=True)
-        yield temporary
-        swap(temporary, target)
+        with _temporary(target) as temporary:
+            temporary.mkdir()
+            yield temporary
+            with locked(target, wait_s=SWAP_S):
+                swap(temporary, target)
     except OSError as error:
         raise write_error(folder, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def swap(new: Path, target: Path) -> None:
-    """Put a whole folder in the place of another, which is deleted then.
+    """Put a whole folder in the place of another, which is deleted then. Needs the target's lock.
 
     At every moment one of the two is whole, under one of three names; `restore` finds it.
     Raises OSError, with the old folder in its place.
     """
-    old = _replaced(target)
+    old = replaced(target)
     _flush_names(new)
     if target.exists():
         _delete(old)  # of a swap that was killed
@@ -102,12 +137,20 @@ def swap(new: Path, target: Path) -> None:
 
 
 def restore(target: Path) -> None:
-    """Clear up after a `swap` that was killed: put the old folder back, or finish deleting it."""
-    old = _replaced(target)
+    """Clear up after a `swap` that was killed: put the old folder back, or finish deleting it.
+
+    Needs the target's lock.
+    """
+    old = replaced(target)
     if old.exists() and target.exists():
         shutil.rmtree(old)
     elif old.exists():
         old.rename(target)
+
+
+def replaced(target: Path) -> Path:
+    """Return where `swap` keeps the old folder until the new one is in its place."""
+    return target.with_name(f".{target.name}.replaced")
 
 
 @contextmanager
@@ -118,18 +161,12 @@ def scratch_folder() -> Iterator[Path]:
         FileError: it cannot be made.
     """
     root = Path(tempfile.gettempdir())
-    for left in root.glob("mnistnet-*-*"):
-        process = left.name.split("-")[1]
-        if process.isdecimal() and not _is_running(int(process)):
-            shutil.rmtree(left, ignore_errors=True)
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f"mnistnet-{os.getpid()}-", dir=root))
-    except OSError as error:
-        raise write_error(root, error) from error
-    try:
+    with _temporary(root / "mnistnet") as folder:
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise write_error(root, error) from error
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def entries(folder: Path) -> list[Path]:
@@ -195,30 +232,23 @@ def write_error(path: Path, error: OSError) -> FileError:
     )
 
 
-def _replaced(target: Path) -> Path:
-    return target.with_name(f".{target.name}.replaced")
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """Yield a new name next to `path`, and delete what has that name at the block's end.
 
-
-def _temporary(path: Path) -> Path:
-    """Return a new name next to `path` for this process, and delete what killed ones left there."""
-    if path.parent.is_dir():
-        for left in path.parent.glob(f".{escape(path.stem)}.*-????????{escape(path.suffix)}"):
-            process = left.name.removeprefix(f".{path.stem}.").partition("-")[0]
-            if process.isdecimal() and not _is_running(int(process)):
-                _delete(left)
-    return path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
-
-
-def _is_running(process: int) -> bool:
-    if os.name == "nt":
-        return True  # asking there would end it
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # somebody else's
-    return True
+    It is locked meanwhile. Such a name whose lock is free is what a killed process left: deleted.
+    """
+    for lock in path.parent.glob(f".{escape(path.stem)}.{HEX}{escape(path.suffix)}.lock"):
+        left = lock.with_suffix("")
+        with suppress(FileError), locked(left):
+            _delete(left)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    with locked(temporary):
+        try:
+            yield temporary
+        finally:
+            with suppress(OSError):
+                _delete(temporary)
 
 
 def _delete(path: Path) -> None:

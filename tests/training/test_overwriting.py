@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from mnistnet.errors import Interrupted, RunError
+from mnistnet.errors import FileError, Interrupted, RunError
 from mnistnet.evaluation.subject import open_subject
 from mnistnet.training.fit import Progress
 from mnistnet.training.recipe import Recipe
+from mnistnet.training.runs import Run
 from mnistnet.training.train import resume, train
 
 ONE = Recipe(batch_size=50, threads=1, engine="torch")
@@ -27,6 +26,16 @@ TWO = ONE.replacing(epochs=2, seed=1)
 def interrupt_in_second_epoch(progress: Progress) -> None:
     if progress.epoch == 2:
         raise KeyboardInterrupt
+
+
+def full_in_epoch(epoch: int) -> Callable[[Progress], None]:
+    """Return what fails in an epoch as a write to a full disk does."""
+
+    def fail(progress: Progress) -> None:
+        if progress.epoch == epoch:
+            raise FileError("metrics.jsonl: cannot be written (No space left on device)")
+
+    return fail
 
 
 def names(runs: Path) -> set[str]:
@@ -42,7 +51,7 @@ def good(tiny: Path, tmp_path: Path) -> bytes:
 def test_an_interrupted_overwrite_keeps_the_old_run_and_resumes_to_replace_it(
     tiny: Path, tmp_path: Path, good: bytes
 ) -> None:
-    with pytest.raises(Interrupted, match="--name good --resume"):
+    with pytest.raises(Interrupted, match="interrupted in epoch 2 of 2, ") as interrupted:
         train(
             TWO,
             data=tiny,
@@ -51,9 +60,12 @@ def test_an_interrupted_overwrite_keeps_the_old_run_and_resumes_to_replace_it(
             overwrite=True,
             on_progress=interrupt_in_second_epoch,
         )
+    assert interrupted.value.run == "good"
     weights = tmp_path / "good" / "weights.safetensors"
     assert weights.read_bytes() == good
 
+    with pytest.raises(RunError, match=r"\.good\.new: holds an interrupted run .* good; to start "):
+        train(ONE, data=tiny, runs=tmp_path, name="good", overwrite=True)
     result = resume(name="good", data=tiny, runs=tmp_path)
     assert result.run.folder == tmp_path / "good"
     assert weights.read_bytes() != good
@@ -125,21 +137,63 @@ def test_a_run_resumes_on_its_own_data_only(tiny: Path, few_digits: Path, tmp_pa
     assert resume(name="cut", data=tiny, runs=tmp_path).n == 100
 
 
-def test_the_command_that_ctrl_c_names_resumes_the_run(tiny: Path, tmp_path: Path) -> None:
-    runs = tmp_path / "my runs"
-    with pytest.raises(Interrupted) as interrupted:
-        train(TWO, data=tiny, runs=runs, name="cut", on_progress=interrupt_in_second_epoch)
-    _, _, command = str(interrupted.value).partition("go on with: mnistnet ")
-    done = subprocess.run(
-        [sys.executable, "-m", "mnistnet", *shlex.split(command), "--json"],
-        cwd=tmp_path,
-        env={**os.environ},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1])["run"] == str(runs / "cut")
+def test_a_run_is_trained_by_one_process_at_a_time(tiny: Path, tmp_path: Path, good: bytes) -> None:
+    tried = []
+
+    def try_again(progress: Progress) -> None:
+        if progress.epoch == 2:
+            for overwrite in (True, False):
+                with pytest.raises(FileError, match="good: is being written by another process"):
+                    train(ONE, data=tiny, runs=tmp_path, name="good", overwrite=overwrite)
+            with pytest.raises(FileError, match="good: is being written by another process"):
+                resume(name="good", data=tiny, runs=tmp_path)
+            assert (tmp_path / "good" / "weights.safetensors").read_bytes() == good
+            tried.append(progress)
+
+    train(TWO, data=tiny, runs=tmp_path, name="good", overwrite=True, on_progress=try_again)
+    assert tried
+    assert Run(tmp_path / "good").recipe() == TWO
+    assert names(tmp_path) == {"good"}
+
+
+def test_two_runs_without_a_name_at_once_get_two_numbers(tiny: Path, tmp_path: Path) -> None:
+    second = []
+
+    def train_another(_: Progress) -> None:
+        if not second:
+            second.append(train(ONE, data=tiny, runs=tmp_path).run.name)
+
+    assert train(ONE, data=tiny, runs=tmp_path, on_progress=train_another).run.name == "fast-1"
+    assert second == ["fast-2"]
+    assert names(tmp_path) == {"fast-1", "fast-2"}
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_ctrl_c_after_training_does_not_delete_what_was_trained(
+    overwrite: bool, tiny: Path, tmp_path: Path, good: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    name = "good" if overwrite else "other"
+    monkeypatch.setattr("mnistnet.training.train.illustrate", interrupt)
+    with pytest.raises(Interrupted, match="interrupted in epoch 2 of 2, ") as interrupted:
+        train(TWO, data=tiny, runs=tmp_path, name=name, overwrite=overwrite)
+    assert interrupted.value.run == name
+    monkeypatch.undo()
+    resume(name=name, data=tiny, runs=tmp_path)
+    assert names(tmp_path) == {"good", name}
+    assert (tmp_path / name / "weights.safetensors").read_bytes() != good
+
+
+def test_a_full_disk_leaves_what_can_be_resumed(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="No space left") as full:
+        train(TWO, data=tiny, runs=tmp_path, name="cut", on_progress=full_in_epoch(2))
+    assert full.value.run == "cut"
+    resume(name="cut", data=tiny, runs=tmp_path)
+    with pytest.raises(FileError, match="No space left"):  # in its only epoch: nothing to resume
+        train(ONE, data=tiny, runs=tmp_path, name="one", on_progress=full_in_epoch(1))
+    assert names(tmp_path) == {"cut"}
 
 
 @pytest.mark.parametrize("left", [".good.new", ".good.replaced"])

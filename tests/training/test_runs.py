@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from mnistnet.errors import Interrupted, RunError
+from mnistnet.training.lifecycle import new_run
 from mnistnet.training.recipe import Recipe
-from mnistnet.training.runs import Measurement, Run, new_run
+from mnistnet.training.runs import Measurement, Run
 from mnistnet.training.train import TrainResult
 
 LINE = Measurement(network=1, epoch=1, batch=1, batches=9, images=50, loss=2.3, accuracy=0.1)

@@ -22,8 +22,9 @@ from mnistnet.model.architecture import parameter_count
 from mnistnet.provenance import export_record
 from mnistnet.report.build import Predictions, build
 from mnistnet.report.contents import Model, to_json
+from mnistnet.training.lifecycle import recover
 from mnistnet.training.recipe import recipe_from
-from mnistnet.training.runs import Run, recover
+from mnistnet.training.runs import Run
 
 if TYPE_CHECKING:
     from pathlib import Path

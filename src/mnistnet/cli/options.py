@@ -13,15 +13,20 @@ does the work, whose parameters have the same names. What only one verb takes st
 from __future__ import annotations
 
 import re
+import shlex
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from mnistnet.errors import UsageError
+from mnistnet.text import without_password
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from mnistnet.registry.signature import Signer
 
 PATH = click.Path(path_type=Path)
@@ -77,6 +82,25 @@ def signer_options(command: Command) -> Command:
         return command(signer=_signer(public_key, identity, identity_provider), **rest)
 
     return _PUBLIC_KEY(_IDENTITY(_PROVIDER(called)))
+
+
+def repeated_command(*words: str, without: Collection[str]) -> str:
+    """Return the command that is running, as it was given, for a shell.
+
+    Args:
+        words: added to it.
+        without: parameters that are left out. User and password of an address are, too.
+    """
+    context = click.get_current_context()
+    again = ["mnistnet", str(context.info_name), *words]
+    for option in context.command.params:
+        name, flag = str(option.name), option.opts[0]
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name not in without:
+            value = context.params[name]
+            for one in value if option.multiple else (value,):
+                again += [flag] if one is True else [flag, without_password(str(one))]
+    return shlex.join(again)
 
 
 def version_number(text: str) -> int:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from contextlib import contextmanager
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnistnet.cli.options import DATA, JSON, RUNS, Command
+from mnistnet.cli.options import DATA, JSON, RUNS, Command, repeated_command
 from mnistnet.cli.output import Bar, print_error, print_json, print_line, print_table
-from mnistnet.errors import DataError, UsageError
+from mnistnet.errors import DataError, MnistNetError, UsageError
 from mnistnet.extras import import_extra
 from mnistnet.model.architecture import layer_table
 from mnistnet.text import interval
 from mnistnet.training.recipe import RECIPES, Recipe, recipe_named
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from mnistnet.training.engine import Engine
@@ -85,7 +87,7 @@ def train(
     }
     where["trackers"] = _open_trackers(trackers)
     import_s = time.perf_counter() - started
-    with Bar() as bar:
+    with _naming_the_command(), Bar() as bar:
         where["on_progress"] = bar.show_training
         if resume:
             result = training.resume(**where)
@@ -192,6 +194,20 @@ def _open_trackers(places: tuple[str, ...]) -> Trackers:
     from mnistnet.bundle.export_run import export_run
 
     return open_trackers(places, warn=print_error, export=export_run)
+
+
+@contextmanager
+def _naming_the_command() -> Iterator[None]:
+    """Add the command that goes on to the error of a run that can be resumed."""
+    try:
+        yield
+    except MnistNetError as error:
+        if not error.run:
+            raise
+        decided = {field.name for field in dataclasses.fields(Recipe)}  # by the run
+        without = {*decided, "recipe", "name", "overwrite", "resume"}
+        command = repeated_command("--name", error.run, "--resume", without=without)
+        raise type(error)(f"{error}; go on with: {command}") from None
 
 
 def _print_engine(engine: Engine) -> None:

@@ -25,9 +25,10 @@ from mnistnet.files import scratch_folder, sha256
 from mnistnet.inference import Predictor
 from mnistnet.model.architecture import parameter_count
 from mnistnet.report.contents import Model
+from mnistnet.training.lifecycle import recover
 from mnistnet.training.machine import engine_for
 from mnistnet.training.recipe import Recipe
-from mnistnet.training.runs import Run, recover
+from mnistnet.training.runs import Run
 from mnistnet.training.state import load_weights
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ TRAINING, EXPORT = "training/train.py", "bundle/export_run.py"
 DECIDE_NOTHING = (
     *("__init__.py", "errors.py", "extras.py", "files.py", "provenance/", "text.py"),
     *("data/download.py", "data/locations.py", "data/verify.py"),
-    *("training/illustrations.py", "training/recipe.py", "training/runs.py", "training/tracking/"),
+    *("training/illustrations.py", "training/lifecycle.py", "training/recipe.py"),
+    *("training/runs.py", "training/tracking/"),
     *("bundle/runtime.py", "bundle/verify.py", "bundle/weights.py"),
 )
 CPP_COMMENT = re.compile(r'("(?:\\.|[^"\\\n])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)

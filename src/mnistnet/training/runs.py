@@ -1,4 +1,4 @@
-"""A run's folder, `runs/<name>/`: created once, and complete only when training has ended.
+"""A run's folder, `runs/<name>/`, and the files in it; see lifecycle.py for how it is made.
 
 runs/fast-1/
   recipe.json           the hyperparameters
@@ -12,29 +12,16 @@ runs/fast-1/
 from __future__ import annotations
 
 import json
-import re
-import shutil
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, replace
-from itertools import count
 from typing import TYPE_CHECKING
 
-from mnistnet.errors import FileError, Interrupted, RecipeError, RunError
-from mnistnet.files import (
-    append_text,
-    read_json,
-    restore,
-    swap,
-    write_bytes,
-    write_error,
-    write_json,
-)
+from mnistnet.errors import FileError, RecipeError, RunError
+from mnistnet.files import append_text, read_json
 from mnistnet.provenance import Origin
-from mnistnet.training.checkpoint import epochs_done
 from mnistnet.training.recipe import Recipe, recipe_from
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 LARGEST = 2**53  # the whole numbers below it are exact as floats
@@ -153,125 +140,3 @@ class Run:
             with suppress(ValueError, TypeError, RecursionError):  # the result is none either
                 lines.append(Measurement(**json.loads(line)))
         return lines
-
-
-@contextmanager
-def new_run(root: Path, name: str | None, recipe: Recipe, *, overwrite: bool) -> Iterator[Run]:
-    """Create a run's folder; remove it again if the block fails before there is any result.
-
-    A run that overwrites another is made next to it, in `.NAME.new`, and takes its place when the
-    block has succeeded: until then, whatever is killed when, the old run is there.
-
-    Args:
-        root: the folder of all runs.
-        name: of the run; None: the recipe's name and the next free number.
-        recipe: written into the folder.
-        overwrite: replace a run of that name.
-
-    Raises:
-        RunError: the name is taken or cannot be a folder's.
-        FileError: the folder cannot be written.
-    """
-    run = Run(_claim(root, name, recipe, overwrite=overwrite))
-    try:
-        write_json(run.recipe_file, recipe.as_dict())
-        yield run
-    except Interrupted:
-        raise  # what was measured so far is a result, and is kept
-    except BaseException:
-        shutil.rmtree(run.folder, ignore_errors=True)
-        raise
-    finish(run)
-
-
-def unfinished_run(root: Path, name: str) -> Run:
-    """Find a run to resume, and cut its metrics back to its checkpoint.
-
-    Raises:
-        RunError: there is no such run, or it is complete.
-    """
-    folder = root / check_name(name)
-    recover(folder)
-    run = Run(_unfinished(folder) if _unfinished(folder).is_dir() else folder)
-    if not run.recipe_file.is_file():
-        raise RunError(f"{run.folder}: there is no run to resume")
-    if run.weights_file.exists():
-        raise RunError(f"{run.folder}: is complete; --overwrite trains it again")
-    done = epochs_done(run.checkpoint_file)
-    kept = [json.dumps(asdict(line)) + "\n" for line in run.metrics() if line.epoch <= done]
-    write_bytes(run.metrics_file, "".join(kept).encode())
-    return run
-
-
-def finish(run: Run) -> Run:
-    """Move a complete run to its place, and return it there. Raises FileError."""
-    final = run.folder.with_name(run.name)
-    if run.folder != final:
-        try:
-            swap(run.folder, final)
-        except OSError as error:
-            raise write_error(final, error) from error
-    return Run(final)
-
-
-def recover(folder: Path) -> None:
-    """Clear up after a run that was killed while it took the place of another, if one was.
-
-    Raises:
-        FileError: the folder cannot be written.
-    """
-    folder = folder.resolve()  # "." has no name
-    if not folder.name:
-        return
-    new = _unfinished(folder)
-    try:
-        if Run(new).weights_file.is_file():
-            swap(new, folder)
-        restore(folder)
-    except OSError as error:
-        raise write_error(folder, error) from error
-
-
-def check_name(name: str) -> str:
-    """Return a run's name, or raise RunError if it could lead out of the folder of runs."""
-    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]{0,99}", name, flags=re.ASCII) or name.endswith("."):
-        raise RunError(f"{name!r} cannot name a run; use letters, digits, '.', '_', '+' and '-'")
-    return name
-
-
-def _claim(root: Path, name: str | None, recipe: Recipe, *, overwrite: bool) -> Path:
-    """Create the folder, for this process alone."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        if name is None:
-            return _numbered_folder(root, check_name(recipe.name))
-        folder = root / check_name(name)
-        recover(folder)
-        if overwrite and folder.exists():
-            if folder.is_symlink() or not (folder / "recipe.json").is_file():
-                raise RunError(f"{folder}: is a link, or no run; --overwrite only replaces runs")
-            folder = _unfinished(folder)
-            shutil.rmtree(folder, ignore_errors=True)  # of an earlier attempt
-        folder.mkdir()
-    except FileExistsError:
-        hint = "choose another --name, or --overwrite, or --resume if it was interrupted"
-        raise RunError(f"{root / name if name else root}: exists already; {hint}") from None
-    except OSError as error:
-        raise write_error(root, error) from error
-    return folder
-
-
-def _unfinished(folder: Path) -> Path:
-    """Return where a run is trained that will replace another."""
-    return folder.with_name(f".{folder.name}.new")
-
-
-def _numbered_folder(root: Path, stem: str) -> Path:
-    for number in count(1):
-        folder = root / f"{stem}-{number}"
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("count() never ends")

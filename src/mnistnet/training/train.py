@@ -6,7 +6,6 @@ result.accuracy, result.run.folder
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -14,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnistnet import data as datasets
-from mnistnet.errors import Interrupted, RunError
+from mnistnet.errors import FileError, Interrupted, RunError
 from mnistnet.files import write_bytes, write_json
 from mnistnet.provenance import origin_of
 from mnistnet.training.fit import first_batch, fit
 from mnistnet.training.illustrations import illustrate
+from mnistnet.training.lifecycle import check_name, new_run, resumed_run
 from mnistnet.training.machine import engine_for
-from mnistnet.training.runs import Result, Run, check_name, finish, new_run, unfinished_run
+from mnistnet.training.runs import Result, Run
 from mnistnet.training.tracking import NO_TRACKERS
 
 if TYPE_CHECKING:
@@ -114,13 +114,13 @@ def resume(
         RecipeError: the engine that it was begun with is not here.
     """
     clock = _Clock()
-    run = unfinished_run(runs, name)
-    recipe = run.recipe()
-    on_engine(engine := _engine_of(run, recipe))
-    dataset = datasets.load(data, validation=recipe.validation)
-    _check_same_data(run, dataset)
-    result = _carry_out(_Job(run, recipe, engine, dataset, on_progress, trackers, clock))
-    return replace(result, run=finish(run))
+    with resumed_run(runs, name) as run:
+        recipe = run.recipe()
+        on_engine(engine := _engine_of(run, recipe))
+        dataset = datasets.load(data, validation=recipe.validation)
+        _check_same_data(run, dataset)
+        result = _carry_out(_Job(run, recipe, engine, dataset, on_progress, trackers, clock))
+    return replace(result, run=Run(runs / run.name))
 
 
 def _engine_of(run: Run, recipe: Recipe) -> Engine:
@@ -175,6 +175,19 @@ class _Job:
 
 
 def _carry_out(job: _Job) -> TrainResult:
+    """Carry out a run. An error names the run where --resume goes on with it."""
+    run = job.run
+    try:
+        return _steps(job)
+    except KeyboardInterrupt:
+        raise _interrupted(run, job.recipe) from None
+    except FileError as error:  # the disk is full, for example
+        if run.checkpoint_file.exists():
+            error.run = run.name
+        raise
+
+
+def _steps(job: _Job) -> TrainResult:
     """Train, evaluate, illustrate, and save the weights, which make the run complete."""
     from safetensors.numpy import save
 
@@ -205,45 +218,41 @@ def _carry_out(job: _Job) -> TrainResult:
 
 
 def _fit(job: _Job) -> State:
-    """Train, logging to the run; on Ctrl-C, raise Interrupted with how to resume."""
-    run, last = job.run, None
+    """Train, logging to the run."""
 
     def report(progress: Progress) -> None:
-        nonlocal last
-        last = progress
-        run.log(progress.measurement())
+        job.run.log(progress.measurement())
         job.on_progress(progress)
         job.trackers.log_line(progress.measurement(), images_per_s=progress.images_per_s)
 
-    try:
-        return fit(
-            job.recipe,
-            job.dataset.train,
-            job.engine,
-            on_progress=report,
-            checkpoint=run.checkpoint_file,
-        )
-    except KeyboardInterrupt:
-        if last is None:
-            raise
-        raise Interrupted(_where_interrupted(job, last)) from None
-
-
-def _where_interrupted(job: _Job, last: Progress) -> str:
-    run = job.run
-    reached = (
-        f"interrupted in epoch {last.epoch} of {last.epochs}, after batch {last.batch} of"
-        f" {last.batches}: loss {last.loss:.4f}, accuracy {last.accuracy:.2%};"
-        f" what was measured is in {run.folder}"
+    return fit(
+        job.recipe,
+        job.dataset.train,
+        job.engine,
+        on_progress=report,
+        checkpoint=job.run.checkpoint_file,
     )
+
+
+def _interrupted(run: Run, recipe: Recipe) -> Interrupted:
+    """Make the error after Ctrl-C: how far the run came, and whether it can be resumed."""
+    if run.weights_file.exists():
+        return Interrupted(f"interrupted; the run {run.name} is complete")
+    if not run.metrics_file.exists():
+        return Interrupted("interrupted before anything was measured, so no run is kept")
+    where = ""
+    if lines := run.metrics():
+        last = lines[-1]
+        where = (
+            f" in epoch {last.epoch} of {recipe.epochs_in_all}, after batch {last.batch} of"
+            f" {last.batches}: loss {last.loss:.4f}, accuracy {last.accuracy:.2%}"
+        )
+    kept = f"what was measured is in {run.folder}"
     if not run.checkpoint_file.exists():
-        return reached
-    words = ["mnistnet", "train", "--name", run.name, "--resume"]
-    if run.folder.parent != Path("runs"):
-        words += ["--runs", str(run.folder.parent)]
-    if (source := Path(job.dataset.source)) != datasets.find():
-        words += ["--data", str(source)]
-    return f"{reached}; go on with: {shlex.join(words)}"
+        kept += "; no epoch was complete, so it starts again"
+    error = Interrupted(f"interrupted{where}; {kept}")
+    error.run = run.name
+    return error
 
 
 def _result(job: _Job, probabilities: NDArray[np.float32]) -> TrainResult:
