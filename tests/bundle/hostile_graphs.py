@@ -151,6 +151,28 @@ def slow_constants() -> bytes:
     return changed(change)
 
 
+def endless() -> bytes:
+    """Return digit.onnx with an operator that takes hours: the largest of 64³ numbers, 301³ times.
+
+    Zero is added to its result.
+    """
+
+    def change(model: onnx.ModelProto) -> None:
+        zero = constant("zero", np.zeros((1, 1, 1, 1, 1), np.float32))
+        more(zero, constant("cube", [1, 1, 300, 300, 300]))(model)
+        first(model, "Softmax").output[0] = "before"
+        model.graph.node.extend(
+            [
+                node("Expand", "zero cube", "zeros"),
+                node("MaxPool", "zeros", "most", kernel_shape=[64] * 3, pads=[32] * 6),
+                node("ReduceMax", "most", "largest", keepdims=0),
+                node("Add", "before largest", "probabilities"),
+            ]
+        )
+
+    return changed(change)
+
+
 def fails_beyond(n: int) -> bytes:
     """Return digit.onnx with a table in which only batches of up to `n` images have an entry."""
 

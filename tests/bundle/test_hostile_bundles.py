@@ -23,6 +23,7 @@ from hostile_graphs import (
     Change,
     changed,
     cut,
+    endless,
     fails_beyond,
     gelu,
     last_bias,
@@ -124,8 +125,46 @@ def test_a_graph_that_runs_too_long_is_stopped(
 ) -> None:
     monkeypatch.setattr(runtime, "MAX_RUN_S", 0.1)
     put(bundle, "digit.onnx", make())
-    with pytest.raises(BundleError, match=r"cannot be run .*terminate"):
+    with pytest.raises(BundleError, match=r"cannot be run .*takes more than 0\.1 s"):
         Predictor(bundle).classify(np.zeros((20, 28, 28), np.uint8))
+
+
+def test_an_operator_without_end_holds_neither_verify_nor_the_process(
+    bundle: Path, python: Python
+) -> None:
+    put(bundle, "digit.onnx", endless())
+    words = "from mnistnet.bundle import runtime; runtime.MAX_RUN_S = 0.3"
+    done = python(f"{words}\nfrom mnistnet.cli import main; main(['verify', {str(bundle)!r}])")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"mnistnet: .*digit.onnx: .*takes more than 0\.3 s.*\n", done.stderr)
+
+
+def test_an_operator_without_end_does_not_hold_ctrl_c(bundle: Path, python: Python) -> None:
+    put(bundle, "digit.onnx", endless())
+    words = """if True:
+        import _thread, sys, threading, numpy, mnistnet
+        predictor = mnistnet.Predictor(sys.argv[1])
+        predictor.classify(numpy.zeros((0, 28, 28), numpy.uint8))  # loads the graph, runs nothing
+        threading.Timer(0.5, _thread.interrupt_main).start()
+        predictor.classify(numpy.zeros((1, 28, 28), numpy.uint8))
+    """
+    done = python(words, bundle)
+    assert done.stderr.endswith("\nKeyboardInterrupt\n")
+
+
+def test_graphs_run_in_a_forked_process_too(python: Python) -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("processes cannot be forked here")
+    words = """if True:
+        import os, numpy, mnistnet
+        predictor, blank = mnistnet.Predictor(), numpy.full((9, 9), 255, numpy.uint8)
+        predictor.predict(blank)
+        if not (child := os.fork()):
+            predictor.predict(blank)
+            os._exit(7)
+        raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert python(words).returncode == 7
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no peak of the memory is known there")

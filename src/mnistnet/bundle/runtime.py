@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import math
 import os
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
+from queue import Empty, SimpleQueue
 from threading import BoundedSemaphore, Thread
-from time import monotonic, sleep
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,11 +27,15 @@ from mnistnet.errors import BundleError
 from mnistnet.text import first_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from mnistnet.bundle.manifest import Manifest
+
+    Compute = Callable[[], list[Any]]
+    Answers = SimpleQueue[list[Any] | Exception]
 
 # The input and the outputs: name, ONNX type and shape; a letter stands for any number.
 SIGNATURES: dict[str, list[tuple[str, str, list[int | str]]]] = {
@@ -49,12 +55,13 @@ SIGNATURES: dict[str, list[tuple[str, str, list[int | str]]]] = {
 # What a run may take. The largest picture that is predicted takes 230 MB and a second.
 MAX_RUN_BYTES = 320 * 2**20
 MAX_RUN_S = 20.0
+WAIT_S = 0.5  # the steps of waiting; Windows sees Ctrl-C in between only
 SHRINK_FROM = 1_000_000  # values of an input, from which the memory is given back after the run
 SUM_TOLERANCE = 1e-3  # of probabilities, which add up to 1
 
 _cores = os.cpu_count() or 1
 _slots = BoundedSemaphore(_cores)  # more runs at once would gain nothing
-_deadlines: dict[int, tuple[float, Any]] = {}  # of each run: when it must be done, its options
+_idle: list[_Worker] = []
 
 
 class Graph:
@@ -124,15 +131,14 @@ class Graph:
         options = _onnxruntime().RunOptions()
         if array.size >= SHRINK_FROM:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        compute = partial(self._session.run, None, {name: array}, options)
         with _slots:
             started = monotonic()
-            _deadlines[id(options)] = started + min(MAX_RUN_S, self._left_s), options
             try:
-                outputs: list[Any] = self._session.run(None, {name: array}, options)
+                outputs = _within(min(MAX_RUN_S, self._left_s), compute, options)
             except Exception as error:  # as above
                 raise self.broken("cannot be run", error) from error
             finally:
-                del _deadlines[id(options)]
                 self._left_s -= monotonic() - started
         sizes: dict[int | str, int] = dict(zip(shape, array.shape, strict=True))
         for (name, kind, shape), output in zip(signatures, outputs, strict=True):
@@ -168,17 +174,66 @@ def _onnxruntime() -> Any:
         "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
     )
     ort.create_and_register_allocator(memory, ort.OrtArenaCfg({"max_mem": _cores * MAX_RUN_BYTES}))
-    Thread(target=_end_late_runs, daemon=True).start()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_idle.clear)  # a fork has no threads
     return ort
 
 
-def _end_late_runs() -> None:
-    """Stop each run at its deadline, as long as the process lives."""
-    while True:
-        sleep(1)
-        for deadline, options in list(_deadlines.values()):
-            if monotonic() > deadline:
-                options.terminate = True  # the runtime looks at it before each node
+class _Worker(Thread):
+    """Runs graphs. It is used again: starting a thread for each run would take a tenth longer."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)  # the process may end while an operator computes
+        self.jobs: SimpleQueue[tuple[Compute, Answers]] = SimpleQueue()
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            self._do(*self.jobs.get())  # whose memory is free again while the next is waited for
+
+    def _do(self, compute: Compute, answers: Answers) -> None:
+        try:
+            answer: list[Any] | Exception = compute()
+        except Exception as error:
+            answer = error
+        _idle.append(self)
+        answers.put(answer)
+
+
+def _within(limit_s: float, compute: Compute, options: Any) -> list[Any]:
+    """Return what is computed. A worker does it: nothing stops an operator, but one can go on.
+
+    Args:
+        limit_s: how long it may take.
+        compute: runs a graph.
+        options: that it runs with.
+
+    Raises:
+        TimeoutError: it is not done within the limit.
+        Exception: what the computation raises.
+    """
+    try:
+        worker = _idle.pop()
+    except IndexError:
+        worker = _Worker()
+    answers: Answers = SimpleQueue()
+    worker.jobs.put((compute, answers))
+    step_s = min(limit_s, WAIT_S)
+    try:
+        for _ in range(math.ceil(limit_s / step_s)):  # while the process is stopped, none passes
+            with suppress(Empty):
+                answer = answers.get(timeout=step_s)
+                break
+        else:
+            raise TimeoutError(f"takes more than {limit_s:.3g} s")
+    except BaseException:  # Ctrl-C, too
+        options.terminate = True  # the runtime looks at it before each operator
+        with suppress(Empty):
+            answers.get(timeout=WAIT_S)  # a process that ends just then would abort
+        raise
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _are_probabilities(array: NDArray[np.float32]) -> bool:
