@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from releases import seal
 
 import mnistnet
 from mnistnet.bundle.export import export
@@ -145,21 +146,25 @@ def test_the_manifest_names_who_trained_the_weights_and_who_made_the_bundle(
 ) -> None:
     origin = json.loads(trained.origin_file.read_bytes())
     first = read_manifest(exported)
-    assert dataclasses.asdict(first.origin) == origin
+    assert first.origin.as_document() == origin
     assert first.export
     assert first.export.source == origin["source"]
     assert first.export.inputs == export_basis().inputs
 
-    again = export_run(exported, tmp_path / "again", data=tiny)
+    begun = {"commit": "12" * 20, "dirty": False}  # the run was resumed, of another commit's
+    part = {"source": begun, "versions": origin["versions"], "inputs": origin["inputs"]}
+    resumed = seal(shutil.copytree(exported, tmp_path / "resumed"), earlier={"1": part})
+
+    again = export_run(resumed, tmp_path / "again", data=tiny)
     commit = subprocess.run(
         ["git", "-C", str(clone), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
     ).stdout.strip()
-    assert again.origin == first.origin
+    assert again.origin.as_document() == origin | {"earlier": {"1": part}}
     assert again.files["weights.safetensors"] == first.files["weights.safetensors"]
     assert again.export
     assert again.export.source == {"commit": commit, "dirty": False}
     card = (tmp_path / "again" / "README.md").read_text(encoding="utf-8")
-    assert str(origin["source"]["commit"]) in card
+    assert f"commit {begun['commit']}, then {origin['source']['commit']}" in card
     assert f"exported by commit {commit}" in card
 
 

@@ -27,6 +27,7 @@ GOOD: dict[str, Any] = {
     "versions": {"torch": "2.13.0"},
     "files": {name: {"size_bytes": 1, "sha256": "cd" * 32} for name in FILES},
 }
+SOURCE = {"commit": "ab" * 20, "dirty": False}
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -72,6 +73,12 @@ def test_a_good_manifest_is_read_and_fields_of_later_versions_are_ignored() -> N
         (("inputs",), None, "no 'inputs' of the right type"),
         (("inputs",), {"all": "ab" * 32}, "right type|SHA-256"),
         (("inputs",), dict.fromkeys(INPUTS, "x"), "SHA-256"),
+        (("earlier",), None, "no 'earlier' of the right type"),
+        (("earlier",), [], "no 'earlier' of the right type"),
+        (("earlier",), {"1": {"source": {}, "versions": {}, "inputs": {}}}, "commit"),
+        (("earlier",), {"1": {"source": SOURCE, "versions": {}}}, "no 'inputs'"),
+        (("earlier",), {"1": {"source": SOURCE, "versions": [], "inputs": {}}}, "versions"),
+        (("earlier",), {"1": {"source": SOURCE, "versions": {}, "inputs": {"a": "b"}}}, "SHA-256"),
         (("recipe", "name"), "\ud800", "not printable"),
         (("recipe", "name"), "a\u202eb", "not printable"),
         (("recipe", "two\nlines"), 1, "not printable"),

@@ -18,7 +18,7 @@ import mnistnet
 from mnistnet import data as datasets
 from mnistnet.bundle.manifest import INPUTS, MANIFEST, read_manifest
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
-from mnistnet.provenance import Basis, ExportRecord, export_basis, training_basis
+from mnistnet.provenance import Basis, ExportRecord, Part, export_basis, training_basis
 from mnistnet.registry.publish import publish
 from mnistnet.training.recipe import RELEASE
 
@@ -115,6 +115,19 @@ def test_another_fingerprint_is_exit_code_1_and_what_differs(
         "export: versions: onnx was '1.23.2', is '91.23.2'",
         f"{champion}: was trained from other inputs than here; there is something to train",
     ]
+
+
+def test_a_bundle_of_which_other_code_trained_an_earlier_part_is_to_be_trained_again(
+    champion: Path, tiny: Path, run: Run
+) -> None:
+    origin = read_manifest(champion).origin
+    assert origin.inputs
+    source = {"commit": "12" * 20, "dirty": False}
+    part = Part(source, origin.versions, origin.inputs | {"code": "0" * 64})
+    _write(champion, earlier={"1": part})
+    code, out, _ = run("fingerprint", "--data", tiny, "--against", champion)
+    assert code == 1
+    assert out.splitlines()[0] == f"code: changed since commit {'12' * 20}"
 
 
 def test_markdown_lists_what_differs_and_escapes_names(

@@ -101,12 +101,14 @@ def test_other_weights_are_reported_with_what_differs_and_whether_that_is_signif
 ) -> None:
     origin = read_manifest(bundle).origin
     assert origin.inputs
+    first = {"commit": "cd" * 20, "dirty": False}  # of a run that was resumed
     seal(
         bundle,
         recipe=origin.recipe | {"learning_rate": 1e-9},
         versions=origin.versions | {"torch": "1.0"},
         environment=origin.environment | {"instruction_set": "AVX9"},
         source={"commit": "ab" * 20, "dirty": False},
+        earlier={"1": {"source": first, "versions": {}, "inputs": {}}},
         inputs=origin.inputs | {"code": "0" * 64},
     )
     code, out, _ = run("reproduce", bundle, "--data", tiny, "--significant")
@@ -115,6 +117,7 @@ def test_other_weights_are_reported_with_what_differs_and_whether_that_is_signif
         "versions: torch was '1.0', is '",
         "environment: instruction_set was 'AVX9', is '",
         f"source: commit was '{'ab' * 20}', is ",
+        f"source: commit was '{'cd' * 20}', is ",
         "code: what trains has changed since",
         "% there, ",
         "): significant",

@@ -19,7 +19,7 @@ from mnistnet.errors import RunError
 from mnistnet.extras import import_extra
 from mnistnet.metrics.scores import selective_accuracy
 from mnistnet.model.architecture import parameter_count
-from mnistnet.provenance import export_record
+from mnistnet.provenance import export_record, parts
 from mnistnet.report.build import Predictions, build
 from mnistnet.report.contents import Model, to_json
 from mnistnet.training.lifecycle import recover
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnistnet.provenance import ExportRecord, Origin
+    from mnistnet.provenance import ExportRecord, Origin, Part
     from mnistnet.report.contents import Report
     from mnistnet.training.recipe import Recipe
 
@@ -116,13 +116,14 @@ def _metrics(report: Report, split: str) -> dict[str, Any]:
     }
 
 
-def _commit(record: Origin | ExportRecord) -> str:
+def _commit(record: Origin | Part | ExportRecord) -> str:
     return f"{record.source['commit']}{' (changed since)' if record.source['dirty'] else ''}"
 
 
 def _card(manifest: Manifest, recipe: Recipe) -> str:
     """Return the model card: what it is, how good, for what, and where it came from."""
-    metrics, source = manifest.metrics, _commit(manifest.origin)
+    metrics, commits = manifest.metrics, dict.fromkeys(map(_commit, parts(manifest.origin)))
+    source = ", then ".join(commits)  # of a run that was resumed by another
     low, high = (f"{metrics[key] * 100:.2f}" for key in ("accuracy_low", "accuracy_high"))
     if manifest.export and (exported := _commit(manifest.export)) != source:
         source += f", exported by commit {exported}"

@@ -75,7 +75,7 @@ class Manifest:
             "format_version": FORMAT_VERSION,
             "threshold": self.threshold,
             "metrics": self.metrics,
-            **{name: value for name, value in asdict(self.origin).items() if value is not None},
+            **self.origin.as_document(),
             **({"export": asdict(self.export)} if self.export else {}),
             "files": {name: asdict(self.files[name]) for name in FILES},
         }
@@ -156,8 +156,8 @@ def parse_manifest(content: bytes, where: object) -> Manifest:
             f"{where}: is of format version {version!s:.20}, and this program reads"
             f" {FORMAT_VERSION}; use the version of mnistnet that it was made with"
         )
-    if "inputs" in document:  # they may be missing, not null
-        decode(dict[str, Any], document, where, "inputs")
+    for name in {"inputs", "earlier"} & document.keys():  # they may be missing, not null
+        decode(dict[str, Any], document, where, name)
     manifest = Manifest(
         decode(Origin, document, where),
         decode(dict[str, Any], document, where, "metrics"),
@@ -235,7 +235,12 @@ def _check(manifest: Manifest, where: object) -> None:
         raise _damaged(where, "threshold is not between 0 and 1")
     digests = [file.sha256 for file in manifest.files.values()]
     digests += manifest.origin.data.values()
-    for record, names in ((manifest.origin, INPUTS), (manifest.export, EXPORT_INPUTS)):
+    earlier = (manifest.origin.earlier or {}).values()
+    for record, names in (
+        (manifest.origin, INPUTS),
+        (manifest.export, EXPORT_INPUTS),
+        *((part, ()) for part in earlier),
+    ):
         if record is not None:
             decode(str | None, record.source, where, "commit")
             decode(bool, record.source, where, "dirty")

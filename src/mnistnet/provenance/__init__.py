@@ -16,30 +16,26 @@ Which code counts follows from the imports; see code.py.
 from __future__ import annotations
 
 import json
-import logging
-import os
 import platform
 import re
-import shutil
-import subprocess
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mnistnet
 from mnistnet.errors import FileError, MissingError
 from mnistnet.files import sha256
 from mnistnet.provenance.code import EXPORT, TRAINING, code_digest
+from mnistnet.provenance.source import source_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 TRAINING_PACKAGES = ("torch", "numpy")
 EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime", "safetensors")
 INPUTS = ("code", "recipe", "data", "versions", "all")
 EXPORT_INPUTS = ("code", "versions", "all")
-LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,6 +50,8 @@ class Origin:
         environment: what repeatability depends on: resolved precision, threads, instruction set.
         versions: of Python and the packages, by name.
         inputs: a SHA-256 of each of INPUTS; None in bundles from before these were recorded.
+        earlier: of a run that was resumed: what trained its earlier parts, by number, where that
+            was something else than what trained the last one, which the other fields name.
     """
 
     recipe: dict[str, Any]
@@ -62,6 +60,20 @@ class Origin:
     environment: dict[str, str | int]
     versions: dict[str, str]
     inputs: dict[str, str] | None = None
+    earlier: dict[str, Part] | None = None
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the fields that are recorded, as JSON holds them."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What trained a part of a run, as in an Origin."""
+
+    source: dict[str, str | bool | None]
+    versions: dict[str, str]
+    inputs: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -145,12 +157,31 @@ def changes_since(
     if record is None or origin.inputs is None:
         unknown = "code: unknown; the bundle is from before fingerprints were recorded"
         return Changes([unknown], [])
-    return Changes(_differences(origin, training), _differences(record, export))
+    lines = [line for part in parts(origin) for line in _differences(part, training)]
+    return Changes(list(dict.fromkeys(lines)), _differences(record, export))
 
 
-def _differences(recorded: Origin | ExportRecord, basis: Basis) -> list[str]:
+def parts(origin: Origin) -> Iterator[Origin | Part]:
+    """Yield what trained each part of a run, where they differ; the last is the origin itself."""
+    yield from (origin.earlier or {}).values()
+    yield origin
+
+
+def differences(there: Origin, here: Origin) -> list[str]:
+    """List what differs in all that the last bits can depend on, a line each."""
+    lines: list[str] = []
+    for part in parts(there):
+        for kind in ("versions", "environment", "source"):
+            now = getattr(here, kind)
+            lines += changes(kind, getattr(part, kind, now), now)
+        if part.inputs and here.inputs and part.inputs.get("code") != here.inputs["code"]:
+            lines.append("code: what trains has changed since")
+    return list(dict.fromkeys(lines))
+
+
+def _differences(recorded: Origin | Part | ExportRecord, basis: Basis) -> list[str]:
     lines, inputs = [], recorded.inputs or {}
-    if inputs["code"] != basis.code:
+    if inputs.get("code") != basis.code:
         lines = [f"code: changed since commit {recorded.source['commit']!s:.40}"]
     versions = {name: recorded.versions.get(name) for name in basis.versions}
     for kind, then, now in (
@@ -158,13 +189,17 @@ def _differences(recorded: Origin | ExportRecord, basis: Basis) -> list[str]:
         ("data", getattr(recorded, "data", None), basis.data),
         ("versions", versions, basis.versions),
     ):
-        if then is not None and now is not None and inputs[kind] != basis.inputs[kind]:
+        if then is not None and now is not None and inputs.get(kind) != basis.inputs[kind]:
             lines += list(changes(kind, _settings(then), _settings(now))) or [f"{kind}: changed"]
     return lines
 
 
 def origin_of(
-    recipe: dict[str, Any], data: dict[str, str], environment: dict[str, str | int]
+    recipe: dict[str, Any],
+    data: dict[str, str],
+    environment: dict[str, str | int],
+    *,
+    before: Origin | None = None,
 ) -> Origin:
     """Record what a run depends on, so that it can be repeated to the bit.
 
@@ -172,16 +207,29 @@ def origin_of(
         recipe: every hyperparameter by name.
         data: the SHA-256 of each file of the data set, by the file's name.
         environment: what repeatability depends on beyond these: engine, precision, threads.
+        before: the origin of what was trained so far of a run that is resumed.
     """
     versions = _versions()
     counting = {name: versions[name] for name in TRAINING_PACKAGES if name in versions}
     inputs = Basis(code_digest(TRAINING), recipe, data, counting).inputs
-    return Origin(recipe, data, _source(), environment, versions, inputs)
+    origin = Origin(recipe, data, source_commit(), environment, versions, inputs)
+    return replace(origin, earlier=_earlier(before, origin)) if before else origin
+
+
+def _earlier(before: Origin, now: Origin) -> dict[str, Part] | None:
+    """Return what trained the earlier parts of a run, each once, without what trains it now."""
+    others: list[Part] = []
+    last = Part(now.source, now.versions, now.inputs or {})
+    for part in parts(before):
+        earlier = Part(part.source, part.versions, part.inputs or {})
+        if earlier not in (last, *others):
+            others.append(earlier)
+    return {str(number): part for number, part in enumerate(others, start=1)} or None
 
 
 def export_record() -> ExportRecord:
     """Record what the export of a bundle depends on, beyond its weights."""
-    return ExportRecord(_source(), _versions(), export_basis().inputs)
+    return ExportRecord(source_commit(), _versions(), export_basis().inputs)
 
 
 def changes(kind: str, then: Mapping[str, object], now: Mapping[str, object]) -> Iterator[str]:
@@ -237,46 +285,3 @@ def _version(package: str) -> str | None:
         return version(package).split("+")[0]
     except PackageNotFoundError:
         return None
-
-
-def _source() -> dict[str, str | bool | None]:
-    """Return the commit of the package's source, and whether it was changed since.
-
-    It is the one that is checked out: the last one that touched the package is another in a
-    shallow clone, whose first commit seems to have touched everything. Logs a warning where there
-    is a clone that git does not read.
-    """
-    folder = Path(mnistnet.__file__).parent
-    try:
-        if not _git(folder, "ls-files", "--", "."):  # an installed package
-            return {"commit": None, "dirty": False}
-        commit = _git(folder, "rev-parse", "HEAD")
-        dirty = bool(_git(folder, "status", "--porcelain", "--", "."))
-    except (OSError, subprocess.SubprocessError) as error:
-        if (folder.parents[1] / ".git").exists():
-            LOG.warning("%s: no commit is recorded: %s", folder.parents[1], _reason(error))
-        return {"commit": None, "dirty": False}
-    return {"commit": commit, "dirty": dirty}
-
-
-def _git(folder: Path, *words: str) -> str:
-    """Return what git prints. Raises OSError or SubprocessError."""
-    git = shutil.which("git")
-    if git is None:
-        raise FileNotFoundError("git is not installed; install it")
-    done = subprocess.run(  # noqa: S603 – fixed words
-        [git, "-C", str(folder), *words],
-        env={**os.environ, "LC_ALL": "C"},
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=True,
-        timeout=30,
-    )
-    return done.stdout.strip()
-
-
-def _reason(error: OSError | subprocess.SubprocessError) -> str:
-    """Return why git failed, and git's own advice, which is its last line."""
-    lines = [line.strip() for line in str(getattr(error, "stderr", "") or error).splitlines()]
-    return "; ".join(dict.fromkeys((lines[0], lines[-1]))) if lines else "git says nothing"

@@ -16,7 +16,7 @@ from mnistnet import data as datasets
 from mnistnet.bundle.manifest import check_files
 from mnistnet.errors import DataError, MissingError, RecipeError
 from mnistnet.metrics.intervals import PairedDifference, mcnemar_exact, paired_difference
-from mnistnet.provenance import changes, origin_of
+from mnistnet.provenance import differences, origin_of
 from mnistnet.registry.registry import open_registry
 from mnistnet.training.fit import fit
 from mnistnet.training.machine import engine_for
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mnistnet.bundle.manifest import Manifest
-    from mnistnet.provenance import Origin
     from mnistnet.training.fit import Progress
     from mnistnet.training.recipe import Recipe
 
@@ -95,7 +94,7 @@ def reproduce(
     )
     return Reproduction(
         same=there.tobytes() == here.tobytes(),  # compared as numbers, -0 would equal 0
-        differences=[*missing, *_differences(manifest.origin, origin)],
+        differences=[*missing, *differences(manifest.origin, origin)],
         judged_on=recipe.evaluated_on,
         judged=len(dataset.test),
         correct_there=int(correct_there.sum()),
@@ -134,15 +133,3 @@ def _pinned_recipe(manifest: Manifest, bundle: Path) -> tuple[Recipe, list[str]]
         except (RecipeError, MissingError) as error:
             missing.append(f"environment: {name} is not what it was: {error}")
     return recipe, missing
-
-
-def _differences(there: Origin, here: Origin) -> list[str]:
-    """List what differs in all that the last bits can depend on, a line each."""
-    lines = [
-        line
-        for kind in ("versions", "environment", "source")
-        for line in changes(kind, getattr(there, kind), getattr(here, kind))
-    ]
-    if there.inputs and here.inputs and there.inputs["code"] != here.inputs["code"]:
-        lines.append("code: what trains has changed since")
-    return lines

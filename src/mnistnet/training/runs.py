@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from mnistnet.errors import FileError, RecipeError, RunError
 from mnistnet.files import append_text, read_json
-from mnistnet.provenance import Origin
+from mnistnet.provenance import Origin, Part, parts
 from mnistnet.training.recipe import Recipe, recipe_from
 
 if TYPE_CHECKING:
@@ -112,12 +112,18 @@ class Run:
         try:
             origin = Origin(**fields)
             recipe_from(origin.recipe, where="recipe")
-            inputs = {} if origin.inputs is None else origin.inputs
-            parts = (origin.data, origin.source, origin.environment, origin.versions, inputs)
-            values = [value for part in parts for value in part.values()]
+            if origin.earlier is not None:
+                earlier = {number: Part(**part) for number, part in fields["earlier"].items()}
+                origin = replace(origin, earlier=earlier)
+            values: list[object] = [*origin.data.values(), *origin.environment.values()]
+            for part in parts(origin):
+                inputs = {} if part.inputs is None else part.inputs
+                for kind in (part.source, part.versions, inputs):
+                    values += kind.values()
+                source = {name: part.source[name] for name in ("commit", "dirty")}
             if not all(isinstance(value, str | int | None) for value in values):
                 raise TypeError("a value is of another type")
-            return replace(origin, source={k: origin.source[k] for k in ("commit", "dirty")})
+            return replace(origin, source=source)
         except (TypeError, AttributeError, KeyError, RecipeError):
             raise RunError(f"{self.origin_file}: is not a run's record; train again") from None
 

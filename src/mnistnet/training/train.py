@@ -6,6 +6,7 @@ result.accuracy, result.run.folder
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from mnistnet import data as datasets
 from mnistnet.errors import FileError, Interrupted, RunError
 from mnistnet.files import write_bytes, write_json
-from mnistnet.provenance import origin_of
+from mnistnet.provenance import differences, origin_of
 from mnistnet.training.fit import first_batch, fit
 from mnistnet.training.illustrations import illustrate
 from mnistnet.training.lifecycle import check_name, new_run, resumed_run
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnistnet.data import DataSet, Pending
+    from mnistnet.provenance import Origin
     from mnistnet.training.engine import Engine
     from mnistnet.training.fit import Progress
     from mnistnet.training.recipe import Recipe
     from mnistnet.training.state import State
     from mnistnet.training.tracking import Trackers
 
+LOG = logging.getLogger(__name__)
 OnEngine = Callable[["Engine"], None]
 OnProgress = Callable[["Progress"], None]
 
@@ -196,8 +199,8 @@ def _steps(job: _Job) -> TrainResult:
         for line in run.metrics():  # of a resumed run: those before it was interrupted
             job.trackers.log_line(line)
         clock.lap("data")
-        origin = origin_of(recipe.as_dict(), dataset.sha256, asdict(job.engine.environment))
-        write_json(run.origin_file, asdict(origin))
+        origin = _origin(job)
+        write_json(run.origin_file, origin.as_document())
         state = _fit(job)
         clock.lap("training")
         probabilities = job.engine.probabilities(state.weights, dataset.test.images)
@@ -215,6 +218,18 @@ def _steps(job: _Job) -> TrainResult:
             job.trackers.log_result(metrics, run=run.folder, data=Path(dataset.source))
             clock.lap("tracking")
     return result
+
+
+def _origin(job: _Job) -> Origin:
+    """Record what the run depends on; of a resumed one, also what trained it until now."""
+    run, recipe, environment = job.run, job.recipe.as_dict(), asdict(job.engine.environment)
+    if not run.checkpoint_file.exists():
+        return origin_of(recipe, job.dataset.sha256, environment)
+    before = run.recorded_origin()
+    origin = origin_of(recipe, job.dataset.sha256, environment, before=before)
+    if lines := differences(before, origin):
+        LOG.warning("%s: is resumed with something else: %s", run.folder, "; ".join(lines))
+    return origin
 
 
 def _fit(job: _Job) -> State:
