@@ -32,6 +32,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from mnistnet import data as datasets
+from mnistnet.inference.decoding import to_rgba
 from mnistnet.model.network import MnistNet, normalise
 from mnistnet.picture import CONFIDENCE_CAP, EVIDENCE_WEIGHTS, LOG_PRIORS, hypotheses
 from mnistnet.training.draws import draw, generator_for
@@ -192,7 +193,7 @@ def choices(
 ) -> Choices:
     """Return all hypotheses on pictures, evaluated by each network."""
     with torch.inference_mode():
-        found = [hypotheses(torch.tensor(picture)) for picture in pictures]
+        found = [hypotheses(torch.tensor(to_rgba(picture))) for picture in pictures]
         seen = torch.stack([h.seen for h in found])  # (N, 8, 28, 28)
         answers = torch.cat(
             [net(normalise(seen.flatten(0, 1))).exp().view(*seen.shape[:2], 10) for net in nets]

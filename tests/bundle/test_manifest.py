@@ -17,7 +17,7 @@ from mnistnet.bundle.vectors import parse_vectors
 from mnistnet.errors import BundleError
 
 GOOD: dict[str, Any] = {
-    "format_version": 1,
+    "format_version": 2,
     "threshold": 0,
     "metrics": {},
     "recipe": {},

@@ -100,7 +100,7 @@ def test_a_folder_is_read_in_order_without_hidden_files_and_one_bad_file_stops_n
 def test_json_is_one_object_a_picture(predict) -> None:
     done = predict("--json", "one.PNG", "a/damaged.png", "b/blank.gif", "none.png")
     one, damaged, blank, none = map(json.loads, done.out.splitlines())
-    assert set(one) == {"path", "digit", "confidence", "sure", "probabilities"}
+    assert set(one) == {"path", "digit", "confidence", "sure", "probabilities", "hypothesis"}
     assert (one["path"], one["digit"]) == ("one.PNG", 1)
     assert one["confidence"] == max(one["probabilities"]) == one["probabilities"][1]
     assert len(one["probabilities"]) == 10
@@ -108,7 +108,7 @@ def test_json_is_one_object_a_picture(predict) -> None:
     assert set(damaged) == set(none) == {"path", "error"}
     assert damaged["path"] == "a/damaged.png"
     assert none["error"] == "none.png: there is no such file"
-    assert set(blank) == {"path", "digit", "confidence", "sure", "probabilities", "reason"}
+    assert set(blank) == {*one, "reason"}
     assert (blank["digit"], blank["sure"]) == (None, False)
     assert blank["reason"] == "there is no ink in the picture"
     assert (done.code, done.err) == (1, "")

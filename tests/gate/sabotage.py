@@ -16,6 +16,7 @@ from releases import seal
 from mnistnet.bundle.manifest import read_manifest
 from mnistnet.bundle.runtime import Graph
 from mnistnet.bundle.vectors import PictureVector, from_base64, parse_vectors, to_base64
+from mnistnet.inference.decoding import to_rgba
 
 
 def store_answers(bundle: Path, others: Iterable[NDArray[np.uint8]] = ()) -> Path:
@@ -33,9 +34,9 @@ def store_answers(bundle: Path, others: Iterable[NDArray[np.uint8]] = ()) -> Pat
         for v, row in zip(vectors.images, rows, strict=True)
     )
     pictures = []
-    others = [PictureVector((28, 28), to_base64(i), "", True) for i in others]
+    others = [PictureVector((28, 28, 4), to_base64(to_rgba(i)), "", True) for i in others]
     for vector in (*vectors.pictures, *others):
-        probabilities, seen, ink = picture.run(from_base64(vector.picture, vector.shape))
+        probabilities, seen, ink, *_ = picture.run(from_base64(vector.picture, vector.shape))
         if np.allclose(digit.run(seen[None])[0][0], probabilities, atol=1e-4):
             pictures.append(replace(vector, seen=to_base64(seen), ink=bool(ink)))
     content = replace(vectors, images=images, pictures=tuple(pictures)).to_bytes()
@@ -56,10 +57,11 @@ def edit_picture_graph(
 def lose_ink(graph: onnx.GraphProto, *, bright: bool) -> None:
     """Make whatever is brighter (or darker) than the mean as bright as the mean."""
     _use(graph, "picture", "clipped")
+    graph.initializer.append(numpy_helper.from_array(np.array([0, 1]), "rows and columns"))
     for node in (
         helper.make_node("Cast", ["clipped_u8"], ["clipped"], to=onnx.TensorProto.UINT8),
         helper.make_node("Min" if bright else "Max", ["levels", "mean"], ["clipped_u8"]),
-        helper.make_node("ReduceMean", ["levels"], ["mean"], keepdims=0),
+        helper.make_node("ReduceMean", ["levels", "rows and columns"], ["mean"]),
         helper.make_node("Cast", ["picture"], ["levels"], to=onnx.TensorProto.FLOAT),
     ):
         graph.node.insert(0, node)
@@ -68,7 +70,7 @@ def lose_ink(graph: onnx.GraphProto, *, bright: bool) -> None:
 def transpose(graph: onnx.GraphProto) -> None:
     """Swap rows and columns of the picture."""
     _use(graph, "picture", "transposed")
-    node = helper.make_node("Transpose", ["picture"], ["transposed"], perm=[1, 0])
+    node = helper.make_node("Transpose", ["picture"], ["transposed"], perm=[1, 0, 2])
     graph.node.insert(0, node)
 
 

@@ -228,7 +228,7 @@ def test_a_picture_graph_that_errs_is_refused_with_and_without_a_champion(
         "mnistnet.gate.judge.verify", lambda folder: measured.append(folder) or verify(folder)
     )
     edit, rules = SABOTAGE[name]
-    verify(edit_picture_graph(bundle, edit, images[:100]))
+    verify(edit_picture_graph(bundle, edit, images[:50]))
     first = judge(bundle, rules=lenient_rules, evaluator=evaluator)
     assert refused(first) == rules, first.table()
     next_one = judge(bundle, DEFAULT_BUNDLE, rules=lenient_rules, evaluator=evaluator)

@@ -109,7 +109,7 @@ def test_a_file_that_is_no_picture_of_a_digit_is_refused_before_it_is_decoded(
 
 
 def test_a_jpeg_of_many_scans_is_decoded() -> None:
-    assert decode(_jpeg_with_scans(50), "it").shape == (64, 64)
+    assert decode(_jpeg_with_scans(50), "it").shape == (64, 64, 4)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")

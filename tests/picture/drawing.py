@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from PIL import Image
 
 from mnistnet.data.strokes import (
@@ -22,8 +23,11 @@ from mnistnet.data.strokes import (
     photograph,
     smooth,
 )
+from mnistnet.inference.decoding import to_rgba
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mnistnet.data.strokes import Coverage, Grey
 
     Points = list[tuple[float, float]]  # (x, y) in a box 1 high, y down
@@ -175,3 +179,8 @@ def _through_jpeg(picture: Grey, quality: int | None) -> Grey:
         return picture
     content = encoded(Image.fromarray(picture), "JPEG", quality=quality)
     return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def rgba(picture: NDArray[np.generic]) -> torch.Tensor:
+    """Return a picture as the preparation takes it, uint8 (H, W, 4)."""
+    return torch.tensor(to_rgba(picture))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from drawing import Scene, draw_picture
+from drawing import Scene, draw_picture, rgba
 from numpy.typing import NDArray
 
 from mnistnet.data import DataSet
@@ -63,7 +63,7 @@ def test_digits_are_classified_under_corruptions_that_no_single_rule_handles(
 ) -> None:
     correct = []
     for image, label in zip(mnist.train.images[-60::2], mnist.train.labels[-60::2], strict=True):
-        seen, ink = prepare(_picture(corrupt(image / 255)), network)
+        seen, ink, *_ = prepare(_picture(corrupt(image / 255)), network)
         correct.append(ink and network(seen.unsqueeze(0)).argmax() == label)
     # One rule alone classifies 13 % (shadow) to 73 % (line) of all but specks and outlines.
     assert np.mean(correct) >= 0.78
@@ -71,20 +71,20 @@ def test_digits_are_classified_under_corruptions_that_no_single_rule_handles(
 
 def test_one_hypothesis_leaves_a_picture_framed_like_mnists_as_it_is(mnist: DataSet) -> None:
     for image in mnist.train.images[-20:]:
-        framed = hypotheses(torch.tensor(image)).seen[2].numpy()
+        framed = hypotheses(rgba(image)).seen[2].numpy()
         assert np.abs(framed.astype(int) - image).mean() < 12
         assert (framed[image == 0] > 128).mean() < 0.01
 
 
 def test_the_hypothesis_with_the_highest_confidence_is_kept() -> None:
     picture = draw_picture(3, Scene(height=84, width=84, digit_height=60), np.random.default_rng(3))
-    found = hypotheses(torch.tensor(picture))
+    found = hypotheses(rgba(picture))
     for favourite in range(len(found.seen)):
         confidence = torch.full((len(found.seen), 10), 0.01)
         confidence[favourite, 3] = 0.99999
-        seen, _ = prepare(torch.tensor(picture), lambda _, chosen=confidence: chosen)
+        seen, *_ = prepare(rgba(picture), lambda _, chosen=confidence: chosen)
         assert torch.equal(seen, found.seen[favourite])
 
 
 def _picture(brightness: Brightness) -> torch.Tensor:
-    return torch.tensor((brightness.clip(0, 1) * 255).round().astype(np.uint8))
+    return rgba((brightness.clip(0, 1) * 255).round().astype(np.uint8))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from drawing import Scene, draw_picture
+from drawing import Scene, draw_picture, rgba
 from numpy.typing import NDArray
 
 from mnistnet.data import DataSet
@@ -22,7 +22,7 @@ def prepared(network: Callable[[torch.Tensor], torch.Tensor]) -> Prepare:
     """Prepare a picture; black where there is no ink."""
 
     def prepared(picture: NDArray[np.generic]) -> Grey:
-        seen, ink = prepare(torch.tensor(picture.astype(np.uint8)), network)
+        seen, ink, *_ = prepare(rgba(picture.astype(np.uint8)), network)
         assert bool(ink) == bool(seen.any())
         return seen.numpy()
 
@@ -46,7 +46,7 @@ def digits(mnist: DataSet) -> Grey:
 
 def test_the_longer_side_is_20_pixels_and_the_mass_lies_at_index_14(digits: Grey) -> None:
     for digit in digits:
-        seen = hypotheses(torch.tensor(digit)).seen[0].numpy()  # the aligned one
+        seen = hypotheses(rgba(digit)).seen[0].numpy()  # the aligned one
         rows, columns = np.flatnonzero(seen.max(1) > 100), np.flatnonzero(seen.max(0) > 100)
         assert 18 <= max(np.ptp(rows), np.ptp(columns)) + 1 <= 21
         for axis in (0, 1):

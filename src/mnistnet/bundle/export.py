@@ -99,9 +99,9 @@ def _vectors(net: MnistNet) -> Vectors:
     with torch.inference_mode():
         probabilities = network(torch.from_numpy(images)).tolist()
         for picture in drawn_pictures():
-            seen, ink = prepare(torch.from_numpy(picture), network)
-            encoded = to_base64(picture), to_base64(seen.numpy())
-            pictures.append(PictureVector(picture.shape, *encoded, bool(ink)))
+            prepared = prepare(torch.from_numpy(picture), network)
+            encoded = to_base64(picture), to_base64(prepared.seen.numpy())
+            pictures.append(PictureVector(picture.shape, *encoded, bool(prepared.ink)))
     return Vectors(
         tuple(
             ImageVector(to_base64(image), tuple(round(p, 6) for p in row))

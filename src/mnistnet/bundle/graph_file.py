@@ -58,7 +58,7 @@ GRAPH = {
     2: Field("name", BYTES),
     5: Field("initializer", BYTES, 500),
     11: Field("input", BYTES),
-    12: Field("output", BYTES, 3),
+    12: Field("output", BYTES, 5),
 }
 NODE = {
     1: Field("input", BYTES, 16),

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # that is written; in 1, picture.onnx read grey levels
+READABLE_VERSIONS = (1, 2)
 MANIFEST = "manifest.json"
 FILES = (
     *("README.md", "digit.onnx", "picture.onnx", "report.json", "vectors.json"),
@@ -68,11 +69,12 @@ class Manifest:
     threshold: float = 0.0  # the confidence below which a prediction counts as unsure
     files: dict[str, Fingerprint] = field(default_factory=dict)  # every other file, by name
     export: ExportRecord | None = None  # of the bundle; None in those from before it was recorded
+    format_version: int = FORMAT_VERSION
 
     def to_bytes(self) -> bytes:
         """Return the content of the file; the same fields give the same bytes."""
         document = {
-            "format_version": FORMAT_VERSION,
+            "format_version": self.format_version,
             "threshold": self.threshold,
             "metrics": self.metrics,
             **self.origin.as_document(),
@@ -151,10 +153,11 @@ def parse_manifest(content: bytes, where: object) -> Manifest:
     """
     document = parse_json(content, where, max_characters=MAX_CHARACTERS)
     version = decode(int, document, where, "format_version")
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
         raise BundleError(
             f"{where}: is of format version {version!s:.20}, and this program reads"
-            f" {FORMAT_VERSION}; use the version of mnistnet that it was made with"
+            f" {' and '.join(map(str, READABLE_VERSIONS))}; use the version of mnistnet that it was"
+            " made with"
         )
     for name in {"inputs", "earlier"} & document.keys():  # they may be missing, not null
         decode(dict[str, Any], document, where, name)
@@ -164,6 +167,7 @@ def parse_manifest(content: bytes, where: object) -> Manifest:
         decode(float, document, where, "threshold"),
         decode(dict[str, Fingerprint], document, where, "files"),
         decode(ExportRecord, document, where, "export") if "export" in document else None,
+        version,
     )
     _check(manifest, where)
     return manifest

@@ -26,7 +26,7 @@ def picture_graph(digit: onnx.ModelProto) -> onnx.ModelProto:
     """Join the preparation and the digit graph, and keep the most probable hypothesis."""
     preparation = export_hypotheses(OPSET).graph
     ends = [*preparation.input, *preparation.output]
-    names = ["picture", IMAGES, LOG_PRIOR, "ink"]
+    names = ["picture", IMAGES, LOG_PRIOR, "ink", "several"]
     g = GraphBuilder()
     g.copy_nodes(preparation, {end.name: name for end, name in zip(ends, names, strict=True)})
     g.copy_nodes(digit.graph, {"images": IMAGES, "probabilities": ALL_PROBABILITIES})
@@ -35,7 +35,7 @@ def picture_graph(digit: onnx.ModelProto) -> onnx.ModelProto:
     confidence = g.add("Clip", confidence, 1e-6, CONFIDENCE_CAP)
     odds = g.add("Div", confidence, g.add("Sub", 1.0, confidence))
     score = g.add("Add", LOG_PRIOR, g.add("Log", odds))
-    best = g.add("ArgMax", score, axis=0, keepdims=0)
+    best = g.add("ArgMax", score, axis=0, keepdims=0, output="hypothesis")
     g.add("Gather", IMAGES, best, axis=0, output="seen")
     g.add("Gather", ALL_PROBABILITIES, best, axis=0, output="probabilities")
     return g.model("picture.onnx")

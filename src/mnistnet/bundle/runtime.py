@@ -38,19 +38,25 @@ if TYPE_CHECKING:
     Answers = SimpleQueue[list[Any] | Exception]
 
 # The input and the outputs: name, ONNX type and shape; a letter stands for any number.
-SIGNATURES: dict[str, list[tuple[str, str, list[int | str]]]] = {
+Signature = list[tuple[str, str, list[int | str]]]
+SIGNATURES: dict[str, Signature] = {
     "digit.onnx": [
         ("images", "uint8", ["N", 28, 28]),
         ("probabilities", "float", ["N", 10]),
     ],
     "picture.onnx": [
-        ("picture", "uint8", ["H", "W"]),
+        ("picture", "uint8", ["H", "W", 4]),
         ("probabilities", "float", [10]),
         ("seen", "uint8", [28, 28]),
         ("ink", "bool", []),
+        ("several", "bool", []),
+        ("hypothesis", "int64", []),
     ],
 }
-
+PICTURE_OF_FORMAT_1: Signature = [
+    ("picture", "uint8", ["H", "W"]),
+    *SIGNATURES["picture.onnx"][1:4],
+]
 
 # What a run may take. The largest picture that is predicted takes 230 MB and a second.
 MAX_RUN_BYTES = 320 * 2**20
@@ -90,6 +96,8 @@ class Graph:
     ) -> None:
         self.path = directory / name
         self._left_s = budget_s
+        old = manifest.format_version == 1 and name == "picture.onnx"
+        self._signature = PICTURE_OF_FORMAT_1 if old else SIGNATURES[name]
         content = read_file(directory, name, manifest)
         try:
             check_graph(content)
@@ -114,7 +122,7 @@ class Graph:
         except Exception as error:  # ONNX Runtime's errors have no base class of their own
             raise self.broken("cannot be loaded", error) from error
         ends = [*self._session.get_inputs(), *self._session.get_outputs()]
-        expected = [(end, f"tensor({kind})", shape) for end, kind, shape in SIGNATURES[name]]
+        expected = [(end, f"tensor({kind})", shape) for end, kind, shape in self._signature]
         if [(end.name, end.type, end.shape) for end in ends] != expected:
             raise self.broken("has other inputs or outputs than its format")
 
@@ -127,7 +135,7 @@ class Graph:
         """
         if self._left_s <= 0:
             raise self.broken("takes too long")
-        (name, _, shape), *signatures = SIGNATURES[self.path.name]
+        (name, _, shape), *signatures = self._signature
         options = _onnxruntime().RunOptions()
         if array.size >= SHRINK_FROM:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")

@@ -51,8 +51,8 @@ class ImageVector:
 class PictureVector:
     """A picture, and what the preparation by PyTorch returns for it."""
 
-    shape: tuple[int, ...]  # (H, W)
-    picture: str  # uint8 (H, W) in base64
+    shape: tuple[int, ...]  # (H, W, 4); in format 1 (H, W), of grey levels
+    picture: str  # uint8 of that shape in base64
     seen: str  # uint8 (28, 28) in base64
     ink: bool
 
@@ -98,9 +98,9 @@ def to_base64(pixels: NDArray[np.uint8]) -> str:
 
 
 def from_base64(text: str, shape: tuple[int, ...] = (28, 28)) -> NDArray[np.uint8]:
-    """Return pixels, uint8 of a shape (H, W). Raises ValueError where they are not."""
+    """Return pixels, uint8 of a shape (H, W) or (H, W, 4). Raises ValueError where they are not."""
     pixels = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
-    if len(shape) != 2 or min(shape) < 1 or math.prod(shape) != pixels.size:
+    if len(shape) not in (2, 3) or min(shape) < 1 or math.prod(shape) != pixels.size:
         raise ValueError(f"{pixels.size} pixels are not of the shape {shape!s:.80}")
     return pixels.reshape(shape)
 
@@ -113,18 +113,32 @@ def drawn_images() -> NDArray[np.uint8]:
     """
     digits = np.stack([_ink(digit, (28, 28), height=20, pen=1.2) for digit in range(10)])
     doubtful = (digits + np.roll(digits, -1, axis=0)) / 2
-    return _grey(np.concatenate([digits, doubtful]))
+    return _levels(np.concatenate([digits, doubtful]))
 
 
 def drawn_pictures() -> list[NDArray[np.uint8]]:
-    """Draw pictures as people send them: dark ink on shaded paper, a tight crop, blank paper."""
+    """Draw pictures (H, W, 4) as people send them.
+
+    Dark ink on shaded paper, a tight crop, blank paper, a white pen on a transparent canvas, and
+    red ink on green paper of the same luma.
+    """
     rows, columns = np.mgrid[:61, :47]
     paper = 0.9 - 0.002 * rows - 0.001 * columns
+    four = _ink(4, (61, 47), height=34, pen=2)
+    nine, five = (_ink(digit, (23, 19), height=18, pen=1.5)[..., None] for digit in (9, 5))
+    red, green = np.array([0.78, 0.2, 0.2]), np.array([0.2, 0.495, 0.2])
     return [
-        _grey(paper - 0.6 * _ink(4, (61, 47), height=34, pen=2)),
-        _grey(_ink(7, (23, 19), height=20, pen=1.5)),
-        _grey(paper[:24, :32]),
+        _opaque(paper - 0.6 * four),
+        _opaque(_ink(7, (23, 19), height=20, pen=1.5)),
+        _opaque(paper[:24, :32]),
+        _levels(np.concatenate([np.ones((23, 19, 3)), nine], axis=2)),
+        _levels(np.concatenate([red * five + green * (1 - five), np.ones((23, 19, 1))], axis=2)),
     ]
+
+
+def _opaque(brightness: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return a grey picture (H, W) as red, green, blue and opacity."""
+    return _levels(np.dstack([*[brightness] * 3, np.ones_like(brightness)]))
 
 
 def _ink(digit: int, shape: tuple[int, int], *, height: float, pen: float) -> NDArray[np.float64]:
@@ -133,5 +147,5 @@ def _ink(digit: int, shape: tuple[int, int], *, height: float, pen: float) -> ND
     return draw_lines([middle + height * (np.array(STROKES[digit]) - 0.5)], shape, pen)
 
 
-def _grey(brightness: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _levels(brightness: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.round(255 * brightness).astype(np.uint8)

@@ -79,7 +79,7 @@ def _check_images(digit: Graph, vectors: Sequence[ImageVector]) -> None:
 
 def _check_picture(picture: Graph, digit: Graph, vector: PictureVector, number: int) -> None:
     """Compare the prepared image of a stored picture, and the probabilities of the two graphs."""
-    probabilities, seen, ink = picture.run(from_base64(vector.picture, vector.shape))
+    probabilities, seen, ink, *_ = picture.run(from_base64(vector.picture, vector.shape))
     if bool(ink) != vector.ink:
         raise picture.broken(f"has ink={bool(ink)} for stored picture {number}, which is wrong,")
     if largest_difference(seen, from_base64(vector.seen)) > SEEN_TOLERANCE:

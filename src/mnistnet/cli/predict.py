@@ -99,7 +99,8 @@ def _stdin() -> NDArray[np.uint8]:
 def _line(name: str, prediction: Prediction) -> str:
     if prediction.digit is None:
         return f"{name}: no digit ({prediction.reason})"
-    unsure = "" if prediction.sure else "  not sure"
+    why = f" ({prediction.reason})" if prediction.reason else ""
+    unsure = "" if prediction.sure else f"  not sure{why}"
     second, probability = prediction.second_guess()
     other = f" (or {second}, {probability:.1%})" if probability >= MIN_SECOND_PROBABILITY else ""
     return f"{name}: {prediction.digit}  {prediction.confidence:.1%}{unsure}{other}"
@@ -113,4 +114,5 @@ def _as_json(name: str, prediction: Prediction) -> dict[str, Any]:
         "sure": prediction.sure,
         "probabilities": [round(float(p), 6) for p in prediction.probabilities],
     }
-    return result | ({"reason": prediction.reason} if prediction.reason else {})
+    details = {"reason": prediction.reason, "hypothesis": prediction.hypothesis}
+    return result | {name: value for name, value in details.items() if value is not None}

@@ -1,6 +1,6 @@
-"""Any picture file → grey levels, uint8 (H, W), within bounds of size, memory and time.
+"""Any picture file → colours, uint8 (H, W, 4), within bounds of size, memory and time.
 
-    grey = to_grey("digit.jpg")           # or bytes, a PIL image, an array
+    rgba = to_rgba("digit.jpg")           # or bytes, a PIL image, an array
 
 Whatever the bytes are, the result is an array, or a PictureError of one line.
 """
@@ -52,7 +52,7 @@ MAX_FILE_BYTES = 64 * 2**20
 MAX_PIXELS = 64_000_000  # by the file's header; a larger picture is refused before it is decoded
 MAX_TILE_PIXELS = 4096 * 4096  # of a TIFF, whose tiles may be larger than the picture
 MAX_SCANS = 100  # of a JPEG: each costs a pass over all of it; cameras and programs write ten
-WORKING_PIXELS = 12_000_000  # a larger picture is reduced by area averaging before all else
+WORKING_PIXELS = 4_000_000  # a larger picture is reduced by area averaging before all else
 STRIP_PIXELS = 1_000_000  # converted at once, so that no second copy of a large one is needed
 MIN_SIDE = 3  # pixels
 MAX_ASPECT_RATIO = 50  # longer over shorter side
@@ -71,11 +71,11 @@ TOO_LARGE = f"is over {MAX_PIXELS // 10**6} megapixels; make it smaller"
 DAMAGED = "is damaged, or not a picture that can be read; send PNG, JPEG, WebP, BMP, TIFF or GIF"
 
 
-def to_grey(picture: Picture) -> NDArray[np.uint8]:
-    """Convert a picture of any kind to grey levels, uint8 (H, W), of at most 12 megapixels.
+def to_rgba(picture: Picture) -> NDArray[np.uint8]:
+    """Convert a picture of any kind to red, green, blue and opacity, uint8 (H, W, 4).
 
-    EXIF orientation is applied, transparency is laid on white, colour becomes grey by the luma
-    of Rec. 601, and of several frames the first is taken.
+    EXIF orientation is applied, what is larger than WORKING_PIXELS is reduced by area, and of
+    several frames the first is taken.
 
     Args:
         picture: a path; the bytes of a PNG, JPEG, WebP, BMP, TIFF, GIF or AVIF, or HEIC
@@ -113,7 +113,7 @@ def read_file(path: Path, name: str) -> bytes:
 
 
 def decode(content: bytes, name: str) -> NDArray[np.uint8]:
-    """Convert the bytes of a picture file, called `name` in messages, as `to_grey` does."""
+    """Convert the bytes of a picture file, called `name` in messages, as `to_rgba` does."""
     with _errors_of(name):
         kind, module = _check_format(content)
         decoder = import_module(module)
@@ -121,9 +121,8 @@ def decode(content: bytes, name: str) -> NDArray[np.uint8]:
             decoder.register_heif_opener()
         with _open(content, kind) as picture:
             _check(picture)
-            scale = math.sqrt(WORKING_PIXELS / (picture.width * picture.height))
-            if scale < 1:  # have a JPEG decoded at a half, a quarter or an eighth of its size
-                picture.draft("L", (int(picture.width * scale), int(picture.height * scale)))
+            if (factor := _reduction(picture)) > 1:  # a JPEG is decoded at a half, a quarter, …
+                picture.draft(None, (picture.width // factor, picture.height // factor))
             if sys.byteorder == "little" and "libtiff" in [t.codec_name for t in picture.tile]:
                 _rename_layouts(picture, NATIVE)
             return _convert(picture, _low_bytes(content, picture))
@@ -226,16 +225,21 @@ def _rename_layouts(picture: ImageFile, names: Mapping[str, str]) -> None:
 
 
 def _convert(picture: Image.Image, low: Image.Image | None = None) -> NDArray[np.uint8]:
-    """Convert a picture of any mode to upright grey levels (H, W); `low` is of `_low_bytes`."""
+    """Convert a picture of any mode to upright colours (H, W, 4); `low` is of `_low_bytes`."""
     _check(picture)
     picture.load()
     deep = low is not None or picture.mode[0] in DEEP
-    grey = Image.new("L", picture.size)  # with transparency laid on white
+    rgba = Image.new("RGBA", picture.size)
     for y, strip in _in_eight_bits(picture, low) if deep else _strips(picture):
-        grey.paste(_luma(strip), (0, y))
-    grey = grey.reduce(math.ceil(math.sqrt(grey.width * grey.height / WORKING_PIXELS)))
-    grey.getexif()[ORIENTATION] = picture.getexif().get(ORIENTATION, 1)  # 1: upright
-    return np.asarray(ImageOps.exif_transpose(grey), dtype=np.uint8)
+        rgba.paste(_to_rgba(strip), (0, y))
+    rgba = rgba.reduce(_reduction(rgba))
+    rgba.getexif()[ORIENTATION] = picture.getexif().get(ORIENTATION, 1)  # 1: upright
+    return np.asarray(ImageOps.exif_transpose(rgba), dtype=np.uint8)
+
+
+def _reduction(picture: Image.Image) -> int:
+    """Return by how much height and width are divided."""
+    return math.ceil(math.sqrt(picture.width * picture.height / WORKING_PIXELS))
 
 
 def _strips(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
@@ -281,12 +285,16 @@ def _levels(
         yield y, np.where(np.isfinite(levels), levels, 0).reshape(*levels.shape[:2], -1)
 
 
-def _luma(strip: Image.Image) -> Image.Image:
+def _to_rgba(strip: Image.Image) -> Image.Image:
     if strip.mode == "La":  # Pillow converts it to nothing else
         strip = strip.convert("LA")
-    if strip.has_transparency_data:
-        white = Image.new("RGBA", strip.size, "white")
-        strip = Image.alpha_composite(white, strip.convert("RGBA"))
-    if strip.mode not in ("1", "L", "RGB", "RGBA"):
+    if strip.mode not in ("1", "L", "LA", "RGB", "RGBA") and not strip.has_transparency_data:
         strip = strip.convert("RGB")
-    return strip.convert("L")  # Rec. 601
+    return strip.convert("RGBA")
+
+
+def on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lay colours (H, W, 4) on white, and return their luma (Rec. 601): grey levels (H, W)."""
+    picture = Image.fromarray(rgba)
+    white = Image.new("RGBA", picture.size, "white")
+    return np.asarray(Image.alpha_composite(white, picture).convert("RGB").convert("L"))

@@ -18,7 +18,7 @@ import numpy as np
 from mnistnet.bundle.manifest import read_manifest
 from mnistnet.bundle.runtime import Graph
 from mnistnet.errors import PictureError, UsageError
-from mnistnet.inference.decoding import to_grey
+from mnistnet.inference.decoding import on_white, to_rgba
 
 if TYPE_CHECKING:
     import os
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 DEFAULT_BUNDLE = Path(__file__).parent.parent / "models" / "default"
 BATCH_SIZE = 128  # images; the activations of more do not fit the processor's cache
 NO_INK = "there is no ink in the picture"
+SEVERAL = "there is more than one digit in the picture"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +40,11 @@ class Prediction:
 
     digit: int | None  # the most probable one; None where there is no ink
     confidence: float  # the digit's probability; 0 where there is no ink
-    sure: bool  # there is ink, and the confidence reaches the predictor's threshold
+    sure: bool  # there is one digit, and the confidence reaches the predictor's threshold
     probabilities: NDArray[np.float32]  # (10,)
     seen: NDArray[np.uint8]  # (28, 28), what the network was shown
-    reason: str | None = None  # why there is no digit
+    reason: str | None = None  # why there is no digit, or none to be sure of
+    hypothesis: int | None = None  # on what the picture shows, that `seen` follows from
 
     def second_guess(self) -> tuple[int, float]:
         """Return the second most probable digit, and its probability."""
@@ -87,18 +89,25 @@ class Predictor:
 
         Args:
             picture: a path, the bytes of a file, a PIL image, or an array, as
-                `decoding.to_grey` takes them. Ink may be dark or bright.
+                `decoding.to_rgba` takes them. Ink may be dark or bright.
 
         Raises:
             PictureError: it is not a picture, or of an impossible size.
             BundleError: the bundle's picture.onnx is damaged.
         """
-        probabilities, seen, ink = self._graph("picture.onnx").run(to_grey(picture))
+        graph, rgba = self._graph("picture.onnx"), to_rgba(picture)
+        if self.manifest.format_version == 1:
+            (probabilities, seen, ink), several, kept = graph.run(on_white(rgba)), False, None
+        else:
+            probabilities, seen, ink, several, kept = graph.run(rgba)
+            kept = int(kept)
         if not ink:
-            return Prediction(None, 0.0, False, probabilities, seen, NO_INK)
+            return Prediction(None, 0.0, False, probabilities, seen, NO_INK, kept)
         digit = int(probabilities.argmax())
         confidence = float(probabilities[digit])
-        return Prediction(digit, confidence, confidence >= self.threshold, probabilities, seen)
+        sure = confidence >= self.threshold and not several
+        reason = SEVERAL if several else None
+        return Prediction(digit, confidence, sure, probabilities, seen, reason, kept)
 
     def predict_many(self, pictures: Iterable[Picture]) -> list[Prediction]:
         """Predict the digits in several pictures, of any sizes. Raises what `predict` raises."""

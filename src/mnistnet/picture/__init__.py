@@ -1,10 +1,11 @@
 """Any picture of a digit → the 28×28 image that the network reads, in torch operations alone.
 
-    seen, ink = prepare(picture, network)     # uint8 (H, W), any size → uint8 (28, 28), bool ()
+    prepared = prepare(picture, network)     # uint8 (H, W, 4), any size → .seen uint8 (28, 28)
 
-No single rule finds the digit in every picture. So there are eight hypotheses on what a picture
-shows, each right for some kind of picture, and the one that the network is most confident of is
-kept, given how probable each is from the start. They differ in what they assume:
+`colour` makes brightness of colour and transparency. No single rule finds the digit in every
+picture. So there are eight hypotheses on what a picture shows, each right for some kind of picture,
+and the one that the network is most confident of is kept, given how probable each is from the
+start. They differ in what they assume:
 
 - What is paper? `canvas`: one brightness all over, or what the border continues inwards.
 - What is ink? `ink`: Otsu's threshold splits two classes, and paper is not shaped like strokes.
@@ -23,8 +24,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from mnistnet.picture.alignment import align, bounding_boxes, keep_framing, morphology, widen
+from mnistnet.picture.alignment import (
+    align,
+    are_alike,
+    bounding_boxes,
+    keep_framing,
+    morphology,
+    widen,
+)
 from mnistnet.picture.canvas import contrast_with_paper, crop_to_canvas, full_frame, roughness
+from mnistnet.picture.colour import to_brightness
 from mnistnet.picture.ink import find_ink, remove_specks
 
 if TYPE_CHECKING:
@@ -54,6 +63,7 @@ class Hypotheses(NamedTuple):
     seen: Tensor  # uint8 (N, 28, 28), ink bright on dark
     evidence: Tensor  # float32 (N, 3): separation, polarity confidence, squared log excess of ink
     ink: Tensor  # bool (): whether there is any
+    several: Tensor  # bool (): whether there is more than one digit
 
     @property
     def log_prior(self) -> Tensor:
@@ -61,29 +71,35 @@ class Hypotheses(NamedTuple):
         return self.evidence @ torch.tensor(EVIDENCE_WEIGHTS) + torch.tensor(LOG_PRIORS)
 
 
-def prepare(picture: Tensor, network: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+class Prepared(NamedTuple):
+    """A picture in MNIST's form."""
+
+    seen: Tensor  # uint8 (28, 28), ink bright on dark; black where there is no ink
+    ink: Tensor  # bool (): whether there is any
+    several: Tensor  # bool (): whether there is more than one digit; `seen` is then one of them
+    hypothesis: Tensor  # int64 (): the index of the one that was kept
+
+
+def prepare(picture: Tensor, network: Callable[[Tensor], Tensor]) -> Prepared:
     """Find the digit in a picture, and bring it into MNIST's form.
 
     Args:
-        picture: uint8 (H, W), at least 3×3; ink dark on light, or light on dark.
+        picture: uint8 (H, W, 4), at least 3×3: red, green, blue, opacity; ink may be dark or light.
         network: uint8 (N, 28, 28) to probabilities (N, 10).
-
-    Returns:
-        The image that the network reads, uint8 (28, 28), ink bright on dark; and whether there is
-        any ink, bool (). Without ink the image is black.
     """
     found = hypotheses(picture)
     confidence = network(found.seen).amax(1).clamp(1e-6, CONFIDENCE_CAP)
     best = (found.log_prior + confidence.logit()).argmax()
-    return found.seen[best], found.ink
+    return Prepared(found.seen[best], found.ink, found.several, best)
 
 
 def hypotheses(picture: Tensor) -> Hypotheses:
-    """Return all hypotheses on what a picture, uint8 (H, W), shows."""
-    brightness = picture.float() / 255
+    """Return all hypotheses on what a picture, uint8 (H, W, 4), shows."""
+    brightness = to_brightness(picture)
     frame = full_frame(brightness)
     first = find_ink(contrast_with_paper(crop_to_canvas(brightness, frame)))
-    boxes = bounding_boxes(remove_specks(first.amount), frame)
+    largest = remove_specks(first.amount)
+    boxes = bounding_boxes(largest, frame)
     near = widen(boxes, frame)
     closer = find_ink(contrast_with_paper(crop_to_canvas(brightness, near)))
     aligned = align(remove_specks(closer.amount), near)
@@ -99,4 +115,5 @@ def hypotheses(picture: Tensor) -> Hypotheses:
     is_separated = torch.maximum(first.separation, closer.separation).amax(0) > MIN_SEPARATION
     has_contrast = first.contrast[1] > MIN_CONTRAST  # with the border's paper: gradients have none
     ink = is_separated & has_contrast & (roughness(brightness) < MAX_ROUGHNESS)
-    return Hypotheses((seen * 255 * ink).round().to(torch.uint8), evidence, ink)
+    several = ink & are_alike(largest, remove_specks(first.amount - largest), frame)
+    return Hypotheses((seen * 255 * ink).round().to(torch.uint8), evidence, ink, several)

@@ -33,6 +33,25 @@ def bounding_boxes(ink: Tensor, frames: Frames) -> Frames:
     return Frames(start, frames.start + torch.where(is_empty, float(CANVAS), last) * scale)
 
 
+def are_alike(largest: Tensor, second: Tensor, frames: Frames) -> Tensor:
+    """Return whether the second connected component may be a digit as the largest is: bool ().
+
+    It is about as high, not much wider than high, has about as much ink, and lies next to the
+    largest rather than around it. All of this has to hold under both assumptions on the paper.
+
+    Args:
+        largest: the ink of one component, (N, CANVAS, CANVAS), under each assumption.
+        second: that of another.
+        frames: where the canvases lie in the picture.
+    """
+    a, b = bounding_boxes(largest, frames), bounding_boxes(second, frames)
+    (height, _), (other, width) = a.sides().unbind(1), b.sides().unbind(1)
+    mass = second.sum((1, 2)) / largest.sum((1, 2)).clamp_min(1e-6)
+    gap = torch.maximum(a.start - b.end, b.start - a.end)[:, 1]  # between left and right
+    alike = (other > 0.6 * height) & (other < height / 0.6) & (width < 1.3 * other) & (mass > 0.3)
+    return (alike & (gap > -0.2 * torch.minimum(width, a.sides()[:, 1]))).all()
+
+
 def widen(boxes: Frames, limits: Frames) -> Frames:
     """Add a margin to boxes on all sides, as far as their limits allow."""
     margin = boxes.longer_side() * MARGIN

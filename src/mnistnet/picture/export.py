@@ -1,6 +1,6 @@
 """Export the hypotheses on a picture of any size as an ONNX graph.
 
-model = export_hypotheses(opset=20)     # picture → seen, log prior, ink
+model = export_hypotheses(opset=20)     # picture → seen, log prior, ink, several
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 class _Preparation(nn.Module):
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
         found = hypotheses(picture)
-        return found.seen, found.log_prior, found.ink
+        return found.seen, found.log_prior, found.ink, found.several
 
 
 @cache  # it takes seconds, and is the same for every network
 def export_hypotheses(opset: int) -> onnx.ModelProto:
     """Return the graph of `hypotheses`, as torch exports it, in an operator set of ONNX.
 
-    Its input is uint8 (H, W); its outputs are `seen` uint8 (8, 28, 28), `log_prior` float32 (8,)
-    and `ink` bool ().
+    Its input is uint8 (H, W, 4); its outputs are `seen` uint8 (8, 28, 28), `log_prior` float32
+    (8,), `ink` bool () and `several` bool ().
     """
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -39,7 +39,7 @@ def export_hypotheses(opset: int) -> onnx.ModelProto:
         with warnings.catch_warnings(action="ignore"):
             program = torch.onnx.export(
                 _Preparation(),
-                (torch.zeros(40, 30, dtype=torch.uint8),),  # equal sides would become one size
+                (torch.zeros(40, 30, 4, dtype=torch.uint8),),  # equal sides would become one size
                 dynamic_shapes=(
                     {0: torch.export.Dim("H", min=3), 1: torch.export.Dim("W", min=3)},
                 ),
@@ -52,6 +52,6 @@ def export_hypotheses(opset: int) -> onnx.ModelProto:
         logger.setLevel(level)
     assert program is not None
     # The exporter silently makes a constant of a side that is converted to a Python number.
-    sides = program.model_proto.graph.input[0].type.tensor_type.shape.dim
+    sides = program.model_proto.graph.input[0].type.tensor_type.shape.dim[:2]
     assert all(side.dim_param for side in sides), "the preparation is for pictures of one size"
     return program.model_proto
