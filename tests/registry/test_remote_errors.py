@@ -119,10 +119,20 @@ def test_a_repository_of_the_object_format_sha256_takes_releases(
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away"
 )
-def test_a_clone_of_another_owner_is_named(clone: Path) -> None:
-    os.chown(clone, NOBODY, NOBODY)
-    os.chown(clone / ".git", NOBODY, NOBODY)
-    assert "detected dubious ownership" in _complaint()
+@pytest.mark.parametrize("what", ["clone", "remote", "file", "path"])
+def test_the_message_of_another_owners_repository_says_how_git_trusts_it(
+    registry: Path, clone: Path, what: str, ada: Path, git_config: Path
+) -> None:
+    owned = clone if what == "clone" else registry
+    remote = {"file": registry.as_uri(), "path": str(registry)}.get(what, "origin")
+    for folder in (owned, owned / ".git"):
+        if folder.exists():
+            os.chown(folder, NOBODY, NOBODY)
+    advice = f"git config --global --add safe.directory {owned}"
+    assert f"(detected dubious ownership; to trust it: {advice})" in _complaint(remote=remote)
+    git(clone.parent, *advice.split()[1:])
+    assert git_config.read_text(encoding="utf-8").count(str(owned)) == 1
+    assert publish(ada, remote=remote, gate=RecordingGate()).outcome == "published"
 
 
 def test_a_remote_may_be_reached_over_ssh(

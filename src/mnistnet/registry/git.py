@@ -30,6 +30,8 @@ REASON = re.compile(
     r"(?!error: failed to push some refs|fatal: Could not read from remote repository)"
     r"(fatal: |error: |ssh: |Permission denied|Host key)"
 )
+# A clone, or a remote's folder, of another owner: git says how to trust it.
+DUBIOUS = re.compile(r"(?s)detected dubious ownership.*?\n\t(git config [^\n]+)")
 # What may pass by itself: the remote is overloaded, restarts, or cuts the connection.
 BUSY = re.compile(
     r"(?s)(?!.*(HTTP 4(?!08|25|29)|rejected\]))"
@@ -129,13 +131,16 @@ def _failure(verb: str, code: int, output: bytes, complaint: bytes) -> GitError:
 
     In the output of `push --porcelain`, lines of refused refs start with an exclamation mark.
     """
-    lines = [printable(line) for line in complaint.decode(errors="replace").splitlines()]
+    complained = complaint.decode(errors="replace")
+    lines = [printable(line) for line in complained.splitlines()]
     refs = [line for line in output.decode(errors="replace").splitlines() if line.startswith("!")]
     refused = [printable(line.rsplit("\t", 1)[-1]) for line in refs]
     remote = [line[8:].strip() for line in lines if line.startswith("remote: ")]
     own = [line for line in lines if not line.startswith("remote: ")]
     reasons = [re.sub(r"^(fatal|error): ", "", line) for line in own if REASON.match(line)]
     reasons = [line for line in remote if line] or reasons or lines[-1:] or [f"exit code {code}"]
+    if dubious := DUBIOUS.search(complained):
+        reasons = [f"detected dubious ownership; to trust it: {printable(dubious[1])}"]
     said = "\n".join([*own, *refs])
     return GitError(
         verb,

@@ -238,8 +238,8 @@ def _clone() -> tuple[Path, str]:
     except GitError as error:
         raise RegistryError(
             f"this folder is in no git repository that git uses ({error.reason}), so it has no"
-            " remotes by name; run this in a clone where git status works (git status says how to"
-            " trust another owner's), or give --remote a URL or a path"
+            " remotes by name; run this in a clone where git status works, or give --remote a URL"
+            " or a path"
         ) from None
     object_format, git_dir, *up = found.split("\n")  # a bare repository has no `up`
     return (Path.cwd() / up[0] if up else Path(git_dir)), object_format
