@@ -34,7 +34,7 @@ def escape_markdown(text: str) -> str:
 
 def without_password(text: str) -> str:
     """Remove user and password from the addresses in a text."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    return re.sub(r"//[^/\s]*@", "//", text)
 
 
 def first_line(error: BaseException) -> str:

@@ -8,6 +8,7 @@ import socket
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from git_server import RESET, GitServer
@@ -31,14 +32,17 @@ def _complaint(bundle: Path | None = None, remote: str = "origin") -> str:
 
 
 @pytest.mark.usefixtures("clone")
-def test_a_refused_connection_is_named_without_the_password() -> None:
+@pytest.mark.parametrize("start", ["http://user", "http://us%0aer"])
+def test_a_refused_connection_is_named_without_the_password(start: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}/registry.git"
-        line = _complaint(remote=f"http://user:secret@{address}")
-    assert line.startswith(f"http://{address}: cannot be read (unable to access")
+        line = _complaint(remote=f"{start}:secret@half@{address}")
+    scheme = start.partition("//")[0]
+    assert line.startswith(f"{scheme}//{address}: cannot be read (")
     assert "check the remote's address" in line
     assert "secret" not in line
+    assert "half" not in line
 
 
 @pytest.mark.usefixtures("clone")
@@ -52,6 +56,26 @@ def test_a_remote_that_does_not_answer_is_given_up(
     monkeypatch.setattr(f"mnistnet.registry.repository.{limit}", seconds)
     server.stalls = True
     assert problem in _complaint(remote=server.url("registry.git"))
+
+
+@needs_shell
+@pytest.mark.parametrize("complaint", ["", "fatal: write error: No space left on device"])
+@pytest.mark.usefixtures("three")
+def test_a_full_disk_is_not_blamed_on_the_remote(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, complaint: str
+) -> None:
+    """Git says so where its message finds space; a file that it reads may hold a line with !."""
+    real = shutil.which("git")
+    fails = f"printf 'bytes\n!bytes\tbytes'; echo '{complaint}' >&2; exit 128"
+    write_script(clone / "git", f'case "$1" in cat-file) {fails} ;; esac\nexec {real} "$@"')
+    monkeypatch.setenv("PATH", f"{clone}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(
+        RegistryError, match=r"cannot be read \(.*No space left on device\)"
+    ) as caught:
+        pull(None, clone / "out")
+    assert "free some space in" in str(caught.value)
+    assert "!" not in str(caught.value)
 
 
 @needs_shell

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnistnet.errors import RegistryError
-from mnistnet.text import printable
+from mnistnet.text import printable, without_password
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,10 @@ BUSY = re.compile(
 NOT_TAKEN = re.compile(
     r"unable to access|[Cc]ould not read|not found|hash algorithm|HTTP 4|!.*rejected\]"
 )
+
+
+NO_SPACE = "No space left on device"
+FULL_BYTES = 10_000  # free on a disk that had no space for git's message, either
 
 
 class GitError(RegistryError):
@@ -93,8 +97,8 @@ def run_git(
         out.seek(0)
         err.seek(0)
         output, complaint = out.read(MAX_OUTPUT_BYTES + 1), err.read(MAX_OUTPUT_BYTES)
-    if code != 0:
-        raise _failure(words[0], code, output, complaint)
+        if code != 0:  # before the files, which may fill the disk, are gone
+            raise _failure(words[0], code, output, complaint)
     if len(output) > MAX_OUTPUT_BYTES:
         raise GitError(words[0], f"more than {MAX_OUTPUT_BYTES:,} bytes of output")
     return output
@@ -131,14 +135,18 @@ def _failure(verb: str, code: int, output: bytes, complaint: bytes) -> GitError:
 
     In the output of `push --porcelain`, lines of refused refs start with an exclamation mark.
     """
-    complained = complaint.decode(errors="replace")
+    complained = without_password(complaint.decode(errors="replace"))
     lines = [printable(line) for line in complained.splitlines()]
-    refs = [line for line in output.decode(errors="replace").splitlines() if line.startswith("!")]
+    printed = output.decode(errors="replace").splitlines() if verb == "push" else []
+    refs = [line for line in printed if line.startswith("!")]
     refused = [printable(line.rsplit("\t", 1)[-1]) for line in refs]
     remote = [line[8:].strip() for line in lines if line.startswith("remote: ")]
     own = [line for line in lines if not line.startswith("remote: ")]
     reasons = [re.sub(r"^(fatal|error): ", "", line) for line in own if REASON.match(line)]
-    reasons = [line for line in remote if line] or reasons or lines[-1:] or [f"exit code {code}"]
+    reasons = [line for line in remote if line] or reasons or lines[-1:]
+    if not any(reasons):
+        full = shutil.disk_usage(tempfile.gettempdir()).free < FULL_BYTES
+        reasons = [NO_SPACE if full else f"exit code {code}"]
     if dubious := DUBIOUS.search(complained):
         reasons = [f"detected dubious ownership; to trust it: {printable(dubious[1])}"]
     said = "\n".join([*own, *refs])

@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING
 
 from mnistnet.errors import RegistryError
 from mnistnet.files import scratch_folder
-from mnistnet.registry.git import LOCAL_TIMEOUT_S, LONGEST_PAUSE_S, GitError, pause, run_git
+from mnistnet.registry.git import (
+    LOCAL_TIMEOUT_S,
+    LONGEST_PAUSE_S,
+    NO_SPACE,
+    GitError,
+    pause,
+    run_git,
+)
 from mnistnet.text import printable, without_password
 
 if TYPE_CHECKING:
@@ -114,6 +121,8 @@ class Repository:
         advice = "check the remote's address, the network, and who may read it"
         if failure.busy:
             advice = "it is busy, or cuts connections: try again later"
+        elif NO_SPACE in failure.reason:
+            advice = f"free some space in {self.scratch.parent}, or set TMPDIR to another folder"
         raise UnreachableError(f"{self.shown}: cannot be read ({failure.reason}); {advice}")
 
 
