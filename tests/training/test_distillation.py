@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from mnistnet.data import DataSet, Split
 from mnistnet.model.network import MnistNet, normalise
-from mnistnet.training.fit import Progress, fit, smooth_labels
+from mnistnet.training.examples import smooth_labels
+from mnistnet.training.fit import Progress, fit
 from mnistnet.training.machine import engine_for
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.torch_engine import soft_targets

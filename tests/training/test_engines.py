@@ -19,7 +19,7 @@ from mnistnet.model.network import normalise
 from mnistnet.training import native
 from mnistnet.training.draws import draw, generator_for
 from mnistnet.training.engine import Chunk, Engine
-from mnistnet.training.fit import smooth_labels
+from mnistnet.training.examples import smooth_labels
 from mnistnet.training.machine import engine_for
 from mnistnet.training.native import Native, load_library, precision_of, variants
 from mnistnet.training.recipe import RELEASE, Recipe

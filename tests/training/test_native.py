@@ -18,7 +18,8 @@ from mnistnet.data import DataSet, Split
 from mnistnet.errors import TrainingError
 from mnistnet.training.draws import draw, generator_for
 from mnistnet.training.engine import Chunk
-from mnistnet.training.fit import fit, smooth_labels
+from mnistnet.training.examples import smooth_labels
+from mnistnet.training.fit import fit
 from mnistnet.training.machine import engine_for
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.state import initial_state, prepare_optimiser, weights_size

@@ -1,9 +1,9 @@
 """Carry out a recipe on a training set, with whichever engine: `fit(recipe, data.train, engine)`.
 
-The whole set lies in memory. Where the recipe asks for teachers, those are trained first, one after
-the other, and the last network is trained on the soft targets of their ensemble. Epochs are counted
-over all networks, and every random number of an epoch comes from (seed, epoch), so that a run that
-is resumed after an epoch ends with the same bits.
+The whole set lies in memory, with what the recipe draws (examples.py). Where the recipe asks for
+teachers, those are trained first, one after the other, and the last network is trained on the soft
+targets of their ensemble. Epochs are counted over all networks, and every random number of an epoch
+comes from (seed, epoch), so that a run that is resumed after an epoch ends with the same bits.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from mnistnet.errors import RecipeError, TrainingError
 from mnistnet.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnistnet.training.draws import draw, generator_for
 from mnistnet.training.engine import Chunk
+from mnistnet.training.examples import examples_of
 from mnistnet.training.runs import Measurement
 from mnistnet.training.state import initial_state, prepare_optimiser, weights_size
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from mnistnet.data import Split
     from mnistnet.training.engine import Engine
+    from mnistnet.training.examples import Examples
     from mnistnet.training.recipe import Recipe
     from mnistnet.training.state import State
 
@@ -48,7 +50,7 @@ class Progress:
     batch_size: int
     loss: float
     # A fraction, of the augmented training images, in training mode; for a distilled network how
-    # often it agrees with the ensemble.
+    # often it agrees with the ensemble. Outliers have no class and count as the first.
     accuracy: float
     images_per_s: float  # over the epoch so far
 
@@ -92,7 +94,8 @@ def fit(
 
     Args:
         recipe: every hyperparameter.
-        train: all images to train on, without those held out for validation.
+        train: the images to train on, without those held out for validation; what the recipe
+            draws is added to them.
         engine: what computes, see `engine_for`.
         on_progress: called every 100 batches and at each epoch's end.
         checkpoint: a file to write after each epoch but the last; training continues from one
@@ -107,7 +110,7 @@ def fit(
         TrainingError: the loss became infinite or not a number.
         FileError: the checkpoint cannot be written.
     """
-    job = _Job(recipe, train, engine, on_progress)
+    job = _Job(recipe, examples_of(recipe, train), engine, on_progress)
     begun = load_checkpoint(checkpoint, recipe) if checkpoint else None
     begun = begun or Checkpoint(job.new_network(0), np.empty((0, weights_size()), np.float32), 0)
     state, teachers = begun.state, begun.teachers
@@ -127,7 +130,7 @@ class _Job:
     """What is the same for every network of a run."""
 
     recipe: Recipe
-    train: Split
+    examples: Examples
     engine: Engine
     on_progress: Callable[[Progress], None]
 
@@ -135,18 +138,18 @@ class _Job:
         """Raise RecipeError where there is no whole batch."""
         if not self.batches:
             raise RecipeError(
-                f"batch_size is {self.recipe.batch_size}, but there are only {len(self.train)}"
+                f"batch_size is {self.recipe.batch_size}, but there are only {len(self.examples)}"
                 " training images; lower it"
             )
 
     def new_network(self, epoch: int) -> State:
         """Return the initial state of the network that is begun after so many epochs."""
-        return initial_state(self.train.images, seed=self.recipe.seed, epoch=epoch)
+        return initial_state(self.examples.images, seed=self.recipe.seed, epoch=epoch)
 
     @property
     def batches(self) -> int:
         """Whole batches in an epoch; which images are left over differs from epoch to epoch."""
-        return len(self.train) // self.recipe.batch_size
+        return len(self.examples) // self.recipe.batch_size
 
 
 def _run_epoch(job: _Job, epoch: int, state: State, teachers: NDArray[np.float32]) -> None:
@@ -182,17 +185,17 @@ def _run_epoch(job: _Job, epoch: int, state: State, teachers: NDArray[np.float32
 
 def _chunks(job: _Job, epoch: int, teachers: NDArray[np.float32]) -> Iterator[Chunk]:
     """Yield an epoch's batches, many at once, in an order that only (seed, epoch) decides."""
-    recipe, train = job.recipe, job.train
+    recipe, examples = job.recipe, job.examples
     generator = generator_for(recipe.seed, epoch)
-    order = generator.permutation(len(train))
+    order = generator.permutation(len(examples))
     for first in range(0, job.batches, REPORT_EVERY):
         batches = np.arange(first, min(first + REPORT_EVERY, job.batches))
         chosen = order[first * recipe.batch_size : (batches[-1] + 1) * recipe.batch_size]
         done = ((epoch - 1) % recipe.epochs + batches / job.batches) / recipe.epochs
         yield Chunk(
             recipe=recipe,
-            images=train.images[chosen],
-            targets=smooth_labels(train.labels[chosen], recipe.label_smoothing),
+            images=examples.images[chosen],
+            targets=examples.targets[chosen],
             draws=draw(recipe, generator, len(chosen)),
             rates=learning_rate(recipe, done).astype(np.float32),
             teachers=teachers,
@@ -211,24 +214,13 @@ def learning_rate(recipe: Recipe, done: NDArray[np.float64]) -> NDArray[np.float
     return recipe.learning_rate * np.minimum(rising, falling)
 
 
-def smooth_labels(labels: NDArray[np.uint8], smoothing: float) -> NDArray[np.float32]:
-    """Return one-hot targets with label smoothing (Szegedy et al. 2016).
-
-    Args:
-        labels: uint8 (N,), 0–9.
-        smoothing: the share of each target that is spread evenly over all ten classes, 0–1.
-
-    Returns:
-        float32 (N, 10); each row adds up to 1.
-    """
-    return (np.eye(10) * (1 - smoothing) + smoothing / 10).astype(np.float32)[labels]
-
-
 def first_batch(
     recipe: Recipe, train: Split, engine: Engine
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return the first batch that a run of this recipe is trained on: images and labels."""
-    job, n = _Job(recipe, train, engine, lambda _: None), recipe.batch_size
+) -> tuple[NDArray[np.uint8], list[str]]:
+    """Return the first batch that a run of this recipe is trained on: images and what they show."""
+    job, n = _Job(recipe, examples_of(recipe, train), engine, lambda _: None), recipe.batch_size
     chunk = next(_chunks(job, 1, np.empty((0, weights_size()), np.float32)))
     images = engine.augment(chunk.images[:n], chunk.draws.part(0, n))
-    return images, chunk.targets[:n].argmax(1).astype(np.uint8)
+    flat = np.ptp(chunk.targets[:n], axis=1) == 0
+    classes = chunk.targets[:n].argmax(1)
+    return images, ["no digit" if f else str(c) for f, c in zip(flat, classes, strict=True)]

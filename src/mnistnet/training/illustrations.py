@@ -39,7 +39,7 @@ def illustrate(
     dataset: DataSet,
     probabilities: NDArray[np.float32],
     origin: Origin,
-    first_batch: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    first_batch: tuple[NDArray[np.uint8], list[str]],
 ) -> None:
     """Write a run's page and pictures.
 
@@ -48,15 +48,15 @@ def illustrate(
         dataset: what it was trained and evaluated on.
         probabilities: (N, 10), its network's for the `test` part.
         origin: of the run.
-        first_batch: the images that it was trained on first, and their labels.
+        first_batch: the images that it was trained on first, and what they show.
 
     Raises:
         FileError: a file cannot be written.
     """
     recipe, test = run.recipe(), dataset.test
-    images, labels = first_batch
+    images, captions = first_batch
     title = "The first images of the first batch, as the network sees them"
-    _write_contact_sheet(run.folder / "batch.png", title, images, [str(label) for label in labels])
+    _write_contact_sheet(run.folder / "batch.png", title, images, captions)
     worst = worst_mistakes(probabilities, test.labels, 32)
     captions = [
         f"{test.labels[i]} as {probabilities[i].argmax()}  {probabilities[i].max():.0%}"

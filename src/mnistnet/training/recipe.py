@@ -79,6 +79,12 @@ class Recipe:
     contrast: float = _bounded(0.0, 0, 1, "how far black and white points move")
     noise: float = _bounded(0.0, 0, 1, "strength of noise, stains and gaps in some pictures")
 
+    # -- drawn pictures, for each training image so many
+    handwriting: float = _bounded(0.0, 0, 10, "drawn digits per training image, of many hands")
+    outliers: float = _bounded(
+        0.0, 0, 10, "drawn pictures of no digit per training image, whose targets are flat"
+    )
+
     # -- execution
     validation: int = _bounded(
         0, 0, 59_999, "hold out the last N training images and evaluate on them"
