@@ -69,6 +69,8 @@ def test_a_folder_is_replaced_whole_through_a_link_and_only_if_it_holds_nothing_
     with pytest.raises(FileError, match="holds mine, so it is not replaced"):
         replace(folder)
     assert (folder / "mine").read_text() == "a user's"
+    with pytest.raises(FileError, match=r"/: holds .*, so it is not replaced"):
+        replace(Path(folder.anchor))
 
 
 KILLED = """

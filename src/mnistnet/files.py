@@ -103,10 +103,10 @@ def replace_folder(folder: Path, names: Collection[str]) -> Iterator[Path]:
     """
     target = folder.resolve()
     try:
+        _check_replaceable(folder, names)
         target.parent.mkdir(parents=True, exist_ok=True)
         with locked(target, wait_s=SWAP_S):
             restore(target)
-        _check_replaceable(folder, names)
         with _temporary(target) as temporary:
             temporary.mkdir()
             yield temporary

@@ -65,9 +65,9 @@ def new_run(root: Path, name: str | None, recipe: Recipe, *, overwrite: bool) ->
                 folder = _numbered_folder(root, check_name(recipe.name), stack)
             else:
                 folder = _named_folder(root / check_name(name), stack, overwrite=overwrite)
-        except FileExistsError:
+        except FileExistsError as error:
             hint = "choose another --name, or --overwrite, or --resume if it was interrupted"
-            raise RunError(f"{root / name if name else root}: exists already; {hint}") from None
+            raise RunError(f"{error.filename}: exists already; {hint}") from None
         except OSError as error:
             raise write_error(root, error) from error
         run = stack.enter_context(_finishing(Run(folder)))
