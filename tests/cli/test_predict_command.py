@@ -18,7 +18,7 @@ from drawing import Scene, draw_picture
 from PIL import Image
 
 from mnistnet import Predictor
-from mnistnet.inference.predictor import DEFAULT_BUNDLE
+from mnistnet.inference.predictor import DEFAULT_BUNDLE, HYPOTHESES
 
 LINE = r"\d  \d{2,3}\.\d%(  not sure)?( \(or \d, \d\d\.\d%\))?"
 NOT_IMPORTED = ("torch", "onnx", "jinja2", "tqdm", "platformdirs", "scipy", "safetensors")
@@ -125,12 +125,13 @@ def test_a_dash_is_standard_input(predict, folder: Path) -> None:
 
 def test_show_draws_what_the_network_was_shown(predict) -> None:
     lines = predict("--show", "one.PNG").out.splitlines()
-    assert len(lines) == 1 + 14
+    assert len(lines) == 1 + 14 + 1
+    assert lines[-1].removeprefix("taken for: ") in HYPOTHESES
     assert any("█" in line for line in lines[5:10])
     assert not any("█" in line for line in lines[1:2])
     done = predict("--show", "--json", "one.PNG")
     assert json.loads(done.out)["digit"] == 1
-    assert len(done.err.splitlines()) == 14  # not among the JSON
+    assert len(done.err.splitlines()) == 14 + 1  # not among the JSON
 
 
 def test_below_the_threshold_a_prediction_is_not_sure(predict, tmp_path: Path) -> None:

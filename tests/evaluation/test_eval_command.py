@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import shutil
 import subprocess
@@ -24,7 +26,8 @@ from mnistnet.data import DataSet
 from mnistnet.evaluation import measures
 from mnistnet.files import write_json
 from mnistnet.inference.decoding import to_rgba
-from mnistnet.inference.predictor import DEFAULT_BUNDLE
+from mnistnet.inference.folders import THUMBNAIL
+from mnistnet.inference.predictor import DEFAULT_BUNDLE, HYPOTHESES
 from mnistnet.metrics.corruptions import CORRUPTIONS, corrupt
 from mnistnet.metrics.negatives import draw_negatives
 from mnistnet.training.recipe import recipe_named
@@ -272,6 +275,24 @@ def test_own_pictures_are_all_accounted_for(
     run("eval", DEFAULT_BUNDLE, "--data", mine, "--quick", "-o", tmp_path / "changed")
     changed = json.loads((tmp_path / "changed" / "report.json").read_bytes())
     assert changed["dataset"]["sha256"] != report["dataset"]["sha256"]
+
+
+def test_a_mistake_shows_the_picture_and_what_it_was_taken_for(
+    mine: Path, tmp_path: Path, run: Run
+) -> None:
+    one = mine / "1" / "by-hand" / "0.png"
+    shutil.copy(one, mine / "7" / "one.png")
+    run("eval", DEFAULT_BUNDLE, "--data", mine, "--quick", "-o", tmp_path / "r")
+    report = json.loads((tmp_path / "r" / "report.json").read_bytes())
+    [mistake] = [m for m in report["mistakes"] if m["name"] == "7/one.png"]
+    prediction = Predictor().predict(one)
+    assert mistake["hypothesis"] == prediction.hypothesis in HYPOTHESES
+    assert base64.b64decode(mistake["pixels"]) == prediction.seen.tobytes()
+    with Image.open(io.BytesIO(base64.b64decode(mistake["original"]))) as original:
+        assert max(original.size) == THUMBNAIL
+    page = (tmp_path / "r" / "report.html").read_text("utf-8")
+    assert mistake["original"] in page
+    assert f"taken for: {prediction.hypothesis}".replace("'", "&#39;") in page
 
 
 @pytest.mark.slow  # exporting takes ten seconds

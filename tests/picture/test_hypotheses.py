@@ -11,6 +11,7 @@ from drawing import Scene, draw_picture, rgba
 from numpy.typing import NDArray
 
 from mnistnet.data import DataSet
+from mnistnet.inference.predictor import HYPOTHESES
 from mnistnet.picture import hypotheses, prepare
 
 Brightness = NDArray[np.float64]  # (H, W), 0–1
@@ -88,3 +89,8 @@ def test_the_hypothesis_with_the_highest_confidence_is_kept() -> None:
 
 def _picture(brightness: Brightness) -> torch.Tensor:
     return rgba((brightness.clip(0, 1) * 255).round().astype(np.uint8))
+
+
+def test_every_hypothesis_has_a_name() -> None:
+    picture = draw_picture(3, Scene(), np.random.default_rng(3))
+    assert len(hypotheses(rgba(picture)).seen) == len(HYPOTHESES) == len(set(HYPOTHESES))

@@ -67,6 +67,8 @@ def predict(
             from mnistnet.report.summary import in_characters
 
             lines = in_characters(prediction.seen)
+            if prediction.hypothesis:
+                lines.append(f"taken for: {prediction.hypothesis}")
             click.echo("\n".join(line.rstrip() for line in lines), err=as_json)
     return 1 if failed else 0
 

@@ -24,7 +24,7 @@ from mnistnet.evaluation.measures import (
 )
 from mnistnet.evaluation.subject import open_subject
 from mnistnet.files import replace_folder, write_bytes
-from mnistnet.inference.folders import is_labelled, predict_labelled
+from mnistnet.inference.folders import is_labelled, predict_labelled, thumbnail
 from mnistnet.report.build import (
     Predictions,
     build,
@@ -165,6 +165,8 @@ def _on_pictures(folder: Path, subjects: Sequence[Subject], on_progress: OnProgr
         answers.labels,
         probabilities,
         file_names=answers.names,
+        hypotheses=answers.hypotheses,
+        original=lambda name: thumbnail(folder / name),
         undecoded=answers.left_out,
     )
     return predictions, others

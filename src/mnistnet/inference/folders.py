@@ -8,6 +8,7 @@ Every picture is accounted for: it has a prediction, or is left out with the rea
 
 from __future__ import annotations
 
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from mnistnet.errors import DataError, PictureError
 from mnistnet.files import sha256
-from mnistnet.inference.decoding import START_BYTES, decode, find_format, read_file
+from mnistnet.inference.decoding import START_BYTES, decode, find_format, read_file, to_rgba
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from mnistnet.inference.predictor import Prediction, Predictor
 
+THUMBNAIL = 112  # pixels
 DIGITS = [str(digit) for digit in range(10)]
 
 
@@ -38,6 +41,7 @@ class LabelledPredictions:
     names: list[str]  # (N), below the folder, `/` between the parts
     labels: NDArray[np.uint8]  # (N,)
     seen: NDArray[np.uint8]  # (N, 28, 28), what the first predictor's network was shown
+    hypotheses: list[str | None]  # (N), that `seen` follows from
     probabilities: list[NDArray[np.float32]]  # of each predictor (N, 10), zeros where it saw no ink
     left_out: dict[str, str]  # the name of each file that is not among the N → why
     sha256: str  # over the labels, names and bytes of all files
@@ -119,6 +123,7 @@ def predict_labelled(
         names=decoded,
         labels=np.array([int(name[0]) for name in decoded], np.uint8),
         seen=np.stack([row[0].seen for row in rows]),
+        hypotheses=[row[0].hypothesis for row in rows],
         probabilities=[np.stack(list(map(as_row, column))) for column in zip(*rows, strict=True)],
         left_out=left_out,
         sha256=sha256("".join(digests).encode("utf-8", "surrogateescape")),
@@ -150,7 +155,19 @@ def _predict(
     content = b""
     try:
         content = read_file(folder / name, name)
-        grey = decode(content, name)
-        return sha256(content), [predictor.predict(grey) for predictor in predictors]
+        picture = decode(content, name)
+        return sha256(content), [predictor.predict(picture) for predictor in predictors]
     except PictureError as error:
         return sha256(content), str(error).removeprefix(f"{name}: ")
+
+
+def thumbnail(path: Path) -> bytes | None:
+    """Return a picture at most THUMBNAIL pixels wide and high, as PNG; None if it is gone."""
+    try:
+        picture = Image.fromarray(to_rgba(path))
+    except PictureError:
+        return None
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()

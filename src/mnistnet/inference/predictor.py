@@ -32,6 +32,17 @@ DEFAULT_BUNDLE = Path(__file__).parent.parent / "models" / "default"
 BATCH_SIZE = 128  # images; the activations of more do not fit the processor's cache
 NO_INK = "there is no ink in the picture"
 SEVERAL = "there is more than one digit in the picture"
+# What a picture is taken to show, by the index that the graph returns; see `mnistnet.picture`.
+HYPOTHESES = (
+    "the largest stroke on paper of one brightness",
+    "the largest stroke on paper that the border continues",
+    "framed as MNIST's, on paper of one brightness",
+    "framed as MNIST's, on paper that the border continues",
+    "the largest stroke, its gaps filled",
+    "framed as MNIST's, gaps filled",
+    "framed as MNIST's, specks removed",
+    "framed as MNIST's, thin lines removed",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +55,7 @@ class Prediction:
     probabilities: NDArray[np.float32]  # (10,)
     seen: NDArray[np.uint8]  # (28, 28), what the network was shown
     reason: str | None = None  # why there is no digit, or none to be sure of
-    hypothesis: int | None = None  # on what the picture shows, that `seen` follows from
+    hypothesis: str | None = None  # what the picture was taken to show, for `seen`
 
     def second_guess(self) -> tuple[int, float]:
         """Return the second most probable digit, and its probability."""
@@ -100,7 +111,7 @@ class Predictor:
             (probabilities, seen, ink), several, kept = graph.run(on_white(rgba)), False, None
         else:
             probabilities, seen, ink, several, kept = graph.run(rgba)
-            kept = int(kept)
+            kept = HYPOTHESES[kept] if kept < len(HYPOTHESES) else f"hypothesis {kept}"
         if not ink:
             return Prediction(None, 0.0, False, probabilities, seen, NO_INK, kept)
         digit = int(probabilities.argmax())

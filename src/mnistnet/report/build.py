@@ -34,7 +34,7 @@ from mnistnet.report.contents import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -66,7 +66,9 @@ class Predictions:
         labels: integers (N,).
         probabilities: float (N, 10).
         label_errors: indices of images whose label is known to be wrong.
-        file_names: of each image, where they are people's own.
+        file_names: of each image, where they are people's own pictures.
+        hypotheses: what each was taken to show, for the image to be made of it.
+        original: returns the picture in a file, small and as PNG; None if it is gone.
         undecoded: files that are no images, and so not among the N: name → why.
     """
 
@@ -76,6 +78,8 @@ class Predictions:
     probabilities: NDArray[Any]
     label_errors: Collection[int] = ()
     file_names: Sequence[str] | None = None
+    hypotheses: Sequence[str | None] | None = None
+    original: Callable[[str], bytes | None] | None = None
     undecoded: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -146,6 +150,8 @@ class Predictions:
                 label_probability=float(self.probabilities[i, self.labels[i]]),
                 is_label_error=i in self.label_errors,
                 pixels=self.images[i].tobytes(),
+                hypothesis=self.hypotheses[i] if self.hypotheses else None,
+                original=self.original(self.name(i)) if self.original else None,
                 other_prediction=None if other is None else _prediction(other[i]),
             )
             for i in indices.tolist()

@@ -68,6 +68,8 @@ class Sample:
     is_label_error: bool
     pixels: bytes  # uint8, 28 rows of 28
     other_prediction: int | None = None  # the other model's, where two are compared
+    hypothesis: str | None = None  # what a person's own picture was taken to show,
+    original: bytes | None = None  # and the picture, small, as PNG
 
 
 @dataclass(frozen=True)

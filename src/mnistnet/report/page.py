@@ -81,7 +81,7 @@ def _environment() -> Environment:
     )
     for function in (
         *(text.count, text.counted, text.decimal, text.p_value, text.percent, text.points),
-        *(text.points_interval, text.size, accuracy_interval, asdict, mean, png),
+        *(text.points_interval, text.size, accuracy_interval, asdict, mean, png, png_address),
         *(spread, unread, verdict),
     ):
         environment.filters[function.__name__] = function
@@ -93,7 +93,12 @@ def png(pixels: bytes) -> str:
     """Return 28 rows of pixels as an address that holds the PNG file itself."""
     content = io.BytesIO()
     Image.frombytes("L", (len(pixels) // SIDE, SIDE), pixels).save(content, "png")
-    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
+    return png_address(content.getvalue())
+
+
+def png_address(content: bytes) -> str:
+    """Return an address that holds a PNG file itself."""
+    return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
 def accuracy_interval(measured: ReliabilityBin) -> Interval:
