@@ -96,9 +96,9 @@ def test_the_chosen_threshold_keeps_98_in_100_validation_digits_sure() -> None:
 def test_without_validation_digits_the_threshold_is_that_of_the_recipes_content(
     recipe: str, changes: dict[str, object], threshold: float
 ) -> None:
-    probabilities, labels = np.eye(10, dtype=np.float32), np.arange(10, dtype=np.uint8)
+    none = np.empty((0, 10), np.float32), np.empty(0, np.uint8)
     changed = recipe_named(recipe).replacing(**changes)
-    assert choose_threshold(changed, probabilities, labels) == threshold
+    assert choose_threshold(changed, *none) == threshold
 
 
 def test_the_shipped_bundle_has_the_threshold_of_its_recipe() -> None:
@@ -106,10 +106,11 @@ def test_the_shipped_bundle_has_the_threshold_of_its_recipe() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_with_a_validation_split_is_exported_with_the_threshold_chosen_on_it(
-    few_digits: Path, tmp_path: Path
+@pytest.mark.parametrize("field", ["validation", "calibration"])
+def test_a_run_with_held_out_images_is_exported_with_the_threshold_chosen_on_them(
+    few_digits: Path, tmp_path: Path, field: str
 ) -> None:
-    recipe = recipe_named("fast").replacing(validation=1000)
+    recipe = recipe_named("fast").replacing(**{field: 1000})
     run = train(recipe, data=few_digits, runs=tmp_path / "runs").run
     export_run(run.folder, tmp_path / "bundle", data=few_digits)
     predictor = Predictor(tmp_path / "bundle")

@@ -151,3 +151,18 @@ def test_scores_that_cannot_be_ranked_and_impossible_coverages_are_refused():
         metrics.auroc([float("nan")], [1.0])
     with pytest.raises(DataError, match="coverage 0"):
         metrics.selective_accuracy(np.eye(10), np.arange(10), (0.0,))
+
+
+@given(some_predictions)
+def test_the_best_temperature_undoes_what_made_a_network_too_confident(drawn):
+    labels, probabilities = drawn
+    if len(labels) < 100 or probabilities.max() > 0.999:
+        return
+    best = metrics.best_temperature(probabilities, labels)
+    for factor in (0.5, 2.0):
+        sharpened = probabilities.astype(np.float64) ** factor
+        sharpened /= sharpened.sum(axis=1, keepdims=True)
+        if 0.1 < best * factor < 10:
+            assert metrics.best_temperature(sharpened, labels) == pytest.approx(
+                best * factor, rel=1e-3
+            )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from mnistnet.data import DataSet, Split
 from mnistnet.data.handwriting import draw_digits
 from mnistnet.data.outliers import draw_outliers
+from mnistnet.errors import RecipeError
+from mnistnet.metrics.scores import expected_calibration_error
 from mnistnet.training.engine import Engine
-from mnistnet.training.examples import examples_of
+from mnistnet.training.examples import calibration_split, count_examples, examples_of
 from mnistnet.training.fit import first_batch, fit
 from mnistnet.training.machine import engine_for
 from mnistnet.training.recipe import Recipe
@@ -38,7 +41,7 @@ def test_drawn_pictures_follow_the_training_images_and_outliers_have_flat_target
 
 def test_without_drawn_pictures_the_images_are_not_copied(mnist: DataSet) -> None:
     few = _few(mnist)
-    assert examples_of(Recipe(), few).images is few.images
+    assert np.shares_memory(examples_of(Recipe(), few).images, few.images)
 
 
 def test_a_network_learns_to_be_unsure_of_outliers(mnist: DataSet) -> None:
@@ -57,3 +60,30 @@ def test_the_first_batch_says_what_is_no_digit(mnist: DataSet, engine: Engine) -
     assert images.shape == (350, 28, 28)
     assert captions.count("no digit") == 50
     assert set(captions) == {"no digit", *map(str, range(10))}
+
+
+def test_images_to_calibrate_on_are_not_trained_on_and_make_confidence_true(
+    mnist: DataSet,
+) -> None:
+    """Smoothed labels make a network too modest; its held-out images say by how much."""
+    few = _few(mnist, 3000)
+    recipe = Recipe(label_smoothing=0.3, batch_size=64, threads=1)
+    engine, errors = engine_for(recipe), []
+    assert count_examples(recipe.replacing(calibration=600, outliers=0.5), 3000) == 2400 + 1200
+    assert len(examples_of(recipe.replacing(calibration=600), few)) == 2400
+    assert np.array_equal(
+        calibration_split(recipe.replacing(calibration=600), few).labels, few.labels[2400:]
+    )
+    for calibration in (0, 600):
+        weights = fit(recipe.replacing(calibration=calibration), few, engine).weights
+        probabilities = engine.probabilities(weights, mnist.test.images)
+        errors.append(expected_calibration_error(probabilities, mnist.test.labels))
+        assert (probabilities.argmax(1) == mnist.test.labels).mean() > 0.9
+    assert errors[0] > 0.15
+    assert errors[1] < 0.03
+
+
+def test_holding_out_every_image_is_refused(mnist: DataSet) -> None:
+    recipe = Recipe(calibration=200)
+    with pytest.raises(RecipeError, match=r"calibration is 200.*only 200"):
+        fit(recipe, _few(mnist), engine_for(recipe))

@@ -13,6 +13,7 @@ where a value is not a digit or not a probability.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -135,6 +136,27 @@ def reliability_bins(probabilities: ArrayLike, labels: ArrayLike) -> list[Reliab
             edges[:-1].tolist(), edges[1:].tolist(), n, *sums, strict=True
         )
     ]
+
+
+def best_temperature(probabilities: ArrayLike, labels: ArrayLike) -> float:
+    """Return the temperature at which the negative log-likelihood is lowest, 0.05–20.
+
+    A temperature T turns each row p into p^(1/T), normalised; below 1 it makes confident. The loss
+    has one minimum in 1/T, since it is convex there; golden sections close in on it.
+    """
+    p, y = _checked(probabilities, labels)
+    logits = np.log(np.maximum(p, 1e-30))
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / math.exp(log_temperature)
+        scaled -= scaled.max(axis=1, keepdims=True)
+        return float((np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(y)), y]).mean())
+
+    low, high, section = -3.0, 3.0, (math.sqrt(5) - 1) / 2
+    for _ in range(40):  # to 1e-8
+        a, b = high - section * (high - low), low + section * (high - low)
+        low, high = (low, b) if loss(a) < loss(b) else (a, high)
+    return math.exp((low + high) / 2)
 
 
 def selective_accuracy(

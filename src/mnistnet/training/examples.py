@@ -16,11 +16,12 @@ import numpy as np
 
 from mnistnet.data.handwriting import draw_digits
 from mnistnet.data.outliers import draw_outliers
+from mnistnet.data.sets import Split
+from mnistnet.errors import RecipeError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mnistnet.data import Split
     from mnistnet.training.recipe import Recipe
 
 CLASSES = 10
@@ -43,22 +44,47 @@ class Examples:
 
 
 def examples_of(recipe: Recipe, train: Split) -> Examples:
-    """Return what a recipe trains on; the seed decides what is drawn."""
-    smoothing = recipe.label_smoothing
-    digits, outliers = drawn_counts(recipe, len(train))
+    """Return what a recipe trains on; the seed decides what is drawn.
+
+    Raises:
+        RecipeError: nothing is left to train on.
+    """
+    smoothing, n = recipe.label_smoothing, _kept(recipe, len(train))
+    if n < 1:
+        raise RecipeError(
+            f"calibration is {recipe.calibration}, but there are only {len(train)} training images;"
+            " lower it"
+        )
+    images, labels = train.images[:n], train.labels[:n]
+    digits, outliers = _drawn(recipe, n)
     if not digits + outliers:
-        return Examples(train.images, smooth_labels(train.labels, smoothing))
+        return Examples(images, smooth_labels(labels, smoothing))
     drawn, none = _draw(digits, outliers, recipe.seed)
     targets = (
-        smooth_labels(train.labels, smoothing),
+        smooth_labels(labels, smoothing),
         smooth_labels(drawn.labels, smoothing),
         np.full((len(none), CLASSES), 1 / CLASSES, np.float32),
     )
-    images = np.concatenate([train.images, drawn.images, none])
-    return Examples(images, np.concatenate(targets))
+    return Examples(np.concatenate([images, drawn.images, none]), np.concatenate(targets))
 
 
-def drawn_counts(recipe: Recipe, n: int) -> tuple[int, int]:
+def calibration_split(recipe: Recipe, train: Split) -> Split:
+    """Return the training images that are held out to fit the temperature on; there may be none."""
+    n = _kept(recipe, len(train))
+    return Split(train.images[n:], train.labels[n:])
+
+
+def count_examples(recipe: Recipe, n: int) -> int:
+    """Count what a recipe trains on where there are n training images."""
+    kept = _kept(recipe, n)
+    return kept + sum(_drawn(recipe, kept))
+
+
+def _kept(recipe: Recipe, n: int) -> int:
+    return n - recipe.calibration
+
+
+def _drawn(recipe: Recipe, n: int) -> tuple[int, int]:
     """Return how many digits and how many outliers are drawn for n training images."""
     return round(n * recipe.handwriting), round(n * recipe.outliers)
 

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnistnet.errors import RecipeError, TrainingError
+from mnistnet.metrics.scores import best_temperature
+from mnistnet.model.architecture import layers
 from mnistnet.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnistnet.training.draws import draw, generator_for
 from mnistnet.training.engine import Chunk
-from mnistnet.training.examples import examples_of
+from mnistnet.training.examples import calibration_split, examples_of
 from mnistnet.training.runs import Measurement
-from mnistnet.training.state import initial_state, prepare_optimiser, weights_size
+from mnistnet.training.state import initial_state, prepare_optimiser, views, weights_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,10 +104,10 @@ def fit(
             that exists.
 
     Returns:
-        The state of the network that was trained last.
+        The state of the network that was trained last, calibrated if the recipe asks for it.
 
     Raises:
-        RecipeError: the batch is larger than the set.
+        RecipeError: the batch is larger than the set, or all of it is held out to calibrate on.
         RunError: the checkpoint is damaged or belongs to another recipe.
         TrainingError: the loss became infinite or not a number.
         FileError: the checkpoint cannot be written.
@@ -122,6 +124,8 @@ def fit(
         _run_epoch(job, epoch, state, teachers if distilled else teachers[:0])
         if checkpoint and epoch < recipe.epochs_in_all:
             save_checkpoint(checkpoint, recipe, Checkpoint(state, teachers, epoch))
+    if recipe.calibration:
+        _calibrate(state, calibration_split(recipe, train), engine)
     return state
 
 
@@ -200,6 +204,19 @@ def _chunks(job: _Job, epoch: int, teachers: NDArray[np.float32]) -> Iterator[Ch
             rates=learning_rate(recipe, done).astype(np.float32),
             teachers=teachers,
         )
+
+
+def _calibrate(state: State, held_out: Split, engine: Engine) -> None:
+    """Divide the classifier's weights by the temperature that suits held-out images best.
+
+    So the network's own probabilities are calibrated (Guo et al. 2017, "On Calibration of Modern
+    Neural Networks"), and whoever loads the weights need not know of a temperature.
+    """
+    probabilities = engine.probabilities(state.weights, held_out.images)
+    temperature = best_temperature(probabilities, held_out.labels)
+    parts, last = views(state.values), layers()[-1].name
+    for part in ("weight", "bias"):
+        parts[f"{last}.{part}"] /= np.float32(temperature)
 
 
 def learning_rate(recipe: Recipe, done: NDArray[np.float64]) -> NDArray[np.float64]:

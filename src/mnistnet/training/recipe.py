@@ -89,6 +89,9 @@ class Recipe:
     validation: int = _bounded(
         0, 0, 59_999, "hold out the last N training images and evaluate on them"
     )
+    calibration: int = _bounded(
+        0, 0, 59_999, "hold out the last N of the other training images to fit a temperature on"
+    )
     seed: int = _bounded(0, 0, 2**31 - 1, "of initial weights, order of images, and augmentation")
     precision: str = _one_of(
         "auto", PRECISIONS, "of the layers; auto: the fastest that the processor supports"

@@ -17,7 +17,7 @@ from mnistnet import data as datasets
 from mnistnet.errors import FileError, Interrupted, RunError
 from mnistnet.files import write_bytes, write_json
 from mnistnet.provenance import differences, origin_of
-from mnistnet.training.examples import drawn_counts
+from mnistnet.training.examples import count_examples
 from mnistnet.training.fit import first_batch, fit
 from mnistnet.training.illustrations import illustrate
 from mnistnet.training.lifecycle import check_name, new_run, resumed_run
@@ -272,8 +272,7 @@ def _interrupted(run: Run, recipe: Recipe) -> Interrupted:
 
 
 def _result(job: _Job, probabilities: NDArray[np.float32]) -> TrainResult:
-    n = len(job.dataset.train)
-    images = job.recipe.epochs_in_all * (n + sum(drawn_counts(job.recipe, n)))
+    images = job.recipe.epochs_in_all * count_examples(job.recipe, len(job.dataset.train))
     correct = int((probabilities.argmax(1) == job.dataset.test.labels).sum())
     return TrainResult(
         run=job.run,
