@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnistnet.data import DataSet
@@ -34,7 +36,9 @@ from mnistnet.training.torch_engine import network
 
 Floats = NDArray[np.float32]
 
-PLAIN = Recipe(batch_size=48, rotation_deg=0, scale=0, shear=0, shift_px=0)
+PLAIN = Recipe(
+    batch_size=48, frozen_layers=0, hardest=1, rotation_deg=0, scale=0, shear=0, shift_px=0
+)
 
 
 def _chunk(data: DataSet, recipe: Recipe, *, batches: int = 1, rate: float = 0.01) -> Chunk:
@@ -71,20 +75,26 @@ def _far(ours: Floats, theirs: Floats) -> float:
     return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
 
+def _constant_but(kept: Tensor) -> Callable[[nn.Module, tuple[Tensor]], tuple[Tensor]]:
+    """What a BatchNorm reads, constant for the images that are not kept."""
+    return lambda _, read: (torch.where(kept[:, None, None, None], read[0], read[0].detach()),)
+
+
+@pytest.mark.parametrize("hardest", [1, 0.3])
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_gradients_and_statistics_are_the_means_over_the_threads_of_torchs_float64(
-    mnist: DataSet, engine: Engine, threads: int
+    mnist: DataSet, engine: Engine, threads: int, hardest: float
 ) -> None:
     """Each thread of the native engine normalises by its own share's statistics."""
     if threads > 1 and engine.environment.engine == "native":
         engine = _native(threads)
     shares = threads if engine.environment.engine == "native" else 1
-    chunk, state = _chunk(mnist, PLAIN, rate=0), _state(mnist)
+    chunk, state = _chunk(mnist, PLAIN.replacing(hardest=hardest), rate=0), _state(mnist)
     gradients = engine.gradients(state, chunk)
     prepare_optimiser(state, gradients)
     before = copy.deepcopy(state)
     trained = engine.train(state, chunk)
-    loss, correct, nets = 0.0, 0, []
+    loss, correct, nets, gradients_of_shares = 0.0, 0, [], []
     for images, targets in zip(
         torch.tensor(chunk.images).chunk(shares),
         torch.tensor(chunk.targets).chunk(shares),
@@ -92,15 +102,24 @@ def test_gradients_and_statistics_are_the_means_over_the_threads_of_torchs_float
     ):
         net = network(torch.tensor(before.weights)).double()
         log_probabilities = net(normalise(images).double())
-        share_loss = F.cross_entropy(log_probabilities, targets.double()) / shares
-        torch.autograd.backward(share_loss)
-        loss += share_loss.item()
+        losses = F.cross_entropy(log_probabilities, targets.double(), reduction="none")
+        loss += losses.mean().item() / shares
         correct += int((log_probabilities.argmax(1) == targets.argmax(1)).sum())
         nets.append(net)
+        kept = losses >= losses.sort(descending=True)[0][round(len(losses) * hardest) - 1]
+        again = copy.deepcopy(net)
+        for norm in again.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.register_forward_pre_hook(_constant_but(kept))
+        losses = F.cross_entropy(
+            again(normalise(images).double()), targets.double(), reduction="none"
+        )
+        torch.autograd.backward(losses[kept].sum() / len(chunk.images))
+        gradients_of_shares.append([parameter.grad for parameter in again.parameters()])
     assert (trained.losses, trained.correct) == (pytest.approx([loss], rel=1e-5), [correct])
     ours = views(gradients)
-    for name, *parameters in zip(ours, *(net.parameters() for net in nets), strict=True):
-        gradient = torch.stack([parameter.grad for parameter in parameters]).sum(0).numpy()
+    for name, *parts in zip(ours, *gradients_of_shares, strict=True):
+        gradient = torch.stack(parts).sum(0).numpy()
         far = np.linalg.norm(ours[name] - gradient)
         assert far < 0.002 * np.linalg.norm(gradient) + 1e-5, name
     after, first = views(state.values), views(before.values)
@@ -115,18 +134,22 @@ def test_gradients_and_statistics_are_the_means_over_the_threads_of_torchs_float
 ALL_KINDS = RELEASE.replacing(batch_size=32, dropout=0.3)
 
 
-@pytest.mark.parametrize("teachers", [0, 3])
+@pytest.mark.parametrize(("teachers", "hardest", "frozen"), [(0, 1, 0), (3, 1, 0), (0, 0.4, 1)])
 def test_both_engines_have_the_same_gradients_of_the_same_draws(
-    mnist: DataSet, engine: Engine, reference: Engine, teachers: int
+    mnist: DataSet, engine: Engine, reference: Engine, teachers: int, hardest: float, frozen: int
 ) -> None:
+    changed = {"hardest": hardest, "frozen_layers": frozen}
     others = [_state(mnist, seed).weights for seed in range(1, teachers + 1)]
     chunk = replace(
-        _chunk(mnist, ALL_KINDS), teachers=np.array(others, np.float32).reshape(-1, weights_size())
+        _chunk(mnist, ALL_KINDS.replacing(**changed)),
+        teachers=np.array(others, np.float32).reshape(-1, weights_size()),
     )
     state = _state(mnist)
     ours, theirs = (one.gradients(state, chunk) for one in (engine, reference))
     assert ours.shape == (parameter_count(),)
     assert _far(ours, theirs) < 2e-3  # a pixel whose rounding differs is a grey level
+    first = [name for name in views(state.weights) if name.startswith(("features.0", "features.2"))]
+    assert all(views(ours)[name].any() == (not frozen) for name in first if "running" not in name)
     plain = replace(chunk, draws=draw(PLAIN, generator_for(0, 1), 32))
     assert _far(reference.gradients(state, plain), theirs) > 0.1
     assert _far(engine.gradients(state, plain), reference.gradients(state, plain)) < 5e-4

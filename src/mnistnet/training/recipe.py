@@ -57,6 +57,14 @@ class Recipe:
     # Averages over some 20 steps (not Adam's 1,000): a one-epoch run has only a few hundred.
     beta2: float = _bounded(0.95, 0, 0.999999, "decay of the second moments")
 
+    # -- what is trained, and on what: arithmetic that changes little is left out
+    # Principal components of patches from the start (see state.py), which training hardly improves.
+    frozen_layers: int = _bounded(1, 0, 1, "first layers that keep their initial weights")
+    # The loss of most images is soon so small that their gradients change little.
+    hardest: float = _bounded(
+        0.5, 0.01, 1, "share of each batch, the images of the largest loss, to learn from"
+    )
+
     # -- against overfitting and overconfidence
     # Without it one epoch ends a quarter of a point lower.
     label_smoothing: float = _bounded(0.05, 0, 0.9, "share of the target spread over all classes")
@@ -190,6 +198,8 @@ def _check(f: dataclasses.Field[Any], value: object) -> None:
 RELEASE = Recipe(
     name="release",
     epochs=24,
+    frozen_layers=0,
+    hardest=1.0,
     # Soft targets are smooth already; with smoothed labels teachers would learn less about which
     # digits resemble each other (Müller et al. 2019, "When does label smoothing help?").
     label_smoothing=0.0,

@@ -167,7 +167,7 @@ def _whitening_filters(images: NDArray[np.uint8]) -> Floats:
     """Return the principal components of 3×3 patches, as the first layer's filters (8, 3, 3).
 
     The four of the largest variance, each scaled to the same standard deviation, with both signs,
-    since GELU passes only one. They stay trainable. After Page 2018, "How to train your ResNet" and
+    since GELU passes only one. After Page 2018, "How to train your ResNet" and
     Jordan 2024, "94% on CIFAR-10 in 3.29 seconds".
     """
     x = ((images[:SAMPLE] / 255 - MEAN) / STD).astype(np.float32)

@@ -15,13 +15,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from mnistnet.errors import RecipeError
 from mnistnet.model.network import MnistNet, normalise
 from mnistnet.training.draws import GAPS, GRAIN, KNOTS, STAINS
 from mnistnet.training.engine import EPSILON, REFRESH_EVERY, Chunk, Environment, Trained
-from mnistnet.training.state import matrices, parameter_shapes, views
+from mnistnet.training.state import matrices, views
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,23 +63,21 @@ class Torch:
 
     def gradients(self, state: State, chunk: Chunk) -> Floats:
         """See `Engine`."""
-        net = network(self._on_device(state.weights))
+        net = network(self._on_device(state.weights), frozen=chunk.recipe.frozen_layers)
         loss, _ = self._loss(net, chunk, 0, self._networks(chunk.teachers))
-        gradients = torch.autograd.grad(loss, list(net.parameters()))
-        return torch.cat([g.flatten() for g in gradients]).cpu().numpy()
+        return torch.cat([g.flatten() for g in _gradients(net, loss).values()]).cpu().numpy()
 
     def train(self, state: State, chunk: Chunk) -> Trained:
         """See `Engine`."""
         values = self._on_device(state.values)
-        net, parts, teachers = network(values), views(values), self._networks(chunk.teachers)
+        net, parts = network(values, frozen=chunk.recipe.frozen_layers), views(values)
+        teachers = self._networks(chunk.teachers)
         results = []
         for batch, rate in enumerate(chunk.rates.tolist()):
-            loss, correct = self._loss(net, chunk, batch, teachers)
-            gradients = torch.autograd.grad(loss, list(net.parameters()))
+            loss, result = self._loss(net, chunk, batch, teachers)
             state.steps += 1
-            named = dict(zip(parameter_shapes(), gradients, strict=True))
-            take_step(parts, named, chunk.recipe, state.steps, rate)
-            results.append(torch.stack([loss.detach(), correct]))
+            take_step(parts, _gradients(net, loss), chunk.recipe, state.steps, rate)
+            results.append(result)
         state.values[:] = values.cpu().numpy()
         losses, corrects = torch.stack(results).T.tolist()
         return Trained(losses, [int(c) for c in corrects])
@@ -90,7 +89,11 @@ class Torch:
     def _loss(
         self, net: MnistNet, chunk: Chunk, batch: int, teachers: list[MnistNet]
     ) -> tuple[Tensor, Tensor]:
-        """Compute the cross-entropy of a batch and the number of correct predictions."""
+        """Compute a batch's loss to be minimised; and its mean loss and correct predictions, (2,).
+
+        The former counts the images of the largest loss alone; the derivatives of the others' maps
+        are zero.
+        """
         size = chunk.recipe.batch_size
         start, stop = batch * size, (batch + 1) * size
         draws = chunk.draws.part(start, stop)
@@ -99,11 +102,14 @@ class Torch:
         dropout = None if draws.dropout is None else self._on_device(draws.dropout)
         bfloat16 = self.environment.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
-            log_probabilities = forward(net, images, dropout)
+            kept = torch.zeros(size, device=self.device)
+            log_probabilities = forward(net, images, dropout, kept)
             if teachers:
                 targets = soft_targets(teachers, images, chunk.recipe.temperature)
+        losses = F.cross_entropy(log_probabilities, targets, reduction="none")
+        kept[losses.topk(max(1, round(size * chunk.recipe.hardest))).indices] = 1
         correct = (log_probabilities.argmax(1) == targets.argmax(1)).sum()
-        return F.cross_entropy(log_probabilities, targets), correct
+        return (losses * kept).sum() / size, torch.stack([losses.detach().mean(), correct])
 
     def _networks(self, teachers: Floats) -> list[MnistNet]:
         return [network(self._on_device(weights)).eval() for weights in teachers]
@@ -112,21 +118,53 @@ class Torch:
         return torch.tensor(array, device=self.device)
 
 
-def network(values: Tensor) -> MnistNet:
-    """Return a network whose parameters and statistics are views of a flat tensor."""
+def network(values: Tensor, *, frozen: int = 0) -> MnistNet:
+    """Return a network whose parameters and statistics are views of a flat tensor.
+
+    So many of its first layers, with their BatchNorms, are not trained.
+    """
     net, parts = MnistNet().to(values.device), views(values)
     tensors = {name: parts.get(name, own) for name, own in net.state_dict().items()}
     net.load_state_dict(tensors, assign=True)
-    return net.requires_grad_().train()
+    net.requires_grad_().train()
+    net.features[: 3 * frozen].requires_grad_(False)  # a convolution, GELU and BatchNorm each
+    return net
 
 
-def forward(net: MnistNet, images: Tensor, dropout: Tensor | None) -> Tensor:
-    """Compute log-probabilities (B, 10) of images, uint8 (B, 28, 28); drop the drawn channels."""
+def forward(
+    net: MnistNet, images: Tensor, dropout: Tensor | None = None, kept: Tensor | None = None
+) -> Tensor:
+    """Compute log-probabilities (B, 10) of images, uint8 (B, 28, 28).
+
+    Args:
+        net: the network.
+        images: the images.
+        dropout: (B, channels), the factor on each channel of the last map.
+        kept: (B,), the factor on the derivatives of each image's maps, at every BatchNorm; it
+            is read in the backward pass.
+    """
+
+    def only_kept(gradient: Tensor) -> Tensor:
+        assert kept is not None
+        return gradient * kept.to(gradient)[:, None, None, None]
+
     x = normalise(images).to(memory_format=torch.channels_last)  # convolutions run faster so
-    maps = net.features[:-2](x)  # (B, 32, 2, 2); Dropout2d and Flatten follow
-    if dropout is not None:
-        maps = maps * dropout[:, :, None, None]
-    return F.log_softmax(net.classifier(maps.flatten(1)).float(), 1)
+    for layer in list(net.features)[:-2]:  # Dropout2d and Flatten follow
+        if kept is not None and x.requires_grad and isinstance(layer, nn.BatchNorm2d):
+            x.register_hook(only_kept)  # type: ignore[no-untyped-call]
+        x = layer(x)
+    if dropout is not None:  # x: (B, 32, 2, 2)
+        x = x * dropout[:, :, None, None]
+    return F.log_softmax(net.classifier(x.flatten(1)).float(), 1)
+
+
+def _gradients(net: MnistNet, loss: Tensor) -> dict[str, Tensor]:
+    """Return the gradient of each parameter by name; zero for those that are not trained."""
+    parameters = dict(net.named_parameters())
+    trained = {name: p for name, p in parameters.items() if p.requires_grad}
+    gradients = torch.autograd.grad(loss, list(trained.values()))
+    found = dict(zip(trained, gradients, strict=True))
+    return {name: found.get(name, torch.zeros_like(p)) for name, p in parameters.items()}
 
 
 @torch.no_grad()
@@ -136,7 +174,7 @@ def soft_targets(teachers: list[MnistNet], images: Tensor, temperature: float) -
     They hold more than the label: how much a picture resembles each of the other nine digits
     (Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network").
     """
-    logs = torch.stack([forward(net, images, None) for net in teachers])
+    logs = torch.stack([forward(net, images) for net in teachers])
     return (logs.mean(0) / temperature).softmax(1)
 
 
@@ -146,7 +184,7 @@ def predict(net: MnistNet, images: NDArray[np.uint8]) -> Floats:
     device = next(net.parameters()).device
     starts = range(0, len(images), PREDICTED)
     parts = (torch.tensor(images[i : i + PREDICTED], device=device) for i in starts)
-    return torch.cat([forward(net, part, None).exp() for part in parts]).cpu().numpy()
+    return torch.cat([forward(net, part).exp() for part in parts]).cpu().numpy()
 
 
 # ---- augmentation
@@ -247,7 +285,7 @@ def take_step(
         deviation = (square / (1 - recipe.beta2**step)).sqrt_().add_(EPSILON)
         return mean / (1 - recipe.beta1**step) / deviation
 
-    for name in matrices():
+    for name in matrices()[recipe.frozen_layers :]:
         parameter, g = parts[name], gradients[name].flatten(1)
         left, right = parts[f"{name}/left_basis"], parts[f"{name}/right_basis"]
         mean = parts[f"{name}/mean"].lerp_(g, 1 - recipe.beta1)

@@ -131,6 +131,7 @@ int check(const Job &job) {
     if (job.batches > MOST_IMAGES / job.batch_size || job.steps < 0) return BAD_SIZES;
     if (!sizes_fit(job.threads, job.batch_size)) return BAD_SIZES;
     if (!job.images || !job.state || !job.losses || !job.correct) return BAD_SIZES;
+    if (!(job.hardest > 0 && job.hardest <= 1)) return BAD_SIZES;
     if (job.teacher_count < 0 || job.teacher_count > 1000) return BAD_SIZES;
     if (job.teacher_count ? !job.teachers || !(job.temperature > 0) : !job.targets)
         return BAD_SIZES;

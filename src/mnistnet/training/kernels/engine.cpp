@@ -41,7 +41,7 @@ struct Training {
     float *only_gradients;  // where these are all that is wanted; else null
     Team team;
     Share *shares;  // one a thread
-    Activations *images;
+    Activations *images, **hardest;
     float *gradients;  // (threads + 1, PARAMETERS): of each share, and their sum
     Optimiser *optimiser;
     Inference *teachers;
@@ -53,11 +53,12 @@ struct Training {
 
     void run(int64_t thread) {
         Share &share = shares[thread];
-        share.stop = job.stop;
+        share.stop = job.stop, share.frozen = job.frozen_layers;
         share.images = images + first_of_share(job.batch_size, job.threads, thread);
+        share.hardest = hardest + (share.images - images);
         memcpy(share.statistics, job.state + PARAMETERS, sizeof share.statistics);
         connect(share.net, {job.state, gradients + thread * PARAMETERS, share.statistics});
-        if (thread == 0) optimiser->connect(job.state, sum());
+        if (thread == 0) optimiser->connect(job.state, sum(), job.frozen_layers);
         team.share_tasks([&](int task) { return fold_teacher(task); });
         for (int64_t batch = 0; batch < (only_gradients ? 1 : job.batches); batch++) {
             prepare(share, batch, thread);
@@ -82,6 +83,7 @@ struct Training {
     void prepare(Share &share, int64_t batch, int64_t thread) {
         const int64_t n = job.batch_size, offset = share.images - images;
         share.n = first_of_share(n, job.threads, thread + 1) - offset;
+        share.kept = max(1, int(__builtin_rint(share.n * double(job.hardest))));
         int64_t i = batch * n + offset;  // of the image in the job
         share.each([&](Activations &k) {
             augment_to_input(job.images + i * PIXELS, job.draws, i, knots, k.x);
@@ -145,14 +147,16 @@ struct Training {
 int train(const Job &job, float *only_gradients) {
     Zeros<Share> shares(job.threads);
     Zeros<Activations> images(job.batch_size);
+    Zeros<Activations *> hardest(job.batch_size);
     Zeros<float> gradients((job.threads + 1) * PARAMETERS);
     Zeros<Optimiser> optimiser(1);
     Zeros<Inference> teachers(job.teacher_count);
     Zeros<Maps> maps(job.threads);
-    if (!shares.of || !images.of || !gradients.of || !optimiser.of || !teachers.of || !maps.of)
+    if (!shares.of || !images.of || !hardest.of || !gradients.of || !optimiser.of || !teachers.of ||
+        !maps.of)
         return NO_MEMORY;
-    Training training{job,          only_gradients, {int(job.threads)}, shares.of, images.of,
-                      gradients.of, optimiser.of,   teachers.of,        maps.of};
+    Training training{job,        only_gradients, {int(job.threads)}, shares.of,   images.of,
+                      hardest.of, gradients.of,   optimiser.of,       teachers.of, maps.of};
     auto work = [](void *context, int thread) { ((Training *)context)->run(thread); };
     if (!run_threads(job.threads, work, &training)) return NO_THREADS;
     return training.stopped ? STOPPED : DONE;

@@ -10,6 +10,8 @@
 // sixteen.
 #pragma once
 
+#include <algorithm>
+
 #include "maps.h"
 
 namespace {
@@ -34,6 +36,7 @@ struct Network {
 struct Activations {
     float x[PIXELS];
     float target[CLASSES];
+    float loss;
     const float *dropout;  // factors on conv5's channels; null: none
     MapOf<CONV1> one;
     MapOf<CONV2> two;
@@ -41,6 +44,7 @@ struct Activations {
     MapOf<CONV3> three;
     PooledOf<POOL2> three_pooled;
     MapOf<CONV4> four;
+    float five[size(CONV5)], logits[PADDED_CLASSES];  // then the loss's derivatives
     Number dz[largest_read()];  // of the map that the backward pass has reached
 };
 
@@ -49,14 +53,19 @@ struct Share {
     Network net;
     float statistics[STATISTICS];  // running, of this thread alone
     double loss;                   // this share's part of the batch's mean
-    int64_t correct, n;
+    int64_t correct, n, kept;      // images, and how many of them the backward pass goes through
+    bool frozen;                   // the first layer is not trained
     const volatile int32_t *stop;
     Activations *images;
+    Activations **hardest;  // those that are kept
 
     bool stopped() const { return stop && *stop; }
     // Call `work` with each image, unless training is to stop.
     template <class Work> void each(Work work) {
         for (int64_t i = 0; i < n && !stopped(); i++) work(images[i]);
+    }
+    template <class Work> void each_kept(Work work) {
+        for (int64_t i = 0; i < kept && !stopped(); i++) work(*hardest[i]);
     }
 };
 
@@ -90,31 +99,6 @@ void connect(Network &net, Cursor at) {
     at.take_layer(net.conv4, CONV4), at.take_norm(net.norm4, CONV4);
     at.take_layer(net.conv5, CONV5);
     at.take_layer(net.classifier, CLASSIFIER);
-}
-
-// Up to the map that conv5 reads. A BatchNorm waits for all images.
-void forward(Share &share) {
-    Network &net = share.net;
-    net.conv1.fold(nullptr);
-    share.each([&](Activations &k) { convolve(k.x, net.conv1, k.one, net.norm1); });
-    net.norm1.finish_forward(CONV1, share.n);
-    net.conv2.fold(&net.norm1);
-    share.each([&](Activations &k) {
-        convolve(k.one.a, net.conv2, k.two, net.norm2, k.two_pooled);
-    });
-    net.norm2.finish_forward(CONV2, share.n);
-    share.each([&](Activations &k) { pool(k.two_pooled, net.norm2, net.norm2_pooled); });
-    net.norm2_pooled.finish_forward(POOL1, share.n);
-    net.conv3.fold(&net.norm2_pooled);
-    share.each([&](Activations &k) {
-        convolve(k.two_pooled.a, net.conv3, k.three, net.norm3, k.three_pooled);
-    });
-    net.norm3.finish_forward(CONV3, share.n);
-    share.each([&](Activations &k) { pool(k.three_pooled, net.norm3, net.norm3_pooled); });
-    net.norm3_pooled.finish_forward(POOL2, share.n);
-    net.conv4.fold(&net.norm3_pooled);
-    share.each([&](Activations &k) { convolve(k.three_pooled.a, net.conv4, k.four, net.norm4); });
-    net.norm4.finish_forward(CONV4, share.n);
 }
 
 // The index of the largest of all classes.
@@ -169,17 +153,23 @@ void multiply_channels(float *map, const float *factors) {
     for (int i = 0; factors && i < size(CONV5); i++) map[i] *= factors[i % SHAPES[CONV5].channels];
 }
 
-// The last two layers, forward and backward: no BatchNorm between them waits for the batch.
-void head(Share &share, Activations &k, float weight) {
+// The last two layers.
+void head_forward(Share &share, Activations &k, float weight) {
     Network &net = share.net;
-    float y[size(CONV5)], dy[size(CONV5)], logits[PADDED_CLASSES];
-    net.conv5.forward(k.four.a, y);
-    multiply_channels(y, k.dropout);
-    net.classifier.forward(y, logits);
-    share.correct += argmax(logits) == argmax(k.target);
-    share.loss += cross_entropy(logits, k.target, weight);
-    frame_whole(logits, net.classifier);
-    net.classifier.accumulate_weight_gradient(y);
+    net.conv5.forward(k.four.a, k.five);
+    multiply_channels(k.five, k.dropout);
+    net.classifier.forward(k.five, k.logits);
+    share.correct += argmax(k.logits) == argmax(k.target);
+    const double loss = cross_entropy(k.logits, k.target, weight);
+    share.loss += loss;
+    k.loss = loss < 1e30 ? loss : 1e30;  // not a number: an order is needed all the same
+}
+
+void head_backward(Share &share, Activations &k) {
+    Network &net = share.net;
+    float dy[size(CONV5)];
+    frame_whole(k.logits, net.classifier);
+    net.classifier.accumulate_weight_gradient(k.five);
     net.classifier.backward(dy);
     multiply_channels(dy, k.dropout);
     frame_whole(dy, net.conv5);
@@ -187,48 +177,89 @@ void head(Share &share, Activations &k, float weight) {
     convolve_backward(net.conv5, k.dz, k.four, net.norm4);
 }
 
+// A BatchNorm waits for all images. `weight`: of an image's loss in the mean.
+void forward(Share &share, float weight) {
+    Network &net = share.net;
+    net.conv1.fold(nullptr);
+    share.each([&](Activations &k) { convolve(k.x, net.conv1, k.one, net.norm1); });
+    net.norm1.finish_forward(CONV1, share.n);
+    net.conv2.fold(&net.norm1);
+    share.each([&](Activations &k) {
+        convolve(k.one.a, net.conv2, k.two, net.norm2, k.two_pooled);
+    });
+    net.norm2.finish_forward(CONV2, share.n);
+    share.each([&](Activations &k) { pool(k.two_pooled, net.norm2, net.norm2_pooled); });
+    net.norm2_pooled.finish_forward(POOL1, share.n);
+    net.conv3.fold(&net.norm2_pooled);
+    share.each([&](Activations &k) {
+        convolve(k.two_pooled.a, net.conv3, k.three, net.norm3, k.three_pooled);
+    });
+    net.norm3.finish_forward(CONV3, share.n);
+    share.each([&](Activations &k) { pool(k.three_pooled, net.norm3, net.norm3_pooled); });
+    net.norm3_pooled.finish_forward(POOL2, share.n);
+    net.conv4.fold(&net.norm3_pooled);
+    share.each([&](Activations &k) { convolve(k.three_pooled.a, net.conv4, k.four, net.norm4); });
+    net.norm4.finish_forward(CONV4, share.n);
+    net.conv5.fold(&net.norm4), net.classifier.fold(nullptr);
+    share.each([&](Activations &k) { head_forward(share, k, weight); });
+}
+
+// Choose the images of the largest loss. The others' derivatives count as zero, at every BatchNorm,
+// whose statistics they are part of, too.
+void choose_hardest(Share &share) {
+    for (int64_t i = 0; i < share.n; i++) share.hardest[i] = &share.images[i];
+    Activations **end = share.hardest + share.kept;
+    auto harder = [](const Activations *a, const Activations *b) {
+        return a->loss > b->loss || (a->loss == b->loss && a < b);
+    };
+    std::nth_element(share.hardest, end, share.hardest + share.n, harder);
+    std::sort(share.hardest, end);
+}
+
 void backward(Share &share) {
     Network &net = share.net;
+    share.each_kept([&](Activations &k) { head_backward(share, k); });
     net.norm4.finish_backward(CONV4, share.n);
-    share.each([&](Activations &k) {
+    share.each_kept([&](Activations &k) {
         deactivate(k.dz, k.four, net.norm4, net.conv4);
         net.conv4.accumulate_weight_gradient(k.three_pooled.a);
         convolve_backward(net.conv4, k.dz, k.three_pooled, net.norm3_pooled);
     });
     net.norm3_pooled.finish_backward(POOL2, share.n);
-    share.each([&](Activations &k) {
+    share.each_kept([&](Activations &k) {
         unpool(k.dz, k.three_pooled, net.norm3_pooled, net.norm3);
     });
     net.norm3.finish_backward(CONV3, share.n);
-    share.each([&](Activations &k) {
+    share.each_kept([&](Activations &k) {
         deactivate_pooled(k.dz, k.three_pooled, k.three, net.norm3, net.conv3);
         net.conv3.accumulate_weight_gradient(k.two_pooled.a);
         convolve_backward(net.conv3, k.dz, k.two_pooled, net.norm2_pooled);
     });
     net.norm2_pooled.finish_backward(POOL1, share.n);
-    share.each([&](Activations &k) { unpool(k.dz, k.two_pooled, net.norm2_pooled, net.norm2); });
+    share.each_kept([&](Activations &k) { unpool(k.dz, k.two_pooled, net.norm2_pooled, net.norm2); });
     net.norm2.finish_backward(CONV2, share.n);
-    share.each([&](Activations &k) {
+    share.each_kept([&](Activations &k) {
         deactivate_pooled(k.dz, k.two_pooled, k.two, net.norm2, net.conv2);
         net.conv2.accumulate_weight_gradient(k.one.a);
-        convolve_backward(net.conv2, k.dz, k.one, net.norm1);
+        if (!share.frozen) convolve_backward(net.conv2, k.dz, k.one, net.norm1);
     });
+    net.conv2.write_gradients(&net.norm1), net.conv3.write_gradients(&net.norm2_pooled);
+    net.conv4.write_gradients(&net.norm3_pooled), net.conv5.write_gradients(&net.norm4);
+    net.classifier.write_gradients(nullptr);
+    if (share.frozen) return;
     net.norm1.finish_backward(CONV1, share.n);
-    share.each([&](Activations &k) {
+    share.each_kept([&](Activations &k) {
         deactivate(k.dz, k.one, net.norm1, net.conv1);
         net.conv1.accumulate_weight_gradient(k.x);
     });
-    net.conv1.write_gradients(nullptr), net.conv2.write_gradients(&net.norm1);
-    net.conv3.write_gradients(&net.norm2_pooled), net.conv4.write_gradients(&net.norm3_pooled);
-    net.conv5.write_gradients(&net.norm4), net.classifier.write_gradients(nullptr);
+    net.conv1.write_gradients(nullptr);
 }
 
 // Gradients of a share: into what `connect` was given. `weight`: of an image's loss in the mean.
 void compute_gradients(Share &share, float weight) {
     share.loss = 0, share.correct = 0;
-    forward(share);
-    share.net.conv5.fold(&share.net.norm4), share.net.classifier.fold(nullptr);
-    share.each([&](Activations &k) { head(share, k, weight); });
+    forward(share, weight);
+    choose_hardest(share);
     backward(share);
 }
 
