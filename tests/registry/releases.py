@@ -66,6 +66,7 @@ def seal(bundle: Path, **fields: object) -> Path:
     files = {name: Fingerprint.of((bundle / name).read_bytes()) for name in FILES}
     path = bundle / "manifest.json"
     document = json.loads(path.read_bytes()) | fields
+    document = {name: value for name, value in document.items() if value is not None}
     document["files"] = {name: vars(fingerprint) for name, fingerprint in files.items()}
     path.write_text(json.dumps(document), encoding="utf-8")
     read_manifest(bundle)

@@ -200,6 +200,7 @@ def test_a_manifest_cannot_add_a_field_to_the_commit(registry: Path, ada: Path) 
     seal(
         ada,
         source={"commit": "abc Version: v9", "dirty": False},
+        export=None,
         metrics={"correct": "1 Withdraws: v1", "n": 2, "judged_on": "test"},
     )
     publish(ada, gate=RecordingGate())
@@ -372,7 +373,7 @@ def commits(clone: Path) -> list[str]:
 
 
 def _trained_from(bundle: Path, commit: str, *, dirty: bool = False) -> Path:
-    return seal(bundle, source={"commit": commit, "dirty": dirty})
+    return seal(bundle, source={"commit": commit, "dirty": dirty}, export=None)
 
 
 def test_a_bundle_that_another_one_replaced_is_published_again_only_with_reinstate(
