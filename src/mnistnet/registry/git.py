@@ -53,7 +53,7 @@ class GitError(RegistryError):
     Attributes:
         reason: its message, or the remote's, in one line.
         busy: whether it may pass by itself.
-        unknown: whether the remote may have done all the same what it was asked for.
+        unknown: whether the remote may have done it all the same.
     """
 
     def __init__(self, verb: str, reason: str, *, busy: bool = False, unknown: bool = True) -> None:
@@ -69,7 +69,7 @@ def run_git(
     environment: dict[str, str] | None = None,
     *,
     timeout_s: float = LOCAL_TIMEOUT_S,
-    given: bytes = b"",
+    stdin: bytes = b"",
 ) -> bytes:
     """Run git. Files, not pipes: a grandchild that lives on must not keep us waiting for their end.
 
@@ -84,7 +84,7 @@ def run_git(
         )
     scratch = tempfile.TemporaryFile
     with scratch() as source, scratch() as out, scratch() as err:
-        source.write(given)
+        source.write(stdin)
         source.seek(0)
         streams = {"stdin": source, "stdout": out, "stderr": err, "start_new_session": True}
         process = subprocess.Popen([git, *words], cwd=cwd, env=environment, **streams)  # type: ignore[call-overload] # noqa: S603
@@ -149,10 +149,10 @@ def _failure(verb: str, code: int, output: bytes, complaint: bytes) -> GitError:
         reasons = [NO_SPACE if full else f"exit code {code}"]
     if dubious := DUBIOUS.search(complained):
         reasons = [f"detected dubious ownership; to trust it: {printable(dubious[1])}"]
-    said = "\n".join([*own, *refs])
+    text = "\n".join([*own, *refs])
     return GitError(
         verb,
         "; ".join([*reasons[:3], *refused[:1]])[:400],
-        busy=bool(BUSY.match(said)),
-        unknown=not NOT_TAKEN.search(said),
+        busy=bool(BUSY.match(text)),
+        unknown=not NOT_TAKEN.search(text),
     )

@@ -67,13 +67,13 @@ def publish(
     """Make a bundle the champion, if it passes the gate, which compares it with the current one.
 
     `reinstate` publishes it even if a rollback withdrew it, or something newer replaced it;
-    `ignore_damaged` even if the champion or the best release is damaged, with which it is not
-    compared then; `dry_run` does all but publish.
+    `ignore_damaged` without a comparison with the champion, or the best release, if that is
+    damaged; `dry_run` does all but publish.
 
     Raises:
         BundleError: the bundle fails verification.
-        RegistryError: the remote cannot be read, or refuses the release for good; the champion is
-            damaged; a rollback withdrew this bundle or its model; or something newer replaced it.
+        RegistryError: the remote cannot be read, or refuses the release for good; or what the
+            options would ignore.
     """
     with open_registry(remote, branch, log, writes=not dry_run) as registry:
         candidate = _copy(bundle, registry.scratch / "candidate")

@@ -71,12 +71,8 @@ def pull(
     A bundle that lies there is replaced. `signer` is who must have signed the version.
 
     Raises:
-        RegistryError: there is no such version, its bundle fails verification, or the remote
-            cannot be read.
-        BundleError: its bundle is not signed by that signer.
-        FileError: something else lies in the folder, it cannot be written, or the key not be used.
-        MissingError: a signer was named, and the extra `deliver` is not installed.
-        SigningError: what an identity's signature is checked by cannot be fetched.
+        MnistNetError: see open_registry, Registry.find, Registry.extract, replace_bundle and, with
+            a signer, check_signature.
     """
     with replace_bundle(directory) as temporary, open_registry(remote, branch) as registry:
         release = registry.find(registry.read(), version)

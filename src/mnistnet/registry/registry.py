@@ -12,7 +12,6 @@ A push is a compare-and-swap: it succeeds only where branch and tags still are w
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 from mnistnet.bundle.manifest import EXTRA_FILES, FILES, MANIFEST
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError, RegistryError
-from mnistnet.files import write_error
+from mnistnet.files import replace_folder
 from mnistnet.registry.git import GitError
 from mnistnet.registry.release import (
     FORMAT,
@@ -120,23 +119,18 @@ class Registry:
         folder = self.scratch / str(release)
         if folder.exists():
             return folder
-        unverified = folder.with_suffix(".unverified")
-        shutil.rmtree(unverified, ignore_errors=True)
         blobs = self._blobs(release)
-        try:
-            unverified.mkdir()
+        with replace_folder(folder, ()) as unverified:
             for name, blob in blobs.items():
                 (unverified / name).write_bytes(self._git.contact("cat-file", "blob", blob))
-        except OSError as error:
-            raise write_error(unverified, error) from error
-        try:
-            with naming(unverified, release):
-                verify(unverified)
-        except BundleError as error:
-            raise self._damaged(release, f"fails verification ({error})") from error
-        if describe(unverified) != release.bundle:
-            raise self._damaged(release, "does not hold the bundle that its commit names")
-        return unverified.rename(folder)
+            try:
+                with naming(unverified, release):
+                    verify(unverified)
+            except BundleError as error:
+                raise self._damaged(release, f"fails verification ({error})") from error
+            if describe(unverified) != release.bundle:
+                raise self._damaged(release, "does not hold the bundle that its commit names")
+        return folder
 
     def _blobs(self, release: Release) -> dict[str, str]:
         """List the files of a release and their blobs: plain files of a bundle, nothing else."""
@@ -181,13 +175,13 @@ class Registry:
         blobs = self._git.run("hash-object", "-w", "--no-filters", "--", *paths).decode().split()
         entries = zip(blobs, files, strict=True)
         listing = "".join(f"100644 blob {blob}\t{file.name}\n" for blob, file in entries)
-        return self._git.run("mktree", given=listing.encode()).decode().strip()
+        return self._git.run("mktree", stdin=listing.encode()).decode().strip()
 
     def commit(self, tree: str, record: Record, table: str) -> str:
         """Write a release's commit and tag, not public before the push; return the commit."""
         parents = ["-p", record.replaces[1]] if record.replaces else []
         message = write_message(record, table).encode()
-        commit = self._git.run("commit-tree", tree, *parents, given=message).decode().strip()
+        commit = self._git.run("commit-tree", tree, *parents, stdin=message).decode().strip()
         words = ("--annotate", "--force", "--message", f"model {record}")
         self._git.run("tag", *words, f"model/{record}", commit)
         return commit

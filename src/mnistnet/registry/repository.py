@@ -69,7 +69,7 @@ TAKEN_OVER = re.compile(
     r"|remote\.(?!.*\.(fetch|push|mirror|prune|tagopt|promisor|partialclonefilter)$).+"
 )
 # What is not taken over: git has included the files already, and worked out the addresses.
-DONE = re.compile(r"(include|includeif|url)\..+|remote\..+\.(push)?url")
+LEFT_OUT = re.compile(r"(include|includeif|url)\..+|remote\..+\.(push)?url")
 
 
 class UnreachableError(RegistryError):
@@ -87,13 +87,13 @@ class Repository:
     _cwd: Path
     _environment: dict[str, str]
 
-    def run(self, *words: str, given: bytes = b"", timeout_s: float = LOCAL_TIMEOUT_S) -> bytes:
+    def run(self, *words: str, stdin: bytes = b"", timeout_s: float = LOCAL_TIMEOUT_S) -> bytes:
         """Run a git command with some standard input, and return what it prints.
 
         Raises:
             GitError: it failed, or was not done in time.
         """
-        return run_git(words, self._cwd, self._environment, timeout_s=timeout_s, given=given)
+        return run_git(words, self._cwd, self._environment, timeout_s=timeout_s, stdin=stdin)
 
     def has_sha256(self) -> bool:
         """Whether the remote names objects by SHA-256; it says so even while it is empty."""
@@ -136,7 +136,7 @@ def private_repository(remote: str) -> Iterator[Repository]:
         RegistryError: there is no such remote, or git is not installed.
         UnreachableError: the remote is a URL or path, and cannot be read.
     """
-    pushed_to = _asked("remote", "get-url", "--push", "--all", remote)
+    pushed_to = _addresses_by_git("remote", "get-url", "--push", "--all", remote)
     name, cwd, object_format = URL_REMOTE, Path.cwd(), "sha1"
     if pushed_to:
         name = remote
@@ -163,7 +163,7 @@ def _init(repository: Repository, settings: Iterable[tuple[str, str]], object_fo
         file.write(_config_file(settings))
 
 
-def _asked(*words: str) -> list[str]:
+def _addresses_by_git(*words: str) -> list[str]:
     """Return the addresses that git prints here; none where it knows no such remote."""
     try:
         return os.fsdecode(run_git(words, Path.cwd())).splitlines()
@@ -181,7 +181,7 @@ def _addresses(remote: str, pushed_to: list[str], cwd: Path) -> tuple[str, int]:
     """
     if pushed_to and _is_address(pushed_to[0], cwd):
         return pushed_to[0], len(pushed_to)
-    for address in _asked("ls-remote", "--get-url", "--", remote):
+    for address in _addresses_by_git("ls-remote", "--get-url", "--", remote):
         if _is_address(address, cwd):  # a URL or a path
             # `git remote set-url --push origin no_push` is how people forbid themselves to push.
             return address, 0 if pushed_to else 1
@@ -206,7 +206,7 @@ def _environment(folder: Path, config: Path) -> dict[str, str]:
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_DIR": str(folder),
         "GIT_TERMINAL_PROMPT": "0",
-        "LC_ALL": "C",  # English, for `_reason`
+        "LC_ALL": "C",  # English, for GitError.reason
     }
 
 
@@ -217,7 +217,7 @@ def _settings() -> list[tuple[str, str]]:
     settings = []
     for scope, setting in zip(words[::2], words[1::2], strict=False):
         key, newline, value = setting.partition("\n")
-        if DONE.fullmatch(key):
+        if LEFT_OUT.fullmatch(key):
             continue
         if scope not in ("local", "worktree") or TAKEN_OVER.fullmatch(key):
             settings.append((key, value if newline else "true"))

@@ -73,8 +73,7 @@ def reproduce(
     Raises:
         BundleError: the bundle is not whole.
         DataError: the data are not those that it was trained on.
-        RecipeError: its recipe cannot be carried out here.
-        MissingError: what trains is not installed.
+        MnistNetError: see recipe_from and engine_for.
     """
     manifest = check_files(bundle)
     recipe, missing = _pinned_recipe(manifest, bundle)
