@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnistnet.provenance import ExportRecord, Origin, Part
+    from mnistnet.provenance import Origin, Step
     from mnistnet.report.contents import Report
     from mnistnet.training.recipe import Recipe
 
@@ -121,7 +121,7 @@ def _metrics(report: Report, split: str) -> dict[str, Any]:
     }
 
 
-def _commit(record: Origin | Part | ExportRecord) -> str:
+def _commit(record: Origin | Step) -> str:
     return f"{record.source['commit']}{' (changed since)' if record.source['dirty'] else ''}"
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from mnistnet.errors import BundleError
 from mnistnet.files import entries, json_bytes, replace_folder, sha256
-from mnistnet.provenance import EXPORT_INPUTS, INPUTS, ExportRecord, Origin
+from mnistnet.provenance import EXPORT_INPUTS, INPUTS, Origin, Step
 from mnistnet.text import printable
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Manifest:
     metrics: dict[str, Any] = field(default_factory=dict)  # what was measured of the network
     threshold: float = 0.0  # the confidence below which a prediction counts as unsure
     files: dict[str, Fingerprint] = field(default_factory=dict)  # every other file, by name
-    export: ExportRecord | None = None  # of the bundle; None in those from before it was recorded
+    export: Step | None = None  # of the bundle; None in those from before it was recorded
     format_version: int = FORMAT_VERSION
 
     def to_bytes(self) -> bytes:
@@ -166,7 +166,7 @@ def parse_manifest(content: bytes, where: object) -> Manifest:
         decode(dict[str, Any], document, where, "metrics"),
         decode(float, document, where, "threshold"),
         decode(dict[str, Fingerprint], document, where, "files"),
-        decode(ExportRecord, document, where, "export") if "export" in document else None,
+        decode(Step, document, where, "export") if "export" in document else None,
         version,
     )
     _check(manifest, where)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,7 @@ class Origin:
     environment: dict[str, str | int]
     versions: dict[str, str]
     inputs: dict[str, str] | None = None
-    earlier: dict[str, Part] | None = None
+    earlier: dict[str, Step] | None = None
 
     def as_document(self) -> dict[str, Any]:
         """Return the fields that are recorded, as JSON holds them."""
@@ -68,38 +69,22 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Part:
-    """What trained a part of a run, as in an Origin."""
+class Step:
+    """What carried out a part of a training, or an export; the fields are as in an Origin."""
 
     source: dict[str, str | bool | None]
     versions: dict[str, str]
-    inputs: dict[str, str]
-
-
-@dataclass(frozen=True)
-class ExportRecord:
-    """What made a bundle of weights, which may be older: as in an Origin; inputs: EXPORT_INPUTS."""
-
-    source: dict[str, str | bool | None]
-    versions: dict[str, str]
-    inputs: dict[str, str]
+    inputs: dict[str, str]  # of an export: EXPORT_INPUTS
 
 
 @dataclass(frozen=True)
 class Basis:
-    """The inputs of a training, or of an export, that a person chooses.
+    """The inputs of a training, or of an export, that a person chooses."""
 
-    Attributes:
-        code: a SHA-256 over the source files that count.
-        recipe: every hyperparameter by name; None of an export.
-        data: the SHA-256 of each file of the data set; None of an export.
-        versions: of the packages that compute.
-    """
-
-    code: str
-    recipe: dict[str, Any] | None
-    data: dict[str, str] | None
-    versions: dict[str, str]
+    code: str  # a SHA-256 over the source files that count
+    recipe: dict[str, Any] | None  # as in an Origin; None of an export
+    data: dict[str, str] | None  # as in an Origin; None of an export
+    versions: dict[str, str]  # of the packages that compute
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -133,8 +118,8 @@ def training_basis(
     """Return the inputs that training would have here and now.
 
     Args:
-        recipe: every hyperparameter by name.
-        data: the SHA-256 of each file of the data set, by the file's name.
+        recipe: as in an Origin.
+        data: as in an Origin.
         constraints: a file of `name==version` lines to take the packages' versions from;
             None takes those that are installed.
 
@@ -150,9 +135,7 @@ def export_basis(*, constraints: Path | None = None) -> Basis:
     return Basis(code_digest(EXPORT), None, None, _decisive(EXPORT_PACKAGES, constraints))
 
 
-def changes_since(
-    origin: Origin, record: ExportRecord | None, training: Basis, export: Basis
-) -> Changes:
+def changes_since(origin: Origin, record: Step | None, training: Basis, export: Basis) -> Changes:
     """Return what differs from what a bundle was trained and exported from."""
     if record is None or origin.inputs is None:
         unknown = "code: unknown; the bundle is from before fingerprints were recorded"
@@ -161,7 +144,7 @@ def changes_since(
     return Changes(list(dict.fromkeys(lines)), _differences(record, export))
 
 
-def parts(origin: Origin) -> Iterator[Origin | Part]:
+def parts(origin: Origin) -> Iterator[Origin | Step]:
     """Yield what trained each part of a run, where they differ; the last is the origin itself."""
     yield from (origin.earlier or {}).values()
     yield origin
@@ -179,7 +162,7 @@ def differences(there: Origin, here: Origin) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _differences(recorded: Origin | Part | ExportRecord, basis: Basis) -> list[str]:
+def _differences(recorded: Origin | Step, basis: Basis) -> list[str]:
     lines, inputs = [], recorded.inputs or {}
     if inputs.get("code") != basis.code:
         lines = [f"code: changed since commit {recorded.source['commit']!s:.40}"]
@@ -201,13 +184,9 @@ def origin_of(
     *,
     before: Origin | None = None,
 ) -> Origin:
-    """Record what a run depends on, so that it can be repeated to the bit.
+    """Record what a run depends on, so that it can be repeated to the bit; see Origin.
 
-    Args:
-        recipe: every hyperparameter by name.
-        data: the SHA-256 of each file of the data set, by the file's name.
-        environment: what repeatability depends on beyond these: engine, precision, threads.
-        before: the origin of what was trained so far of a run that is resumed.
+    `before` is the origin of what was trained so far of a run that is resumed.
     """
     versions = _versions()
     counting = {name: versions[name] for name in TRAINING_PACKAGES if name in versions}
@@ -216,20 +195,20 @@ def origin_of(
     return replace(origin, earlier=_earlier(before, origin)) if before else origin
 
 
-def _earlier(before: Origin, now: Origin) -> dict[str, Part] | None:
+def _earlier(before: Origin, now: Origin) -> dict[str, Step] | None:
     """Return what trained the earlier parts of a run, each once, without what trains it now."""
-    others: list[Part] = []
-    last = Part(now.source, now.versions, now.inputs or {})
+    others: list[Step] = []
+    last = Step(now.source, now.versions, now.inputs or {})
     for part in parts(before):
-        earlier = Part(part.source, part.versions, part.inputs or {})
+        earlier = Step(part.source, part.versions, part.inputs or {})
         if earlier not in (last, *others):
             others.append(earlier)
     return {str(number): part for number, part in enumerate(others, start=1)} or None
 
 
-def export_record() -> ExportRecord:
+def export_record() -> Step:
     """Record what the export of a bundle depends on, beyond its weights."""
-    return ExportRecord(source_commit(), _versions(), export_basis().inputs)
+    return Step(source_commit(), _versions(), export_basis().inputs)
 
 
 def changes(kind: str, then: Mapping[str, object], now: Mapping[str, object]) -> Iterator[str]:
@@ -250,20 +229,19 @@ def _settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _decisive(packages: tuple[str, ...], constraints: Path | None) -> dict[str, str]:
     """Return the packages' versions: those that a file pins, or else those that are installed."""
-    versions = _pins(constraints) if constraints else {name: _version(name) for name in packages}
-    found = {name: v for name in packages if (v := versions.get(name))}
+    versions = _pins(constraints) if constraints else _installed(packages)
     for name in packages:
-        if name not in found and constraints:
+        if name not in versions and constraints:
             raise FileError(f"{constraints}: does not pin {name}; add a line {name}==VERSION")
-        if name not in found:
+        if name not in versions:
             raise MissingError(
                 f"{name} is not installed; this needs: pip install 'mnistnet[train]',"
                 " or --constraints with a file that pins it"
             )
-    return found
+    return {name: versions[name] for name in packages}
 
 
-def _pins(constraints: Path) -> dict[str, str | None]:
+def _pins(constraints: Path) -> dict[str, str]:
     try:
         text = constraints.read_text(encoding="utf-8")
     except OSError as error:
@@ -275,13 +253,14 @@ def _pins(constraints: Path) -> dict[str, str | None]:
 
 def _versions() -> dict[str, str]:
     """Return what is recorded: the versions of this program, Python, and the packages."""
-    packages = {name: _version(name) for name in (*TRAINING_PACKAGES, *EXPORT_PACKAGES)}
     own = {"mnistnet": mnistnet.__version__, "python": platform.python_version()}
-    return own | {name: v for name, v in packages.items() if v}
+    return own | _installed((*TRAINING_PACKAGES, *EXPORT_PACKAGES))
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package).split("+")[0]
-    except PackageNotFoundError:
-        return None
+def _installed(packages: tuple[str, ...]) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name).split("+")[0]
+    return found

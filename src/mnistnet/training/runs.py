@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from mnistnet.errors import FileError, RecipeError, RunError
 from mnistnet.files import append_text, read_json
-from mnistnet.provenance import Origin, Part, parts
+from mnistnet.provenance import Origin, Step, parts
 from mnistnet.training.recipe import Recipe, recipe_from
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Run:
             origin = Origin(**fields)
             recipe_from(origin.recipe, where="recipe")
             if origin.earlier is not None:
-                earlier = {number: Part(**part) for number, part in fields["earlier"].items()}
+                earlier = {number: Step(**part) for number, part in fields["earlier"].items()}
                 origin = replace(origin, earlier=earlier)
             values: list[object] = [*origin.data.values(), *origin.environment.values()]
             for part in parts(origin):
