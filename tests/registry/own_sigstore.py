@@ -37,7 +37,8 @@ NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "us")])
 SERIAL_NUMBER = 1
 WORKFLOW = "ada/digits/.github/workflows/release.yml@refs/heads/main"
 PROVIDER = "https://token.actions.githubusercontent.com"
-SINCE = "2020-01-01T00:00:00Z"
+VALID = {"validFor": {"start": "2020-01-01T00:00:00Z"}}
+MEDIA_TYPE = "application/vnd.dev.sigstore"
 
 
 def _base64(content: bytes) -> str:
@@ -98,47 +99,41 @@ class OwnSigstore(ThreadingHTTPServer):
 
     def trust_config(self) -> str:
         """What Sigstore serves as `trusted_root.json` and `signing_config.json`, in one."""
-        valid = {"validFor": {"start": SINCE}}
-
-        def log(key: ec.EllipticCurvePrivateKey) -> dict[str, Any]:
-            public = {"rawBytes": _base64(_public(key)), "keyDetails": "PKIX_ECDSA_P256_SHA_256"}
-            return {
-                "baseUrl": self.url(),
-                "hashAlgorithm": "SHA2_256",
-                "publicKey": public | valid,
-                "logId": {"keyId": _base64(_name_of(key))},
-            }
-
-        def service(path: str) -> list[dict[str, Any]]:
-            return [{"url": self.url(path), "majorApiVersion": 1, "operator": "us"} | valid]
-
         certificates = [{"rawBytes": _base64(self.root.public_bytes(Encoding.DER))}]
         authority = {
             "subject": {"organization": "us", "commonName": "us"},
             "certChain": {"certificates": certificates},
         }
-        prefix = "application/vnd.dev.sigstore."
-        return json.dumps(
-            {
-                "mediaType": f"{prefix}clienttrustconfig.v0.1+json",
-                "trustedRoot": {
-                    "mediaType": f"{prefix}trustedroot+json;version=0.1",
-                    "tlogs": [log(self.log)],
-                    "certificateAuthorities": [authority | valid],
-                    "ctlogs": [log(self.stamps)],
-                    "timestampAuthorities": [],
-                },
-                "signingConfig": {
-                    "mediaType": f"{prefix}signingconfig.v0.2+json",
-                    "caUrls": service(""),
-                    "oidcUrls": service("oidc"),
-                    "rekorTlogUrls": service(""),
-                    "tsaUrls": [],
-                    "rekorTlogConfig": {"selector": "ANY"},
-                    "tsaConfig": {"selector": "ANY"},
-                },
-            }
-        )
+        root = {
+            "mediaType": f"{MEDIA_TYPE}.trustedroot+json;version=0.1",
+            "tlogs": [self._log(self.log)],
+            "certificateAuthorities": [authority | VALID],
+            "ctlogs": [self._log(self.stamps)],
+            "timestampAuthorities": [],
+        }
+        signing = {
+            "mediaType": f"{MEDIA_TYPE}.signingconfig.v0.2+json",
+            "caUrls": self._service(""),
+            "oidcUrls": self._service("oidc"),
+            "rekorTlogUrls": self._service(""),
+            "tsaUrls": [],
+            "rekorTlogConfig": {"selector": "ANY"},
+            "tsaConfig": {"selector": "ANY"},
+        }
+        kind = f"{MEDIA_TYPE}.clienttrustconfig.v0.1+json"
+        return json.dumps({"mediaType": kind, "trustedRoot": root, "signingConfig": signing})
+
+    def _log(self, key: ec.EllipticCurvePrivateKey) -> dict[str, Any]:
+        public = {"rawBytes": _base64(_public(key)), "keyDetails": "PKIX_ECDSA_P256_SHA_256"}
+        return {
+            "baseUrl": self.url(),
+            "hashAlgorithm": "SHA2_256",
+            "publicKey": public | VALID,
+            "logId": {"keyId": _base64(_name_of(key))},
+        }
+
+    def _service(self, path: str) -> list[dict[str, Any]]:
+        return [{"url": self.url(path), "majorApiVersion": 1, "operator": "us"} | VALID]
 
     def certify(self, request: bytes, token: str) -> list[str]:
         """Return a certificate for whoever an identity token names, and its chain."""

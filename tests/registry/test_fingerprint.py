@@ -18,56 +18,51 @@ import mnistnet
 from mnistnet import data as datasets
 from mnistnet.bundle.manifest import INPUTS, MANIFEST, read_manifest
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
-from mnistnet.provenance import Basis, ExportRecord, Part, export_basis, training_basis
+from mnistnet.provenance import Basis, Step, export_basis, training_basis
 from mnistnet.registry.publish import publish
 from mnistnet.training.recipe import RELEASE
 
 ROOT = Path(__file__).parent.parent.parent
 PINS = ROOT / "constraints.txt"
 SOURCE = Path(mnistnet.__file__).parent
-BASIS = Basis(
-    code="c0" * 32,
-    recipe=RELEASE.as_dict(),
-    data={"train-images-idx3-ubyte": "da" * 32},
-    versions={"torch": "2.13.0", "numpy": "2.4.6"},
-)
-
-
-@pytest.fixture
-def champion(tiny: Path, tmp_path: Path) -> Path:
-    """A bundle of what is here, to change."""
-    return _made_here(tmp_path / "champion", tiny)
 
 
 @pytest.fixture(scope="module")
 def bundle(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of what is here and of the pinned versions."""
-    return _made_here(tmp_path_factory.mktemp("made") / "bundle", tiny, PINS)
-
-
-def _made_here(folder: Path, tiny: Path, constraints: Path | None = None) -> Path:
-    """Write a manifest that says it was trained and exported from what is here."""
-    folder.mkdir()
-    data = datasets.load(tiny).sha256
-    basis = training_basis(RELEASE.as_dict(), data, constraints=constraints)
-    recorded = {name: getattr(basis, name) for name in ("recipe", "data", "versions", "inputs")}
-    _write(folder, constraints, **recorded)
+    """A bundle's manifest, which says that it was made from what is here and of the pins."""
+    folder = tmp_path_factory.mktemp("bundle")
+    _write(folder, **_recorded(tiny))
     return folder
 
 
-def _exported(constraints: Path | None = None) -> ExportRecord:
-    """The record of an export from what is here."""
-    basis = export_basis(constraints=constraints)
-    return ExportRecord({"commit": "ab" * 20, "dirty": False}, basis.versions, basis.inputs)
+@pytest.fixture
+def champion(bundle: Path, tmp_path: Path) -> Path:
+    """The same, to change."""
+    return shutil.copytree(bundle, tmp_path / "champion")
 
 
-def _write(folder: Path, constraints: Path | None = None, **changes: Any) -> None:
+def _recorded(tiny: Path) -> dict[str, Any]:
+    """What a manifest records of a training with what is here."""
+    basis = training_basis(RELEASE.as_dict(), datasets.load(tiny).sha256, constraints=PINS)
+    return {name: getattr(basis, name) for name in ("recipe", "data", "versions", "inputs")}
+
+
+def _write(folder: Path, **changes: Any) -> None:
     """Write a manifest, of the one there or of the shipped bundle's, with another origin."""
     manifest = read_manifest(folder if (folder / MANIFEST).exists() else DEFAULT_BUNDLE)
     origin = dataclasses.replace(manifest.origin, **changes)
-    record = _exported(constraints)
-    content = dataclasses.replace(manifest, origin=origin, export=record).to_bytes()
+    content = dataclasses.replace(manifest, origin=origin, export=_exported()).to_bytes()
     (folder / MANIFEST).write_bytes(content)
+
+
+def _exported() -> Step:
+    """The record of an export from what is here."""
+    basis = export_basis(constraints=PINS)
+    return Step({"commit": "ab" * 20, "dirty": False}, basis.versions, basis.inputs)
+
+
+def _words(tiny: Path, champion: Path) -> tuple[str | Path, ...]:
+    return "--data", tiny, "--constraints", PINS, "--against", champion
 
 
 def test_the_fingerprint_is_one_hash_over_those_of_code_recipe_data_and_versions(
@@ -80,15 +75,10 @@ def test_the_fingerprint_is_one_hash_over_those_of_code_recipe_data_and_versions
     assert dict(line.split() for line in lines) == json.loads(last)["fingerprint"]
 
 
-def test_a_recipes_name_and_order_change_nothing() -> None:
-    renamed = BASIS.recipe | {"name": "mine", "rotation_deg": 10}  # of 10.0
-    turned = dict(reversed(renamed.items()))
-    assert dataclasses.replace(BASIS, recipe=turned).inputs == BASIS.inputs
-
-
-def test_the_hash_of_given_inputs_never_changes() -> None:
-    """A fingerprint is compared with one that an older program wrote."""
-    basis = Basis("c0" * 32, {"name": "x", "epochs": 2}, {"a": "da" * 32}, {"torch": "2.13.0"})
+@pytest.mark.parametrize("recipe", [{"name": "x", "epochs": 2}, {"epochs": 2.0, "name": "y"}])
+def test_the_hash_of_given_inputs_never_changes(recipe: dict[str, Any]) -> None:
+    """A fingerprint is compared with one that an older program wrote, of the recipe's values."""
+    basis = Basis("c0" * 32, recipe, {"a": "da" * 32}, {"torch": "2.13.0"})
     for_ever = "badb2255eda979c903ad74a70fcd03849371a6d340f98325a66dd40ae7828c1c"
     assert basis.inputs["all"] == for_ever
 
@@ -101,11 +91,10 @@ def test_another_fingerprint_is_exit_code_1_and_what_differs(
     pins = tmp_path / "constraints.txt"
     text = PINS.read_text().replace("\nonnx==", "\nonnx==9")
     pins.write_text(re.sub("\ntorch==.*", "\ntorch==2.99.0+cpu  # new", text))
-    data = datasets.load(tiny).sha256
-    inputs = training_basis(RELEASE.as_dict(), data, constraints=PINS).inputs
+    inputs = _recorded(tiny)["inputs"]
     _write(champion, inputs=inputs | {"code": "0" * 64, "data": "1" * 64})
-    options = ("--data", tiny, "--recipe", recipe, "--constraints", pins, "--against", champion)
-    code, out, _ = run("fingerprint", *options)
+    others = ("--recipe", recipe, "--constraints", pins)
+    code, out, _ = run("fingerprint", *_words(tiny, champion), *others)
     assert code == 1
     assert [line.split(" since")[0] for line in out.splitlines()] == [
         "code: changed",
@@ -123,7 +112,7 @@ def test_a_bundle_of_which_other_code_trained_an_earlier_part_is_to_be_trained_a
     origin = read_manifest(champion).origin
     assert origin.inputs
     source = {"commit": "12" * 20, "dirty": False}
-    part = Part(source, origin.versions, origin.inputs | {"code": "0" * 64})
+    part = Step(source, origin.versions, origin.inputs | {"code": "0" * 64})
     _write(champion, earlier={"1": part})
     code, out, _ = run("fingerprint", "--data", tiny, "--against", champion)
     assert code == 1
@@ -134,7 +123,7 @@ def test_markdown_lists_what_differs_and_escapes_names(
     champion: Path, tiny: Path, run: Run
 ) -> None:
     _write(champion, recipe={"learning_rate": "<b>"}, inputs=dict.fromkeys(INPUTS, "0" * 64))
-    _, out, _ = run("fingerprint", "--data", tiny, "--against", champion, "--markdown")
+    _, out, _ = run("fingerprint", *_words(tiny, champion), "--markdown")
     *found, nothing, verdict = out.splitlines()
     assert nothing == ""
     assert verdict.endswith("was trained from other inputs than here; there is something to train")
@@ -147,7 +136,7 @@ def test_the_answer_is_appended_to_a_file_and_the_exit_code_is_0_for_both_answer
 ) -> None:
     answer = tmp_path / "output"
     answer.write_text("other=1\n")
-    words = ("--data", tiny, "--against", champion, "--answer", answer)
+    words = (*_words(tiny, champion), "--answer", answer)
     assert run("fingerprint", *words)[0] == 0
     assert run("fingerprint", *words, "--recipe", "fast")[0] == 0
     neither, both = "train=false\nexport=false\n", "train=true\nexport=true\n"
@@ -162,7 +151,7 @@ def test_the_answer_is_appended_to_a_file_and_the_exit_code_is_0_for_both_answer
 
 @pytest.mark.usefixtures("clone")
 def test_against_the_champion_of_the_registry(ada: Path, tiny: Path, run: Run) -> None:
-    words = ("--data", tiny, "--against-champion", "--json")
+    words = ("--data", tiny, "--constraints", PINS, "--against-champion", "--json")
     code, out, _ = run("fingerprint", *words)
     assert code == 1
     first = ["nothing is published yet on branch models", "there is something to train"]
@@ -172,10 +161,8 @@ def test_against_the_champion_of_the_registry(ada: Path, tiny: Path, run: Run) -
     assert code == 1
     verdict = "v1: was trained from other inputs than here; there is something to train"
     assert out.splitlines()[-2] == verdict
-    basis, export = training_basis(RELEASE.as_dict(), datasets.load(tiny).sha256), _exported()
-    inputs = {"recipe": basis.recipe, "data": basis.data, "versions": basis.versions}
-    inputs |= {"inputs": basis.inputs, "export": dataclasses.asdict(export)}
-    publish(seal(ada, **inputs), gate=RecordingGate())
+    recorded = _recorded(tiny) | {"export": dataclasses.asdict(_exported())}
+    publish(seal(ada, **recorded), gate=RecordingGate())
     code, out, _ = run("fingerprint", *words)
     assert code == 0
     same = "v2: was trained from the same inputs as here; there is nothing to train or to export"
@@ -188,7 +175,7 @@ def test_a_bundle_without_a_fingerprint_is_to_be_trained_again(
     champion: Path, tiny: Path, run: Run
 ) -> None:
     _write(champion, inputs=None)
-    code, out, _ = run("fingerprint", "--data", tiny, "--against", champion)
+    code, out, _ = run("fingerprint", *_words(tiny, champion))
     assert code == 1
     assert "before fingerprints were recorded" in out
 
@@ -276,7 +263,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _what_to_do(copy: Path, bundle: Path, tiny: Path, run: Run) -> tuple[bool, bool]:
     """Whether there is anything to train, and whether there is anything to export."""
-    words = ("--data", tiny, "--against", bundle, "--answer", copy / "answer")
+    words = (*_words(tiny, bundle), "--answer", copy / "answer")
     words += ("--recipe", copy / "recipe.json", "--constraints", copy / "constraints.txt")
     code, _, err = run("fingerprint", *words)
     assert code == 0, err

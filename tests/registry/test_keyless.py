@@ -6,7 +6,6 @@ the public servers of Sigstore and GitHub; only the keys to trust are replaced.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +42,7 @@ def sigstore(monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnSigstore]:
 
 @pytest.mark.usefixtures("sigstore")
 def test_a_workflow_signs_and_its_name_is_checked(ada: Path, run: Run) -> None:
+    (ada / "model.sig").write_bytes(b"an older one")
     assert run("sign", ada, "--keyless") == (0, f"Signature: {ada / 'model.sig'}\n", "")
     code, out, err = run("verify", ada, "--identity", WORKFLOW)
     assert (code, err) == (0, "")
@@ -67,15 +67,6 @@ def test_another_name_or_provider_is_refused(
     code, out, err = run("verify", ada, "--identity", identity, "--identity-provider", provider)
     assert (code, out) == (2, "")
     assert f"does not show that {identity} made this bundle (Certificate" in err
-
-
-@pytest.mark.usefixtures("sigstore")
-def test_what_was_changed_after_signing_is_refused(ada: Path, bob: Path, run: Run) -> None:
-    run("sign", ada, "--keyless")
-    shutil.copy(ada / "model.sig", bob)
-    assert "Hash mismatch" in run("verify", bob, "--identity", WORKFLOW)[2]
-    (ada / "report.html").write_text("<script>", encoding="utf-8")
-    assert "report.html" in run("verify", ada, "--identity", WORKFLOW)[2]
 
 
 @pytest.mark.usefixtures("sigstore")
