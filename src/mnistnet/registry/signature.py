@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnistnet.bundle.manifest import check_files
+from mnistnet.bundle.manifest import EXTRA_FILES, FILES, MANIFEST, check_files
 from mnistnet.errors import BundleError, FileError, MnistNetError, SigningError
 from mnistnet.extras import import_extra
 from mnistnet.files import atomic_write, entries
@@ -163,11 +163,12 @@ def _verifier(signer: Signer) -> Any:
 
 
 def _hashing(bundle: Path) -> Any:
-    """Have every file hashed but the signature; by default, git's would be left out too."""
+    """Have the bundle's files hashed, and nothing else: not the signature, or what is temporary."""
     from model_signing import hashing
 
-    ignored = {SIGNATURE} | {entry.name for entry in {*bundle.iterdir()} - {*entries(bundle)}}
-    return hashing.Config().set_ignored_paths(paths=sorted(ignored), ignore_git_paths=False)
+    present = {entry.name for entry in bundle.iterdir()}
+    ignored = sorted({SIGNATURE} | present - {MANIFEST, *FILES, *EXTRA_FILES})
+    return hashing.Config().set_ignored_paths(paths=ignored, ignore_git_paths=False)
 
 
 @contextmanager
