@@ -8,10 +8,12 @@ import http.server
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
+from git_server import Quiet, running
 
 from mnistnet import data as datasets
 from mnistnet.data import download as downloading
@@ -24,7 +26,7 @@ BOMB = gzip.compress(bytes(100_000_000), compresslevel=1)
 FILES = dict.fromkeys(("one", "two"), hashlib.sha256(RAW).hexdigest())
 
 
-class Request(http.server.BaseHTTPRequestHandler):
+class Request(Quiet, http.server.BaseHTTPRequestHandler):
     server: Mirror
 
     def do_GET(self) -> None:
@@ -40,9 +42,6 @@ class Request(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(length))
         self.end_headers()
         self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 class Mirror(http.server.ThreadingHTTPServer):
@@ -93,21 +92,14 @@ BAD = {  # behaviour → what it does, and the reason that is named
 def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Mirror]]:
     """Starts servers, and stops them when the test ends."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    started = []
+    with ExitStack() as started:
 
-    def start(behaviour: Callable[[Request], None]) -> Mirror:
-        server = Mirror(behaviour)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        started.append((server, thread))
-        return server
+        def start(behaviour: Callable[[Request], None]) -> Mirror:
+            server = started.enter_context(running(Mirror(behaviour)))
+            started.callback(server.closing.set)
+            return server
 
-    yield start
-    for server, thread in started:
-        server.closing.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        yield start
 
 
 def fetch(cache: Path, *mirrors: Mirror, timeout_s: float = 20) -> None:

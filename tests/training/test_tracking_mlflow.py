@@ -5,13 +5,13 @@ from __future__ import annotations
 import http.server
 import signal
 import socket
-import threading
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from git_server import running
 
 from mnistnet.bundle.export_run import export_run
 from mnistnet.bundle.verify import verify
@@ -103,10 +103,8 @@ def test_a_server_that_refuses_is_silent_or_is_not_mlflow_is_named_in_one_line(
         silent.listen()  # from now on connections are accepted, and never answered
         assert "no answer in time" in _complaint(f"http://127.0.0.1:{port}")
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with running(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
         assert "404" in _complaint(f"http://127.0.0.1:{server.server_port}")
-        server.shutdown()
 
 
 def _complaint(uri: str) -> str:
