@@ -215,10 +215,11 @@ NOTHING, EXPORT, TRAIN = (False, False), (False, True), (True, True)
 # empty stands for the file's end.
 EDITS = [
     # what the weights depend on
-    ("training/fit.py", "smoothing / 10", "smoothing / 9", TRAIN),
+    ("training/examples.py", "smoothing / 10", "smoothing / 9", TRAIN),
     ("training/engine.py", "EPSILON = 1e-8", "EPSILON = 1e-7", TRAIN),
     ("training/kernels/batchnorm.h", "square > 0", "square > 1", TRAIN),
     ("training/kernels/flags.cmake", "-fno-math-errno", "-ffast-math", TRAIN),
+    ("data/strokes.py", "shake: float = 0.02", "shake: float = 0.03", TRAIN),
     ("model/architecture.py", "STD = 0.3081", "STD = 0.3", TRAIN),
     ("constraints.txt", "\ntorch==", "\ntorch==9", TRAIN),
     ("recipe.json", '"epochs": 24', '"epochs": 23', TRAIN),
@@ -227,7 +228,6 @@ EDITS = [
     ("bundle/graph_file.py", "OPSET = 20", "OPSET = 21", EXPORT),
     ("bundle/export_run.py", "single digits 0–9", "one digit", EXPORT),
     ("report/build.py", "SHOWN_MISTAKES = 24", "SHOWN_MISTAKES = 12", EXPORT),
-    ("data/strokes.py", "shake: float = 0.02", "shake: float = 0.03", EXPORT),
     ("constraints.txt", "\nonnx==", "\nonnx==9", EXPORT),
     # neither
     ("training/fit.py", '"""', '"""Once more: ', NOTHING),
