@@ -35,6 +35,7 @@ from mnistnet.training.train import train
 SOURCE = Path(mnistnet.__file__).parent
 ROOT = Path(__file__).parents[2]
 RECORD = dataclasses.replace(read_manifest(DEFAULT_BUNDLE), files={})
+REPORT = (DEFAULT_BUNDLE / "report.json").read_bytes()
 
 
 def content(directory: Path) -> dict[str, bytes]:
@@ -44,9 +45,7 @@ def content(directory: Path) -> dict[str, bytes]:
 def test_the_shipped_weights_export_to_the_shipped_bundle_to_the_byte(
     net: MnistNet, tmp_path: Path
 ) -> None:
-    report = (DEFAULT_BUNDLE / "report.json").read_bytes()
-    card = (DEFAULT_BUNDLE / "README.md").read_text("utf-8")
-    export(net, tmp_path / "a" / "b", RECORD, report=report, card=card)
+    export(net, tmp_path / "a" / "b", RECORD, report=REPORT)
     shipped = content(DEFAULT_BUNDLE)
     assert content(tmp_path / "a" / "b") == shipped
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["b"]
@@ -57,7 +56,7 @@ def test_mode_and_memory_layout_change_no_byte_and_exporting_does_not_change_the
     net: MnistNet, tmp_path: Path
 ) -> None:
     training = copy.deepcopy(net).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    export(training, tmp_path, RECORD)
+    export(training, tmp_path, RECORD, report=REPORT)
     for name in ("digit.onnx", "picture.onnx", "vectors.json", "weights.safetensors"):
         assert (tmp_path / name).read_bytes() == (DEFAULT_BUNDLE / name).read_bytes()
     assert training.training
@@ -68,9 +67,9 @@ def test_mode_and_memory_layout_change_no_byte_and_exporting_does_not_change_the
 
 def test_a_bundle_is_replaced_with_its_signature(net: MnistNet, bundle: Path) -> None:
     (bundle / "model.sig").write_bytes(b"of the old one")
-    export(net, bundle, RECORD, card="# Another\n")
+    export(net, bundle, dataclasses.replace(RECORD, metrics=None))
     verify(bundle)
-    assert (bundle / "README.md").read_bytes() == b"# Another\n"
+    assert "- **Accuracy**: not measured." in (bundle / "README.md").read_text(encoding="utf-8")
     assert not (bundle / "model.sig").exists()
     assert [p.name for p in bundle.parent.iterdir()] == ["bundle"]
 
@@ -94,7 +93,7 @@ def test_when_the_new_bundle_fails_verification_the_old_one_stays(
     before = content(bundle)
     origin = dataclasses.replace(RECORD.origin, source={"commit": None})
     with pytest.raises(BundleError, match="has no 'dirty'"):
-        export(net, bundle, dataclasses.replace(RECORD, origin=origin))
+        export(net, bundle, dataclasses.replace(RECORD, origin=origin), report=REPORT)
     assert content(bundle) == before
     assert [p.name for p in bundle.parent.iterdir()] == ["bundle"]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from mnistnet.bundle.documents import REPORT_FIELDS
 from mnistnet.bundle.manifest import parse_manifest
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 
@@ -21,6 +22,13 @@ def test_the_shipped_manifest_is_what_its_fields_are_written_as() -> None:
     assert parse_manifest(content, "here").to_bytes() == content
     fields = json.loads(content)
     assert all(f"| `{name}` | " in PAGE for name in fields)
+    assert all(f"`{name}`" in PAGE for name in {*fields["metrics"], *REPORT_FIELDS})
+
+
+def test_the_shipped_card_has_the_line_of_the_format_page() -> None:
+    lines = (DEFAULT_BUNDLE / "README.md").read_text(encoding="utf-8").splitlines()
+    (line,) = (line for line in lines if "Accuracy" in line)
+    assert line in PAGE.splitlines()
 
 
 def test_weights_lie_at_the_offsets_of_the_format_page() -> None:

@@ -40,6 +40,8 @@ from mnistnet.bundle.verify import verify
 from mnistnet.errors import BundleError
 from mnistnet.inference.predictor import DEFAULT_BUNDLE, Predictor
 
+CARD = (DEFAULT_BUNDLE / "README.md").read_bytes()
+REPORT = (DEFAULT_BUNDLE / "report.json").read_bytes()
 PAGE = (Path(__file__).parents[2] / "docs" / "BUNDLE.md").read_text(encoding="utf-8")
 
 
@@ -200,14 +202,17 @@ def test_the_operators_of_the_format_page_are_those_allowed_and_those_shipped() 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("README.md", b"", "is empty"),
-        ("README.md", b" \n", "is empty"),
+        ("README.md", b"", "has not the line of the manifest's accuracy"),
+        ("README.md", CARD.replace(b"99.56%", b"99.99%"), "has not the line"),
         ("README.md", b"\x89PNG", "no printable UTF-8"),
         ("README.md", b"\xef\xbb\xbf", "no printable UTF-8"),
-        ("README.md", b"<!-- -->", "is empty"),
         ("README.md", b"\x1b[31mred", "no printable UTF-8"),
         ("report.json", b"garbage", "not valid JSON"),
         ("report.json", b"{}", "has no 'format'"),
+        ("report.json", b'{"format": 2}', "has no 'accuracy'"),
+        ("report.json", REPORT.replace(b'"mistakes"', b'"m"'), "has no 'mistakes'"),
+        ("report.json", REPORT.replace(b"9956", b"9999"), "has other figures than the manifest"),
+        ("report.json", REPORT.replace(b'"value": 0.9956', b'"value": "all"'), "has no 'value' of"),
         ("report.json", b"[]", "has no 'format'"),
         ("report.json", b'{"format": 1}', "is not of format 2"),
         ("report.json", b'{"format": 2, "n": ' + b"9" * 400 + b"}", "too large a number"),

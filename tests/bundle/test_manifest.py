@@ -66,6 +66,7 @@ def test_a_good_manifest_is_read_and_fields_of_later_versions_are_ignored() -> N
         (("threshold",), 1.5, "threshold is not between"),
         (("threshold",), -1, "threshold is not between"),
         (("recipe",), [], "recipe"),
+        (("metrics",), {"accuracy": 1.0}, "no 'judged_on'"),
         (("data", "x"), "AB" * 32, "SHA-256"),
         (("source",), {"dirty": False}, "commit"),
         (("source", "dirty"), None, "dirty"),

@@ -42,7 +42,9 @@ def test_all_predictions_on_the_test_set_are_pytorchs_and_as_right_as_the_manife
     assert (found.argmax(1) == expected.argmax(1)).all()
     assert np.abs(found - expected).max() < 1e-5
     correct = int((found.argmax(1) == mnist.test.labels).sum())
-    assert read_manifest(DEFAULT_BUNDLE).metrics["correct"] == correct
+    metrics = read_manifest(DEFAULT_BUNDLE).metrics
+    assert metrics
+    assert metrics.correct == correct
 
 
 @pytest.mark.parametrize("factor", [-1, 0])

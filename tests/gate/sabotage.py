@@ -97,18 +97,33 @@ def find_ink_everywhere(graph: onnx.GraphProto) -> None:
     graph.node.append(helper.make_node("Equal", ["some", "some"], ["ink"]))
 
 
+def lose_large_pictures(graph: onnx.GraphProto) -> None:
+    """Make every picture black that has a side of more than 400 pixels."""
+    _use(graph, "picture", "small")
+    for name, value in {"most": np.array(400), "black": np.zeros((), np.uint8)}.items():
+        graph.initializer.append(numpy_helper.from_array(value, name))
+    for node in (
+        helper.make_node("Where", ["is_large", "black", "picture"], ["small"]),
+        helper.make_node("Greater", ["longest", "most"], ["is_large"]),
+        helper.make_node("ReduceMax", ["sides"], ["longest"], keepdims=0),
+        helper.make_node("Shape", ["picture"], ["sides"]),
+    ):
+        graph.node.insert(0, node)
+
+
 def _use(graph: onnx.GraphProto, name: str, instead: str) -> None:
     """Have every node read another value in the place of one."""
     for node in graph.node:
         node.input[:] = [instead if value == name else value for value in node.input]
 
 
-# What is done, and the rules of which each refuses it, champion or not. The first two show every
-# rule refuse; the others are slow tests.
+# What is done, and the rules of which each refuses it, champion or not. The first three
+# show every rule refuse, and large pictures count; the others are slow tests.
 PICTURES = {"pictures", "worst kind of picture"}
 SABOTAGE = {
     "loses bright ink": (partial(lose_ink, bright=True), PICTURES | {"blank pages"}),
     "swaps 4 and 9": (partial(swap_digits, a=4, b=9), PICTURES | {"picture parity"}),
+    "loses large pictures": (lose_large_pictures, PICTURES),
     "finds ink on blank pages": (find_ink_everywhere, {"blank pages"}),
     "loses dark ink": (partial(lose_ink, bright=False), PICTURES | {"blank pages"}),
     "transposes": (transpose, PICTURES),

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from releases import Python, Run, seal
+from releases import Python, Run, claim, measured_on, seal
 from sabotage import SABOTAGE, edit_picture_graph, store_answers
 
-from mnistnet import data as datasets
 from mnistnet.bundle.verify import verify
 from mnistnet.gate.checks import Verdict
 from mnistnet.gate.judge import Evaluator, judge
@@ -56,7 +55,20 @@ def gate(options: list[str], run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.fixture(scope="module")
-def worse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
+    """The shipped network in a bundle of the hundred images."""
+    folder = tmp_path_factory.mktemp("own") / "bundle"
+    return measured_on(shutil.copytree(DEFAULT_BUNDLE, folder), tiny)
+
+
+@pytest.fixture
+def bundle(own: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(own, tmp_path / "bundle")
+
+
+@pytest.fixture(scope="module")
+def worse(own: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped network with another last bias, which favours 1, in every file.
 
     It is whole, and its manifest still claims the figures of the good one.
@@ -65,7 +77,7 @@ def worse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from onnx import numpy_helper
     from safetensors.numpy import load_file
 
-    folder = shutil.copytree(DEFAULT_BUNDLE, tmp_path_factory.mktemp("worse") / "bundle")
+    folder = shutil.copytree(own, tmp_path_factory.mktemp("worse") / "bundle")
     graph = onnx.load(folder / "digit.onnx").graph
     (graph_bias,) = (numpy_helper.to_array(i) for i in graph.initializer if i.dims == [10])
     bias = load_file(folder / "weights.safetensors")["classifier.0.bias"]
@@ -82,9 +94,8 @@ def worse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_bundle_passes_against_itself_where_there_is_no_torch(
-    options: list[str], python: Python
+    own: Path, options: list[str], python: Python
 ) -> None:
-    own = str(DEFAULT_BUNDLE)
     words = ["gate", own, "--champion", own, "--best", own, *options, "--json"]
     done = python(WITHOUT_TORCH, *words)
     lines = done.stdout.splitlines()
@@ -94,9 +105,9 @@ def test_a_bundle_passes_against_itself_where_there_is_no_torch(
     assert verdict["passed"] is True
     measured = {check["rule"]: check["measured"] for check in verdict["checks"]}
     assert measured["parameters"] == "20,826"
-    assert measured["pictures"].startswith("100.00% of 360 pictures (")
+    assert measured["pictures"].startswith("100.00% of 372 pictures (")
     assert measured["blank pages"].startswith("100.00% of 24 blank pages")
-    assert measured["picture parity"].endswith(" on 384 images")
+    assert measured["picture parity"].endswith(" on 396 images")
     assert measured["parity"].endswith(" on 100 images")
     assert "0 answers lost, 0 won" in measured["not worse than champion"]
 
@@ -109,24 +120,54 @@ def test_a_worse_network_is_refused_with_the_reasons_whatever_its_manifest_claim
     assert code == 1
     assert out.startswith("The bundle **refused by ")
     refused = {c["rule"]: c["why"] for c in verdict["checks"] if not c["passed"]}
-    assert {"floor", "not worse than champion", "corruptions against champion"} <= set(refused)
+    relative = {"not worse than champion", "corruptions against champion"}
+    assert {"floor", "claims", *relative} <= set(refused)
     assert "won of 100 do not rule out a loss of" in refused["not worse than champion"]
     passed = {c["rule"] for c in verdict["checks"] if c["passed"]}
     assert {"parameters", "parity", "size", "not worse than best"} <= passed
 
 
 def test_a_first_release_is_refused_for_weights_of_another_network_and_for_false_claims(
-    gate: Run, worse: Path, bundle: Path, tiny: Path
+    gate: Run, worse: Path, bundle: Path
 ) -> None:
     shutil.copy(worse / "weights.safetensors", bundle)
-    metrics = {"judged_on": "test", "n": 100, "correct": 100, "accuracy": 1.0}
-    seal(bundle, data=datasets.load(tiny).sha256, metrics=metrics | {"calibration_error": 0.0})
+    report = json.loads((bundle / "report.json").read_bytes())
+    claim(bundle, report | {"expected_calibration_error": 0.0})
     code, out, err = gate(bundle)
     assert (code, err) == (1, "")
     assert "refused by 2 of 18 rules: " in out
     assert "parity: digit.onnx is not the network of" in out
     assert "claims: its manifest claims calibration_error 0, measured" in out
     assert out.count("no champion") == 6
+
+
+def _add(bundle: Path, name: str, text: str) -> None:
+    with (bundle / name).open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda bundle: seal(bundle, metrics={}), "has not the line of the manifest's accuracy"),
+        (lambda bundle: seal(bundle, comment="best of all"), "manifest.json is not as this"),
+        (lambda bundle: _add(bundle, "README.md", "\n100 % on mine\n"), "its README.md or"),
+        (lambda bundle: seal(bundle, data={}), "t10k-images-idx3-ubyte is None… in its manifest"),
+        (
+            lambda bundle: measured_on(bundle, MNIST),
+            "t10k-images-idx3-ubyte is 0fa7898d5092… in its manifest and ",
+        ),
+    ],
+    ids=["no figures", "a field of its own", "a card of its own", "no data", "other data"],
+)
+def test_what_cannot_be_compared_with_what_is_measured_is_refused(
+    gate: Run, bundle: Path, change: Callable[[Path], object], words: str
+) -> None:
+    change(bundle)
+    code, out, err = gate(seal(bundle))
+    assert (code, err) == (1, "")
+    assert words in out
+    assert "refused by 1 of" in out
 
 
 def _with_header(change: Callable[[dict[str, Any]], object]) -> bytes:
@@ -151,6 +192,7 @@ def _with_header(change: Callable[[dict[str, Any]], object]) -> bytes:
         _with_header(lambda header: header["features.0.bias"].update(dtype="F16")),
         _with_header(lambda header: header["features.0.bias"].update(data_offsets=[0, 32])),
         _with_header(lambda header: header.update(more=header["features.0.bias"])),
+        _with_header(lambda header: header.update(__metadata__={"accuracy": "100 %"})),
     ],
     ids=lambda content: repr(content[:12]),
 )
@@ -212,7 +254,7 @@ def refused(verdict: Verdict) -> set[str]:
 
 @pytest.mark.parametrize(
     "name",
-    [*list(SABOTAGE)[:2], *(pytest.param(k, marks=pytest.mark.slow) for k in list(SABOTAGE)[2:])],
+    [*list(SABOTAGE)[:3], *(pytest.param(k, marks=pytest.mark.slow) for k in list(SABOTAGE)[3:])],
 )
 def test_a_picture_graph_that_errs_is_refused_with_and_without_a_champion(
     bundle: Path,

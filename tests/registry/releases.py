@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,15 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from mnistnet import data as datasets
+from mnistnet.bundle import documents
 from mnistnet.bundle.manifest import FILES, Fingerprint, read_manifest
+from mnistnet.files import json_bytes
 from mnistnet.gate.checks import Check, Verdict
-from mnistnet.inference.predictor import DEFAULT_BUNDLE
+from mnistnet.inference.predictor import DEFAULT_BUNDLE, Predictor
 from mnistnet.registry.release import describe
+from mnistnet.report.build import Predictions, build
+from mnistnet.report.contents import Model, as_document
 
 # Of the fixtures that run the command line here, and a program in a process of its own.
 Run = Callable[..., tuple[int, str, str]]
@@ -52,13 +57,37 @@ latency_ratio = 9
 
 
 def make_bundle(folder: Path, name: str, *, correct: int = 9900) -> Path:
-    """Copy the shipped bundle, with other weights, another card and another accuracy."""
+    """Copy the shipped bundle, with other weights, another title and another accuracy."""
     bundle = shutil.copytree(DEFAULT_BUNDLE, folder / name)
     with (bundle / "weights.safetensors").open("r+b") as weights:
         weights.seek(-len(name), 2)
         weights.write(name.encode())  # in the place of the last number
-    (bundle / "README.md").write_text(f"# {name}\n", encoding="utf-8")
-    return seal(bundle, metrics={"judged_on": "test", "n": 10_000, "correct": correct})
+    report = json.loads((bundle / "report.json").read_bytes())
+    report["accuracy"] |= {"correct": correct, "value": correct / 10_000}
+    claim(bundle, report)
+    lines = (bundle / "README.md").read_text(encoding="utf-8").splitlines()
+    (bundle / "README.md").write_text("\n".join([f"# {name}", *lines[1:]]), encoding="utf-8")
+    return seal(bundle)
+
+
+def claim(bundle: Path, report: dict[str, Any], **origin: Any) -> Path:
+    """Give a bundle another report, and the manifest and the card that follow from it."""
+    manifest = read_manifest(bundle)
+    changed = replace(manifest.origin, **origin)
+    metrics = documents.metrics_of(report, bundle, "test")
+    (bundle / "report.json").write_bytes(json_bytes(report))
+    manifest = replace(manifest, origin=changed, metrics=metrics)
+    (bundle / "README.md").write_bytes(documents.card(manifest))
+    (bundle / "manifest.json").write_bytes(manifest.to_bytes())
+    return seal(bundle)
+
+
+def measured_on(bundle: Path, data: Path) -> Path:
+    """Have a bundle say that it is of a data set, and what is true of its network there."""
+    dataset, reader = datasets.load(data), Predictor(bundle)
+    answers = Predictions.on(dataset, reader.classify(dataset.test.images))
+    report = build(answers, Model("MnistNet"), threshold=reader.threshold)
+    return claim(bundle, as_document(report), data=dataset.sha256)
 
 
 def seal(bundle: Path, **fields: object) -> Path:
@@ -68,7 +97,7 @@ def seal(bundle: Path, **fields: object) -> Path:
     document = json.loads(path.read_bytes()) | fields
     document = {name: value for name, value in document.items() if value is not None}
     document["files"] = {name: vars(fingerprint) for name, fingerprint in files.items()}
-    path.write_text(json.dumps(document), encoding="utf-8")
+    path.write_bytes(json_bytes(document))
     read_manifest(bundle)
     return bundle
 
@@ -107,8 +136,8 @@ class RecordingGate:
         self.bests.append(title(best))
         check = Check("replaces", str(title(candidate)), str(title(champion)), self.passes)
         metrics = read_manifest(candidate).metrics
-        counted = isinstance(metrics["correct"], int)
-        return Verdict((check,), *((metrics["correct"], metrics["n"]) if counted else ()))
+        assert metrics is not None
+        return Verdict((check,), metrics.correct, metrics.n)
 
 
 def verdict_line(candidate: str, champion: str | None) -> str:
@@ -117,7 +146,7 @@ def verdict_line(candidate: str, champion: str | None) -> str:
 
 
 def title(bundle: Path | None) -> str | None:
-    return bundle and (bundle / "README.md").read_text(encoding="utf-8")[2:].strip()
+    return bundle and (bundle / "README.md").read_text(encoding="utf-8").splitlines()[0][2:]
 
 
 def git(folder: Path, *words: str, given: str | None = None) -> str:
@@ -144,7 +173,9 @@ def published(repository: Path, branch: str = "models") -> list[str]:
     assert there == {f"refs/heads/{branch}": commits[-1], **tags}
     names = "\n".join(sorted([*FILES, "manifest.json"]))
     assert all(git(repository, "ls-tree", "--name-only", c) == names for c in commits)
-    return [git(repository, "show", f"{commit}:README.md")[2:] for commit in commits]
+    return [
+        git(repository, "show", f"{commit}:README.md").splitlines()[0][2:] for commit in commits
+    ]
 
 
 def replace_champion(registry: Path, tree: str, message: str) -> None:

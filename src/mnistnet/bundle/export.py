@@ -1,6 +1,6 @@
 """Write a trained network as a bundle.
 
-    manifest = export(net, Path("bundle"), Manifest(origin, metrics, threshold), card="# A digit …")
+    manifest = export(net, Path("bundle"), Manifest(origin, metrics, threshold), report=content)
 
 The same arguments give the same bytes, on every machine and in every process. The bundle is
 written next to its place, verified there, and then moved into it.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mnistnet.bundle.digit import digit_graph
+from mnistnet.bundle.documents import card
 from mnistnet.bundle.graph import to_bytes
 from mnistnet.bundle.manifest import MANIFEST, Fingerprint, Manifest, replace_bundle
 from mnistnet.bundle.picture import picture_graph
@@ -45,7 +46,6 @@ def export(
     manifest: Manifest,
     *,
     report: bytes = b'{"format": 2}\n',
-    card: str = "# MnistNet\n",
 ) -> Manifest:
     """Write a bundle, and return its manifest.
 
@@ -53,8 +53,8 @@ def export(
         net: the trained network; it is not changed.
         directory: a bundle that lies there is replaced.
         manifest: of the bundle, but for the files, which are added.
-        report: content of `report.json`: the evaluation, without timings.
-        card: the model card, `README.md`.
+        report: content of `report.json`: the evaluation that the manifest's metrics are of, without
+            timings. One without figures will do where the manifest has no metrics.
 
     Raises:
         WeightsError: the weights are not finite.
@@ -62,7 +62,7 @@ def export(
         FileError: something else lies in the directory, or it cannot be written.
     """
     with replace_bundle(directory) as temporary:
-        contents = {"README.md": card.encode(), "report.json": report, **_computed_files(net)}
+        contents = {"README.md": card(manifest), "report.json": report, **_computed_files(net)}
         fingerprints = {name: Fingerprint.of(content) for name, content in contents.items()}
         manifest = replace(manifest, files=fingerprints)
         for name, content in {**contents, MANIFEST: manifest.to_bytes()}.items():

@@ -13,15 +13,15 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from mnistnet import data as datasets
+from mnistnet.bundle.documents import metrics_of
 from mnistnet.bundle.manifest import MANIFEST, Manifest, check_files
-from mnistnet.data.sets import MNIST_SHA256
 from mnistnet.errors import RunError
 from mnistnet.extras import import_extra
 from mnistnet.metrics.scores import selective_accuracy
 from mnistnet.model.architecture import parameter_count
-from mnistnet.provenance import export_record, parts
+from mnistnet.provenance import export_record
 from mnistnet.report.build import Predictions, build
-from mnistnet.report.contents import Model, to_json
+from mnistnet.report.contents import Model, as_document, to_json
 from mnistnet.training.examples import calibration_split
 from mnistnet.training.lifecycle import recover
 from mnistnet.training.recipe import RECIPES, recipe_from
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnistnet.provenance import Origin, Step
-    from mnistnet.report.contents import Report
     from mnistnet.training.recipe import Recipe
 
 # One digit in fifty is left to a person, and with them four of five mistakes.
@@ -78,8 +76,9 @@ def export_run(source: Path, directory: Path, *, data: Path | None = None) -> Ma
     split = "validation" if recipe.validation else "test"
     # Other data than MNIST have no name: a bundle's bytes do not depend on where its data lay.
     report = build(Predictions.on(dataset, probabilities, split=split), model, threshold=threshold)
-    manifest = Manifest(origin, _metrics(report, split), threshold, export=export_record())
-    return export(net, directory, manifest, report=to_json(report), card=_card(manifest, recipe))
+    metrics = metrics_of(as_document(report), source, split)
+    manifest = Manifest(origin, metrics, threshold, export=export_record())
+    return export(net, directory, manifest, report=to_json(report))
 
 
 def choose_threshold(
@@ -105,52 +104,3 @@ def choose_threshold(
 
 def _content(recipe: Recipe) -> dict[str, Any]:
     return {key: value for key, value in recipe.as_dict().items() if key not in NOT_CONTENT}
-
-
-def _metrics(report: Report, split: str) -> dict[str, Any]:
-    accuracy = report.accuracy
-    return {
-        "judged_on": split,
-        "n": accuracy.n,
-        "correct": accuracy.correct,
-        "accuracy": accuracy.value,
-        "accuracy_low": round(accuracy.low, 6),
-        "accuracy_high": round(accuracy.high, 6),
-        "negative_log_likelihood": round(report.negative_log_likelihood, 4),
-        "calibration_error": round(report.expected_calibration_error, 4),
-    }
-
-
-def _commit(record: Origin | Step) -> str:
-    return f"{record.source['commit']}{' (changed since)' if record.source['dirty'] else ''}"
-
-
-def _card(manifest: Manifest, recipe: Recipe) -> str:
-    """Return the model card: what it is, how good, for what, and where it came from."""
-    metrics, commits = manifest.metrics, dict.fromkeys(map(_commit, parts(manifest.origin)))
-    source = ", then ".join(commits)  # of a run that was resumed by another
-    low, high = (f"{metrics[key] * 100:.2f}" for key in ("accuracy_low", "accuracy_high"))
-    if manifest.export and (exported := _commit(manifest.export)) != source:
-        source += f", exported by commit {exported}"
-    name, trained_on = "the data set", "the data set whose SHA-256 are in `manifest.json`"
-    if manifest.origin.data == MNIST_SHA256:
-        name, authors = "MNIST", "Yann LeCun, Corinna Cortes; CC BY-SA 3.0"
-        trained_on = f"MNIST's {60_000 - recipe.validation:,} training images ({authors})"
-    return f"""# MnistNet, recipe `{recipe.name}`
-
-A convolutional network of 20,826 parameters that reads one handwritten digit from a picture.
-
-- **Accuracy** on {name}'s {metrics["judged_on"]} images: {metrics["accuracy"]:.2%} of \
-{metrics["n"]:,} (95 % interval {low}–{high}). Expected calibration error: \
-{metrics["calibration_error"]}.
-- **For**: single digits 0–9, ink dark on light or light on dark, photographed, scanned or drawn.
-- **Not for**: several digits at once, letters (it will take them for digits), or decisions about
-  people without a person's check.
-- **Not sure**: below a confidence of {manifest.threshold:.0%} an answer should be checked by a \
-person.
-- **Trained on**: {trained_on}, nothing else.
-- **Source**: commit {source}; the recipe, data hashes, versions and processor are in \
-`manifest.json`.
-
-How to use it: `docs/BUNDLE.md` of the project, or `pip install mnistnet`.
-"""

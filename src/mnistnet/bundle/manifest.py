@@ -10,16 +10,13 @@ links are refused.
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import stat
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from itertools import chain
-from types import UnionType
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from mnistnet.bundle.strict_json import damaged, decode, parse_json
 from mnistnet.errors import BundleError
 from mnistnet.files import entries, json_bytes, replace_folder, sha256
 from mnistnet.provenance import EXPORT_INPUTS, INPUTS, Origin, Step
@@ -41,9 +38,7 @@ EXTRA_FILES = ("model.sig", "report.html", "sbom.cdx.json")
 MAX_MANIFEST_BYTES = 65_536
 MAX_BUNDLE_BYTES = 1_000_000  # all of FILES together
 MAX_EXTRA_BYTES = 10_000_000  # each of EXTRA_FILES
-MAX_DIGITS = 18  # of a whole number
 MAX_CHARACTERS = 256  # of a text in the manifest
-MAX_DEPTH = 32  # of objects and lists in each other
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -61,11 +56,25 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
+class Metrics:
+    """What was measured of the network, on the n images of a split; shares are of 1."""
+
+    judged_on: str  # test or validation
+    n: int
+    correct: int
+    accuracy: float
+    accuracy_low: float  # the ends of its 95 % interval
+    accuracy_high: float
+    negative_log_likelihood: float
+    calibration_error: float
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The content of a `manifest.json`."""
 
     origin: Origin  # of the weights
-    metrics: dict[str, Any] = field(default_factory=dict)  # what was measured of the network
+    metrics: Metrics | None = None  # None: nothing was measured
     threshold: float = 0.0  # the confidence below which a prediction counts as unsure
     files: dict[str, Fingerprint] = field(default_factory=dict)  # every other file, by name
     export: Step | None = None  # of the bundle; None in those from before it was recorded
@@ -76,7 +85,7 @@ class Manifest:
         document = {
             "format_version": self.format_version,
             "threshold": self.threshold,
-            "metrics": self.metrics,
+            "metrics": asdict(self.metrics) if self.metrics else {},
             **self.origin.as_document(),
             **({"export": asdict(self.export)} if self.export else {}),
             "files": {name: asdict(self.files[name]) for name in FILES},
@@ -139,9 +148,9 @@ def read_file(directory: Path, name: str, manifest: Manifest) -> bytes:
     path, expected = directory / name, manifest.files[name]
     content = _read_at_most(expected.size_bytes, path)
     if len(content) < expected.size_bytes:
-        raise _damaged(path, f"is smaller than {expected.size_bytes:,} bytes")
+        raise damaged(path, f"is smaller than {expected.size_bytes:,} bytes")
     if sha256(content) != expected.sha256:
-        raise _damaged(path, f"has another SHA-256 than {MANIFEST} names")
+        raise damaged(path, f"has another SHA-256 than {MANIFEST} names")
     return content
 
 
@@ -161,9 +170,10 @@ def parse_manifest(content: bytes, where: object) -> Manifest:
         )
     for name in {"inputs", "earlier"} & document.keys():  # they may be missing, not null
         decode(dict[str, Any], document, where, name)
+    metrics = decode(dict[str, Any], document, where, "metrics")
     manifest = Manifest(
         decode(Origin, document, where),
-        decode(dict[str, Any], document, where, "metrics"),
+        decode(Metrics, metrics, where) if metrics else None,
         decode(float, document, where, "threshold"),
         decode(dict[str, Fingerprint], document, where, "files"),
         decode(Step, document, where, "export") if "export" in document else None,
@@ -173,70 +183,15 @@ def parse_manifest(content: bytes, where: object) -> Manifest:
     return manifest
 
 
-def parse_json(content: bytes, where: object, *, max_characters: int = MAX_BUNDLE_BYTES) -> Any:
-    """Parse JSON in UTF-8 of one meaning, whose texts may be printed.
-
-    Refused are numbers that are not finite (NaN, Infinity, 1e999) or too large, a name that an
-    object has twice, and a text that is too long or could steer a terminal.
-
-    Raises:
-        BundleError: it is not such JSON.
-    """
-    try:
-        document = json.loads(
-            content.decode(),  # bytes might be taken for UTF-16
-            parse_constant=_finite,
-            parse_float=_finite,
-            parse_int=_whole,
-            object_pairs_hook=_without_repeats,
-        )
-        texts = list(_texts(document))
-    except (ValueError, RecursionError) as error:
-        raise _damaged(where, f"is not valid JSON ({error})") from None
-    for text in texts:
-        if len(text) > max_characters or not text.isprintable():
-            raise _damaged(where, f"holds a text that is too long, or not printable: {text!a:.40}")
-    return document
-
-
-def decode(kind: Any, value: Any, where: object, name: str = "") -> Any:
-    """Return a JSON value, or its field of a name, checked against a type.
-
-    The type is a dataclass, `dict[str, T]`, `tuple[T, ...]`, `A | B`, or a plain one, which no
-    subclass satisfies: true is no int. Fields that a dataclass does not have are ignored.
-
-    Raises:
-        BundleError: it is missing, or of another type.
-    """
-    if name:
-        value = value.get(name, MISSING) if isinstance(value, dict) else MISSING
-    if isinstance(kind, UnionType):
-        matching = (k for k in get_args(kind) if type(value) is (get_origin(k) or k))
-        kind = next(matching, kind)
-    if is_dataclass(kind) and isinstance(value, dict):
-        missing = {f.name for f in fields(kind) if f.default is not MISSING} - value.keys()
-        types = {k: t for k, t in get_type_hints(kind).items() if k not in missing}
-        values = {key: decode(type_, value, where, key) for key, type_ in types.items()}
-        return kind(**values)  # type: ignore[operator]
-    if get_origin(kind) is dict and isinstance(value, dict):
-        return {key: decode(get_args(kind)[1], value, where, key) for key in value}
-    if get_origin(kind) is tuple and isinstance(value, list):
-        return tuple(decode(get_args(kind)[0], item, where) for item in value)
-    if kind is Any or type(value) is kind or (kind is float and type(value) is int):
-        return value
-    what = f"has no {name!r:.40}" if name else "holds a value that is not"
-    raise _damaged(where, f"{what} of the right type")
-
-
 def _check(manifest: Manifest, where: object) -> None:
     """Check what types cannot express."""
     if set(manifest.files) != set(FILES):
-        raise _damaged(where, f"files does not name exactly {', '.join(FILES)}")
+        raise damaged(where, f"files does not name exactly {', '.join(FILES)}")
     sizes = [file.size_bytes for file in manifest.files.values()]
     if min(sizes) < 0 or sum(sizes) > MAX_BUNDLE_BYTES:
-        raise _damaged(where, f"files are not between 0 and {MAX_BUNDLE_BYTES:,} bytes together")
+        raise damaged(where, f"files are not between 0 and {MAX_BUNDLE_BYTES:,} bytes together")
     if not 0 <= manifest.threshold <= 1:
-        raise _damaged(where, "threshold is not between 0 and 1")
+        raise damaged(where, "threshold is not between 0 and 1")
     digests = [file.sha256 for file in manifest.files.values()]
     digests += manifest.origin.data.values()
     earlier = (manifest.origin.earlier or {}).values()
@@ -252,53 +207,20 @@ def _check(manifest: Manifest, where: object) -> None:
             digests += [decode(str, record.inputs, where, name) for name in names]
             digests += record.inputs.values()
     if not all(map(SHA256.fullmatch, digests)):
-        raise _damaged(where, "holds something else where a SHA-256 should be")
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(found := dict(pairs)) < len(pairs):
-        raise ValueError("an object has a name twice")
-    return found
-
-
-def _texts(value: Any, depth: int = 0) -> Iterator[str]:
-    """Yield every text in a document, names included. Raises ValueError: it is too deep."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        if depth == MAX_DEPTH:
-            raise ValueError(f"over {MAX_DEPTH} objects or lists in each other")
-        for item in chain(value, value.values() if isinstance(value, dict) else ()):
-            yield from _texts(item, depth + 1)
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text:.20} is not a finite number")
-    return number
-
-
-def _whole(text: str) -> int:
-    if len(text) > MAX_DIGITS:
-        raise ValueError(f"{text:.20}… is too large a number")
-    return int(text)
+        raise damaged(where, "holds something else where a SHA-256 should be")
 
 
 def _read_at_most(limit_bytes: int, path: Path) -> bytes:
     try:
         # A link could lead anywhere, and a pipe would wait for ever.
         if not stat.S_ISREG(path.lstat().st_mode):
-            raise _damaged(path, "is not a plain file")
+            raise damaged(path, "is not a plain file")
         with path.open("rb") as file:
             content = file.read(limit_bytes + 1)
     except FileNotFoundError:
-        raise _damaged(path, "is missing") from None
+        raise damaged(path, "is missing") from None
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror}); check who may") from error
     if len(content) > limit_bytes:
-        raise _damaged(path, f"is larger than {limit_bytes:,} bytes")
+        raise damaged(path, f"is larger than {limit_bytes:,} bytes")
     return content
-
-
-def _damaged(where: object, problem: str) -> BundleError:
-    return BundleError(f"{where}: {problem}; get the bundle again")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnistnet.bundle.manifest import decode, parse_json
+from mnistnet.bundle.strict_json import decode, parse_json
 from mnistnet.data.strokes import draw_lines
 from mnistnet.errors import BundleError
 from mnistnet.files import json_bytes

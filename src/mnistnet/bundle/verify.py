@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnistnet.bundle.manifest import check_files, decode, parse_json, read_file
+from mnistnet.bundle.documents import check_documents
+from mnistnet.bundle.manifest import check_files, read_file
 from mnistnet.bundle.runtime import Graph
 from mnistnet.bundle.vectors import from_base64, parse_vectors
 from mnistnet.bundle.weights import read_weights
-from mnistnet.errors import BundleError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from mnistnet.bundle.manifest import Manifest
     from mnistnet.bundle.vectors import ImageVector, PictureVector
 
-REPORT_FORMAT = 2
 TOLERANCE = 1e-4  # of a probability: every runtime sums in an order of its own
 SEEN_TOLERANCE = 1  # grey level, for a brightness just between two
 
@@ -44,7 +43,7 @@ def verify(directory: Path) -> Manifest:
         BundleError: names the first thing that is wrong.
     """
     manifest = check_files(directory)
-    _check_documents(directory, manifest)
+    check_documents(directory, manifest)
     where = directory / "vectors.json"
     vectors = parse_vectors(read_file(directory, where.name, manifest), where)
     read_weights(directory, manifest)
@@ -53,18 +52,6 @@ def verify(directory: Path) -> Manifest:
     for number, vector in enumerate(vectors.pictures):
         _check_picture(picture, digit, vector, number)
     return manifest
-
-
-def _check_documents(directory: Path, manifest: Manifest) -> None:
-    """Check that there is a model card, and a report of the format's."""
-    card, report = directory / "README.md", directory / "report.json"
-    text = read_file(directory, card.name, manifest).decode(errors="replace").replace("\n", "")
-    is_readable = text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text
-    if not is_readable or not any(map(str.isalnum, text)):
-        raise BundleError(f"{card}: is empty, or is no printable UTF-8; get the bundle again")
-    document = parse_json(read_file(directory, report.name, manifest), report)
-    if decode(int, document, report, "format") != REPORT_FORMAT:
-        raise BundleError(f"{report}: is not of format {REPORT_FORMAT}; get the bundle again")
 
 
 def _check_images(digit: Graph, vectors: Sequence[ImageVector]) -> None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mnistnet.bundle.manifest import parse_json, read_file
+from mnistnet.bundle.manifest import read_file
+from mnistnet.bundle.strict_json import parse_json
 from mnistnet.errors import BundleError
 from mnistnet.model.architecture import MEAN, STD, Layer, layers
 
@@ -85,8 +86,6 @@ def read_weights(directory: Path, manifest: Manifest) -> Weights:
     content = read_file(directory, where.name, manifest)
     length = int.from_bytes(content[:8], "little")
     header = parse_json(content[8 : 8 + length], where)
-    if isinstance(header, dict):
-        header.pop("__metadata__", None)
     expected, body = expected_header(), content[8 + length :]
     (*_, last) = expected.values()
     wanted = {name: tensor._asdict() for name, tensor in expected.items()}

@@ -62,10 +62,9 @@ def export(run: Path, out: Path, data: Path | None) -> None:
     from mnistnet.bundle.export_run import export_run
 
     manifest = export_run(run, out, data=data)
-    metrics, size_bytes = manifest.metrics, sum(f.size_bytes for f in manifest.files.values())
-    print_line(
-        f"Accuracy: {metrics['accuracy']:.2%} of {metrics['n']:,} {metrics['judged_on']} images"
-    )
+    if m := manifest.metrics:
+        print_line(f"Accuracy: {m.accuracy:.2%} of {m.n:,} {m.judged_on} images")
+    size_bytes = sum(file.size_bytes for file in manifest.files.values())
     print_line(f"Bundle: {out} ({size(size_bytes)}, verified)")
 
 

@@ -9,6 +9,7 @@ margins let through, and what they refuse without need, is measured in docs/GATE
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnistnet.evaluation.claims import Claim
+    from mnistnet.evaluation.claims import Claims
     from mnistnet.gate.rules import Rules
     from mnistnet.metrics.pictures import PicturesRead
     from mnistnet.metrics.robustness import Robustness
@@ -109,7 +110,7 @@ class Evidence:
 
     candidate: Measured
     parity: Parity  # of digit.onnx with the weights, computed in float64
-    claims: tuple[Claim, ...] | None  # None: they are of other data
+    claims: Claims
     champion: Measured | None = None
     best: Measured | None = None
     images_time: Spread | None = None  # the candidate's for a batch, divided by the champion's
@@ -172,18 +173,18 @@ def _parameters(candidate: Measured, limit: int) -> Check:
 def _share(rule: str, correct: NDArray[np.bool_], limit: float, of_what: str) -> Check:
     right, n = int(correct.sum()), len(correct)
     measured = f"{right / n:.2%} of {n:,} {of_what} ({interval(*wilson_interval(right, n))})"
-    why = f"{n - right:,} of {n:,} {of_what} are wrong; {(1 - limit) * n:,.0f} may be"
+    allowed = math.floor((1 - limit) * n + 1e-9)
+    why = f"{n - right:,} of {n:,} {of_what} are wrong; {allowed:,} may be"
     return _check(rule, measured, f"at least {limit:.2%}", right / n >= limit, why)
 
 
-def _claims(claims: tuple[Claim, ...] | None, limit: float) -> Check:
-    if claims is None:
-        return Check("claims", "not compared", "figures of other data", passed=True)
-    wrong = [claim for claim in claims if not claim.is_within(limit)]
-    measured = f"{len(claims) - len(wrong)} of {len(claims)} figures of the manifest are true"
-    whys = [f"claims {c.name} {c.claimed:.6g}, measured {c.measured:.6g}" for c in wrong]
-    why = f"its manifest {'; '.join(whys)}"
-    return _check("claims", measured, f"within {limit:g} of what is measured", not wrong, why)
+def _claims(claims: Claims, limit: float) -> Check:
+    false, n = claims.false(limit), len(claims.figures)
+    measured = f"{n - len(false)} of {n} figures of the manifest are true"
+    whys = [f"claims {c.name} {c.claimed:.6g}, measured {c.measured:.6g}" for c in false]
+    why = claims.problem or f"its manifest {'; '.join(whys)}"
+    against = f"within {limit:g} of what is measured"
+    return _check("claims", measured, against, n > 0 and not false, why)
 
 
 def _calibration(candidate: Measured, limit: float) -> Check:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnistnet.data import DataSet
-    from mnistnet.evaluation.claims import Claim
+    from mnistnet.evaluation.claims import Claims
     from mnistnet.gate.checks import Verdict
     from mnistnet.metrics.pictures import PictureSuite
     from mnistnet.metrics.robustness import CorruptionSuite
@@ -176,7 +176,7 @@ class Subject:
         return Parity(largest_difference(self.probabilities[some], expected), len(some))
 
     @cached_property
-    def claims(self) -> tuple[Claim, ...] | None:
-        """What the manifest claims, and the same as measured; None if it is of other data."""
-        manifest = self.predictor.manifest
-        return compare_claims(manifest, self.dataset, self.probabilities, self.classify)
+    def claims(self) -> Claims:
+        """What the manifest claims, and the same as measured."""
+        at, images = self.predictor, self.probabilities
+        return compare_claims(at.bundle, at.manifest, self.dataset, images, self.classify)
