@@ -16,6 +16,7 @@ from releases import Python, RecordingGate, Run, seal
 
 import mnistnet
 from mnistnet import data as datasets
+from mnistnet.bundle.documents import card
 from mnistnet.bundle.manifest import INPUTS, MANIFEST, read_manifest
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.provenance import Basis, Step, export_basis, training_basis
@@ -162,7 +163,9 @@ def test_against_the_champion_of_the_registry(ada: Path, tiny: Path, run: Run) -
     verdict = "v1: was trained from other inputs than here; there is something to train"
     assert out.splitlines()[-2] == verdict
     recorded = _recorded(tiny) | {"export": dataclasses.asdict(_exported())}
-    publish(seal(ada, **recorded), gate=RecordingGate())
+    manifest = read_manifest(seal(ada, **recorded))
+    (ada / "README.md").write_bytes(card(manifest))
+    publish(seal(ada), gate=RecordingGate())
     code, out, _ = run("fingerprint", *words)
     assert code == 0
     same = "v2: was trained from the same inputs as here; there is nothing to train or to export"
@@ -226,7 +229,8 @@ EDITS = [
     # what is made of them
     ("picture/ink.py", "position < 0.9", "position < 0.8", EXPORT),
     ("bundle/graph_file.py", "OPSET = 20", "OPSET = 21", EXPORT),
-    ("bundle/export_run.py", "single digits 0–9", "one digit", EXPORT),
+    ("bundle/documents.py", "single digits 0–9", "one digit", EXPORT),
+    ("files.py", "indent=2", "indent=1", EXPORT),
     ("report/build.py", "SHOWN_MISTAKES = 24", "SHOWN_MISTAKES = 12", EXPORT),
     ("constraints.txt", "\nonnx==", "\nonnx==9", EXPORT),
     # neither
@@ -243,6 +247,7 @@ EDITS = [
     ("training/recipe.py", "RECIPES:", "OTHER = Recipe(name='other')\nRECIPES:", NOTHING),
     ("training/tracking/mlflow.py", "", "WAIT_S = 9\n", NOTHING),
     ("data/download.py", "", "MIRRORS_TRIED = 9\n", NOTHING),
+    ("files.py", "os.fsync(descriptor)", "os.fdatasync(descriptor)", NOTHING),
     ("errors.py", "", "class OtherError(MnistNetError): ...\n", NOTHING),
     ("cli/predict.py", "", "COLOUR = True\n", NOTHING),
     ("constraints.txt", "\npytest==", "\npytest==9", NOTHING),

@@ -29,6 +29,8 @@ DECIDE_NOTHING = (
     *("training/runs.py", "training/tracking/"),
     *("bundle/runtime.py", "bundle/verify.py", "bundle/weights.py"),
 )
+# What decides bytes all the same, where it is imported: how JSON is laid out.
+DECISIVE = frozenset({("mnistnet.files", "json_bytes")})
 CPP_COMMENT = re.compile(r'("(?:\\.|[^"\\\n])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 CPP_SPACE = re.compile(r"(?<!\w)\s+|\s+(?!\w)")  # all but that between two words
 
@@ -41,6 +43,9 @@ def code_digest(first: str) -> str:
     while waiting:
         place = waiting.pop()
         code[place], imports = _parse((root / place).read_bytes())
+        for module, name in imports & DECISIVE:
+            file = root / str(_find(root, module, name))
+            code[f"{module}.{name}"], _ = _parse(file.read_bytes(), name)
         found = {_find(root, module, name) for module, name in imports} - code.keys()
         waiting |= {place for place in found if place and not place.startswith(DECIDE_NOTHING)}
     for folder in {(root / place).parent for place in code}:
@@ -52,10 +57,17 @@ def code_digest(first: str) -> str:
 
 
 @cache
-def _parse(source: bytes) -> tuple[str, frozenset[tuple[str, str]]]:
-    """Return what counts of a Python file, and the names that it imports: (module, name)."""
+def _parse(source: bytes, function: str = "") -> tuple[str, frozenset[tuple[str, str]]]:
+    """Return what counts of a Python file, and the names that it imports: (module, name).
+
+    Args:
+        source: the content of the file.
+        function: the one that counts; all of the file if there is no name.
+    """
     imports: set[tuple[str, str]] = set()
-    return repr(_plain(ast.parse(source), imports)), frozenset(imports)
+    tree = ast.parse(source)
+    tree.body = [part for part in tree.body if function in ("", getattr(part, "name", None))]
+    return repr(_plain(tree, imports)), frozenset(imports)
 
 
 def _plain(node: object, imports: set[tuple[str, str]]) -> object:
