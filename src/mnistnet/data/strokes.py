@@ -109,6 +109,8 @@ def _distance(x: NDArray[np.float64], y: NDArray[np.float64], along: Points) -> 
 
 def light_paper(shape: tuple[int, int], brightness: float, falloff: float, angle: float) -> Light:
     """Return an empty sheet that gets darker by `falloff` grey levels in one direction."""
+    if not falloff:
+        return np.full(shape, float(brightness))
     y, x = np.meshgrid(*(np.linspace(-0.5, 0.5, side) for side in shape), indexing="ij")
     downhill = np.stack([x, y], axis=-1) @ rotation(angle)[0]
     return np.asarray(brightness - falloff * (downhill + 0.5))

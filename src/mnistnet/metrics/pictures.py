@@ -1,17 +1,18 @@
 """Pictures of known digits as people send them, and blank pages, to measure a picture graph on.
 
-    suite = draw_pictures(images, labels)            # 360 pictures of digits, 24 blank pages
+    suite = draw_pictures(images, labels)            # 372 pictures of digits, 24 blank pages
     read = PicturesRead(suite, digits, 1e-6)         # what was read; BLANK where there is no ink
     read.correct.mean(), read.worst_kind()
 
-Real digits are enlarged, and become ink on paper in six styles, each with dark ink and with bright.
+Real digits are enlarged, and become ink on paper in six styles, each with dark ink and with bright;
+one of each again as large as cameras make them.
 The styles are chosen so that each of the ways to find a digit (see `mnistnet.picture`) fails in
 one of them if it is the only one. The same images and seed give the same pictures.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,8 @@ import numpy as np
 from mnistnet.data.strokes import light_paper, photograph
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from mnistnet.data.strokes import Coverage, Grey
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
 BLANK = -1  # the label of a page without ink
 PER_DIGIT = 3  # pictures of each digit in each style and polarity
 BLANKS = 2  # in each style and polarity
+# The longest side of one more picture of each style and polarity, in turn. A large picture takes
+# as long as sixty others, so there are only enough to see that they are read at all.
+LARGE_SIDES = (1000, 1000, 2000)
+LARGE = "large size"  # the kind of all these
 SIDE = 28
 MIN_INK = 0.3  # of a pixel that belongs to the digit, where a picture is cropped to it
 
@@ -96,7 +103,7 @@ def draw_pictures(
 ) -> PictureSuite:
     """Draw pictures of images, uint8 (N, 28, 28) with bright ink, and blank pages.
 
-    Every picture shows another image, if there are 36 or more of each digit; they are evenly
+    Every picture shows another image, if there are 72 or more of each digit; they are evenly
     spaced, since different people wrote the parts of a test set.
     """
     rng = np.random.default_rng(seed)
@@ -110,8 +117,22 @@ def draw_pictures(
                 drawn.append((_picture(image, STYLES[style], ink, rng), digit, kind))
         pages = [_picture(empty, STYLES[style], ink, rng) for _ in range(BLANKS)]
         drawn += [(page, BLANK, kind) for page in pages]
+    drawn += _large(images, labels, rng)
     pictures, digits, kinds = zip(*drawn, strict=True)
     return PictureSuite(pictures, np.array(digits, np.int8), np.array(kinds))
+
+
+def _large(
+    images: NDArray[np.uint8], labels: NDArray[np.uint8], rng: np.random.Generator
+) -> Iterator[tuple[Grey, int, str]]:
+    """Draw a large picture in each style and polarity, of one digit after the other."""
+    digits = sorted(set(labels.tolist()))
+    for number, (style, ink) in enumerate(KINDS):
+        side, digit = LARGE_SIDES[number % len(LARGE_SIDES)], digits[number % len(digits)]
+        of_digit = np.flatnonzero(labels == digit)
+        image = images[of_digit[(2 * number + 1) * len(of_digit) // (2 * len(KINDS))]]
+        large = replace(STYLES[style], sides=(side * 3 // 4, side))
+        yield _picture(image, large, ink, rng), digit, LARGE
 
 
 def _picture(image: NDArray[np.uint8], style: Style, ink: str, rng: np.random.Generator) -> Grey:
@@ -137,8 +158,8 @@ def _enlarge(image: NDArray[np.uint8], side: int) -> Coverage:
     at = ((np.arange(side) + 0.5) * SIDE / side - 0.5).clip(0, SIDE - 1)
     before = np.minimum(at.astype(int), SIDE - 2)
     weight = at - before  # of the pixel after
-    rows = image[before] * (1 - weight)[:, None] + image[before + 1] * weight[:, None]
-    return np.asarray(rows[:, before] * (1 - weight) + rows[:, before + 1] * weight) / 255
+    wide = (image[:, before] * (1 - weight) + image[:, before + 1] * weight) / 255
+    return np.asarray(wide[before] * (1 - weight)[:, None] + wide[before + 1] * weight[:, None])
 
 
 def _crop(coverage: Coverage) -> Coverage:
