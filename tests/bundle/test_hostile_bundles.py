@@ -169,6 +169,15 @@ def test_graphs_run_in_a_forked_process_too(python: Python) -> None:
     assert python(words).returncode == 7
 
 
+def test_verify_gives_each_graph_so_much_time_for_all_vectors(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    monkeypatch.setattr("mnistnet.bundle.verify.BUDGET_S", 1e-9)
+    code, _, err = run("verify", bundle)
+    assert code == 2
+    assert "takes too long" in err
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no peak of the memory is known there")
 def test_a_graph_that_wants_more_memory_than_a_run_may_take_does_not_get_it(
     bundle: Path, python: Python

@@ -70,3 +70,10 @@ def test_the_reference_in_numpy_computes_what_pytorch_does_in_float64(mnist: Dat
         expected = MnistNet.load(DEFAULT_BUNDLE).double().classifier(expected).softmax(1)
     found = reference_probabilities(weights, images)
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)  # normalised in float32
+
+
+@pytest.mark.filterwarnings("error")
+def test_weights_that_lead_to_no_number_are_nan_without_a_warning(mnist: DataSet) -> None:
+    weights = dict(read_weights(DEFAULT_BUNDLE, read_manifest(DEFAULT_BUNDLE)))
+    weights["features.2.running_var"] = -weights["features.2.running_var"]
+    assert np.isnan(reference_probabilities(weights, mnist.test.images[:2])).all()

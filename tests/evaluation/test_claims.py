@@ -68,7 +68,7 @@ def test_a_figure_that_differs_is_not_within_the_limit(
     claimed: float,
     measured: float,
 ) -> None:
-    (claim,) = compare(claiming(own, tmp_path, **{name: value}), dataset).false(0.0005)
+    (claim,) = compare(claiming(own, tmp_path, **{name: value}), dataset).false(0.0002)
     assert claim.name == name
     assert claim.claimed == pytest.approx(claimed)
     assert claim.measured == pytest.approx(measured, abs=1e-4)
@@ -85,7 +85,7 @@ def test_figures_of_held_out_images_are_measured_on_these(
     own: Path, dataset: DataSet, tmp_path: Path
 ) -> None:
     bundle = claiming(own, tmp_path, validation=60, judged_on="validation", n=60, accuracy=0.5)
-    wrong = [claim.name for claim in compare(bundle, dataset).false(0.0005)]
+    wrong = [claim.name for claim in compare(bundle, dataset).false(0.0002)]
     assert "accuracy" in wrong
     assert "n" not in wrong
 

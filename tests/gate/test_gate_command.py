@@ -152,13 +152,14 @@ def _add(bundle: Path, name: str, text: str) -> None:
         (lambda bundle: seal(bundle, metrics={}), "has not the line of the manifest's accuracy"),
         (lambda bundle: seal(bundle, comment="best of all"), "manifest.json is not as this"),
         (lambda bundle: _add(bundle, "README.md", "\n100 % on mine\n"), "its README.md or"),
+        (lambda bundle: _add(bundle, "report.html", "<b>100 %</b>"), "report.html lies in the"),
         (lambda bundle: seal(bundle, data={}), "t10k-images-idx3-ubyte is None… in its manifest"),
         (
             lambda bundle: measured_on(bundle, MNIST),
             "t10k-images-idx3-ubyte is 0fa7898d5092… in its manifest and ",
         ),
     ],
-    ids=["no figures", "a field of its own", "a card of its own", "no data", "other data"],
+    ids=["no figures", "a field of its own", "a card of its own", "a page", "no data", "other data"],
 )
 def test_what_cannot_be_compared_with_what_is_measured_is_refused(
     gate: Run, bundle: Path, change: Callable[[Path], object], words: str

@@ -12,6 +12,7 @@ import torch
 from releases import RecordingGate, Run, seal
 
 from mnistnet import data as datasets
+from mnistnet.bundle.documents import card
 from mnistnet.bundle.manifest import read_manifest
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.provenance import training_basis
@@ -29,7 +30,9 @@ def pristine(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = train(recipe, data=tiny, runs=folder, name="tiny").run
     bundle = shutil.copytree(DEFAULT_BUNDLE, folder / "bundle")
     shutil.copy(run.weights_file, bundle)
-    return seal(bundle, **json.loads((run.folder / "origin.json").read_bytes()))
+    manifest = read_manifest(seal(bundle, **json.loads((run.folder / "origin.json").read_bytes())))
+    (bundle / "README.md").write_bytes(card(manifest))
+    return seal(bundle)
 
 
 @pytest.fixture

@@ -64,7 +64,8 @@ def test_going_back_and_forth_withdraws_nothing_older_than_the_target(
 
 def test_a_withdrawn_model_with_another_card_is_still_withdrawn(three: Path, bob: Path) -> None:
     rollback(1)
-    (bob / "README.md").write_text("# trained again from another commit\n", encoding="utf-8")
+    with (bob / "README.md").open("a", encoding="utf-8") as card:
+        card.write("trained again from another commit\n")
     with pytest.raises(RegistryError, match="v4 withdrew"):
         publish(seal(bob), gate=RecordingGate())
     assert len(published(three)) == 4

@@ -34,7 +34,8 @@ FILES = (
     "weights.safetensors",
 )
 # May be in the folder without being in the manifest: a signature, for example, covers it.
-EXTRA_FILES = ("model.sig", "report.html", "sbom.cdx.json")
+PAGE = "report.html"
+EXTRA_FILES = ("model.sig", PAGE, "sbom.cdx.json")
 MAX_MANIFEST_BYTES = 65_536
 MAX_BUNDLE_BYTES = 1_000_000  # all of FILES together
 MAX_EXTRA_BYTES = 10_000_000  # each of EXTRA_FILES
@@ -119,7 +120,7 @@ def check_files(directory: Path) -> Manifest:
             name = printable(entry.name)
             raise BundleError(f"{directory / name}: does not belong to the bundle; move it away")
         if entry.name in EXTRA_FILES:  # whoever opens it must not wait for ever, or follow a link
-            _read_at_most(MAX_EXTRA_BYTES, entry)
+            read_at_most(MAX_EXTRA_BYTES, entry)
     for name in FILES:
         read_file(directory, name, manifest)
     return manifest
@@ -136,7 +137,7 @@ def read_manifest(directory: Path) -> Manifest:
         raise BundleError(
             f"{directory}: is not a bundle (no {MANIFEST}); mnistnet export makes one"
         )
-    return parse_manifest(_read_at_most(MAX_MANIFEST_BYTES, path), path)
+    return parse_manifest(read_at_most(MAX_MANIFEST_BYTES, path), path)
 
 
 def read_file(directory: Path, name: str, manifest: Manifest) -> bytes:
@@ -146,7 +147,7 @@ def read_file(directory: Path, name: str, manifest: Manifest) -> bytes:
         BundleError: it is missing, a link, or not of that size and SHA-256.
     """
     path, expected = directory / name, manifest.files[name]
-    content = _read_at_most(expected.size_bytes, path)
+    content = read_at_most(expected.size_bytes, path)
     if len(content) < expected.size_bytes:
         raise damaged(path, f"is smaller than {expected.size_bytes:,} bytes")
     if sha256(content) != expected.sha256:
@@ -210,7 +211,8 @@ def _check(manifest: Manifest, where: object) -> None:
         raise damaged(where, "holds something else where a SHA-256 should be")
 
 
-def _read_at_most(limit_bytes: int, path: Path) -> bytes:
+def read_at_most(limit_bytes: int, path: Path) -> bytes:
+    """Read a plain file. Raises BundleError: it is none, is larger, or cannot be read."""
     try:
         # A link could lead anywhere, and a pipe would wait for ever.
         if not stat.S_ISREG(path.lstat().st_mode):

@@ -112,13 +112,14 @@ def reference_probabilities(weights: Weights, images: NDArray[np.uint8]) -> NDAr
         images: uint8 (N, 28, 28), ink bright on dark.
 
     Returns:
-        float64 (N, 10); each row sums to 1.
+        float64 (N, 10); each row sums to 1, or is NaN where the weights lead to no number.
     """
-    x = ((images / 255 - MEAN) / STD)[:, None]  # (N, 1, 28, 28)
-    for layer in layers():
-        x = _layer(layer, weights, x)
-    odds = np.exp(x[:, :, 0, 0] - x[:, :, 0, 0].max(axis=1, keepdims=True))
-    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+    with np.errstate(all="ignore"):
+        x = ((images / 255 - MEAN) / STD)[:, None]  # (N, 1, 28, 28)
+        for layer in layers():
+            x = _layer(layer, weights, x)
+        odds = np.exp(x[:, :, 0, 0] - x[:, :, 0, 0].max(axis=1, keepdims=True))
+        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
 def _layer(layer: Layer, weights: Weights, x: Maps) -> Maps:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from mnistnet.bundle.documents import card
-from mnistnet.bundle.manifest import MANIFEST, read_file
+from mnistnet.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, PAGE, read_at_most, read_file
 from mnistnet.data.sets import TEST, TRAIN
 from mnistnet.errors import DataError
 from mnistnet.metrics.intervals import wilson_interval
@@ -91,8 +91,10 @@ def compare_claims(
             problem = f"its figures are of other data: {name} is {named!s:.12}… in its manifest and"
             problem += f" {here:.12}… in {dataset.source}; name the manifest's data with --data"
             return Claims(problem=problem)
+    if (bundle / PAGE).exists():
+        return Claims(problem=f"{PAGE} lies in the bundle, which nobody can measure; move it away")
     is_card = read_file(bundle, "README.md", manifest) == card(manifest)
-    if not is_card or (bundle / MANIFEST).read_bytes() != manifest.to_bytes():
+    if not is_card or read_at_most(MAX_MANIFEST_BYTES, bundle / MANIFEST) != manifest.to_bytes():
         problem = "its README.md or manifest.json is not as this version writes them"
         return Claims(problem=f"{problem}; {EXPORT_AGAIN}")
     if metrics.judged_on == "validation":

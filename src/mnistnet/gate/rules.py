@@ -34,7 +34,7 @@ class Rules:
     picture_kind_floor: float = 0.85
     blank_floor: float = 1.0
     loss_to_champion_picture_points: float = 2.5
-    claim_difference: float = 0.0005
+    claim_difference: float = 0.0002
     size_ratio: float = 2.0
     latency_ratio: float = 2.0
 
