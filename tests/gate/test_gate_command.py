@@ -159,7 +159,14 @@ def _add(bundle: Path, name: str, text: str) -> None:
             "t10k-images-idx3-ubyte is 0fa7898d5092… in its manifest and ",
         ),
     ],
-    ids=["no figures", "a field of its own", "a card of its own", "a page", "no data", "other data"],
+    ids=[
+        "no figures",
+        "a field of its own",
+        "a card of its own",
+        "a page",
+        "no data",
+        "other data",
+    ],
 )
 def test_what_cannot_be_compared_with_what_is_measured_is_refused(
     gate: Run, bundle: Path, change: Callable[[Path], object], words: str

@@ -76,7 +76,7 @@ def claim(bundle: Path, report: dict[str, Any], **origin: Any) -> Path:
     changed = replace(manifest.origin, **origin)
     metrics = documents.metrics_of(report, bundle, "test")
     (bundle / "report.json").write_bytes(json_bytes(report))
-    manifest = replace(manifest, origin=changed, metrics=metrics)
+    manifest = replace(manifest, origin=changed, metrics=metrics, export=None)
     (bundle / "README.md").write_bytes(documents.card(manifest))
     (bundle / "manifest.json").write_bytes(manifest.to_bytes())
     return seal(bundle)
