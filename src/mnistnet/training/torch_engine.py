@@ -184,7 +184,8 @@ def predict(net: MnistNet, images: NDArray[np.uint8]) -> Floats:
     device = next(net.parameters()).device
     starts = range(0, len(images), PREDICTED)
     parts = (torch.tensor(images[i : i + PREDICTED], device=device) for i in starts)
-    return torch.cat([forward(net, part).exp() for part in parts]).cpu().numpy()
+    none = torch.empty(0, 10, device=device)  # where there are no images
+    return torch.cat([none, *(forward(net, part).exp() for part in parts)]).cpu().numpy()
 
 
 # ---- augmentation
