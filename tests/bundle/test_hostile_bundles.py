@@ -141,16 +141,28 @@ def test_an_operator_without_end_holds_neither_verify_nor_the_process(
     assert re.fullmatch(r"mnistnet: .*digit.onnx: .*takes more than 0\.3 s.*\n", done.stderr)
 
 
-def test_an_operator_without_end_does_not_hold_ctrl_c(bundle: Path, python: Python) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal reaches one thread alone there")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_operator_without_end_does_not_hold_ctrl_c(
+    bundle: Path, python: Python, threads: int
+) -> None:
     put(bundle, "digit.onnx", endless())
     words = """if True:
-        import _thread, sys, threading, numpy, mnistnet
+        import signal, sys, threading, numpy, mnistnet
+        from mnistnet.bundle import runtime
+        from mnistnet.inference.predictor import threads_for
+        runtime.MAX_RUN_S = 3600
         predictor = mnistnet.Predictor(sys.argv[1])
         predictor.classify(numpy.zeros((0, 28, 28), numpy.uint8))  # loads the graph, runs nothing
-        threading.Timer(0.5, _thread.interrupt_main).start()
-        predictor.classify(numpy.zeros((1, 28, 28), numpy.uint8))
+        main = threading.main_thread().ident
+        threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT)).start()
+        images = [numpy.zeros((1, 28, 28), numpy.uint8)] * int(sys.argv[2])
+        if len(images) == 1:
+            predictor.classify(images[0])
+        with threads_for(predictor) as pool:
+            list(pool.map(predictor.classify, images))
     """
-    done = python(words, bundle)
+    done = python(words, bundle, threads)
     assert done.stderr.endswith("\nKeyboardInterrupt\n")
 
 

@@ -15,7 +15,7 @@ import os
 from contextlib import suppress
 from functools import cache, partial
 from queue import Empty, SimpleQueue
-from threading import BoundedSemaphore, Thread
+from threading import BoundedSemaphore, Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +96,7 @@ class Graph:
     ) -> None:
         self.path = directory / name
         self._left_s = budget_s
+        self._stopped = Event()
         old = manifest.format_version == 1 and name == "picture.onnx"
         self._signature = PICTURE_OF_FORMAT_1 if old else SIGNATURES[name]
         content = read_file(directory, name, manifest)
@@ -143,7 +144,8 @@ class Graph:
         with _slots:
             started = monotonic()
             try:
-                outputs = _within(min(MAX_RUN_S, self._left_s), compute, options)
+                limit_s = min(MAX_RUN_S, self._left_s)
+                outputs = _within(limit_s, compute, options, self._stopped)
             except Exception as error:  # as above
                 raise self.broken("cannot be run", error) from error
             finally:
@@ -155,6 +157,10 @@ class Graph:
             if kind == "float" and not _are_probabilities(output):
                 raise self.broken(f"returns {name} that are none")
         return outputs
+
+    def stop(self) -> None:
+        """Have the runs in progress end soon, with an error, and all later ones at once."""
+        self._stopped.set()
 
     def broken(self, problem: str, cause: Exception | None = None) -> BundleError:
         """Make the error for something that is wrong with the graph, or with the runtime here."""
@@ -208,16 +214,17 @@ class _Worker(Thread):
         answers.put(answer)
 
 
-def _within(limit_s: float, compute: Compute, options: Any) -> list[Any]:
+def _within(limit_s: float, compute: Compute, options: Any, stopped: Event) -> list[Any]:
     """Return what is computed. A worker does it: nothing stops an operator, but one can go on.
 
     Args:
         limit_s: how long it may take.
         compute: runs a graph.
         options: that it runs with.
+        stopped: once it is set, nobody waits for the answer any more.
 
     Raises:
-        TimeoutError: it is not done within the limit.
+        TimeoutError: it is not done within the limit, or before it is stopped.
         Exception: what the computation raises.
     """
     try:
@@ -229,6 +236,8 @@ def _within(limit_s: float, compute: Compute, options: Any) -> list[Any]:
     step_s = min(limit_s, WAIT_S)
     try:
         for _ in range(math.ceil(limit_s / step_s)):  # while the process is stopped, none passes
+            if stopped.is_set():
+                raise TimeoutError("was stopped")
             with suppress(Empty):
                 answer = answers.get(timeout=step_s)
                 break

@@ -11,7 +11,6 @@ Each takes some seconds, and speed differs from one machine to another: no bundl
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +19,7 @@ import numpy as np
 from mnistnet.bundle.verify import largest_difference
 from mnistnet.errors import BundleError
 from mnistnet.inference.folders import as_row
+from mnistnet.inference.predictor import threads_for
 from mnistnet.metrics.negatives import draw_negatives
 from mnistnet.metrics.pictures import BLANK, PicturesRead
 from mnistnet.metrics.robustness import corrupt_all, evenly_spaced, measure_robustness
@@ -58,7 +58,7 @@ def measure_both_paths(
     """Return the robustness of the network alone, and of the picture graph."""
     suite = corrupt_all(images, labels)
     predictor = subject.predictor()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with threads_for(predictor) as pool:
 
         def through_graph(images: NDArray[np.uint8]) -> NDArray[np.float32]:
             return np.stack([as_row(answer) for answer in pool.map(predictor.predict, images)])
@@ -107,7 +107,7 @@ def classify_all(predictor: Predictor, images: NDArray[np.uint8]) -> NDArray[np.
     Raises:
         BundleError: digit.onnx cannot be run, or computes no probabilities.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with threads_for(predictor) as pool:
         parts = np.array_split(images, os.cpu_count() or 1)
         rows = np.concatenate(list(pool.map(predictor.classify, parts)))
     if not (rows.min() >= 0 and np.abs(rows.sum(axis=1) - 1).max() < 0.01):  # or NaN
@@ -122,7 +122,7 @@ def read_pictures(predictor: Predictor, suite: PictureSuite) -> PicturesRead:
     Raises:
         BundleError: a graph cannot be run.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with threads_for(predictor) as pool:
         answers = list(pool.map(predictor.predict, suite.pictures))
     digits = np.array([BLANK if a.digit is None else a.digit for a in answers], np.int8)
     expected = predictor.classify(np.stack([answer.seen for answer in answers]))

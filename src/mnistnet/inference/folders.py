@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from mimetypes import guess_type
 from pathlib import Path
@@ -22,6 +21,7 @@ from PIL import Image
 from mnistnet.errors import DataError, PictureError
 from mnistnet.files import sha256
 from mnistnet.inference.decoding import START_BYTES, decode, find_format, read_file, to_rgba
+from mnistnet.inference.predictor import threads_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,7 +106,7 @@ def predict_labelled(
     """
     names, left_out = _find_labelled(folder)
     decoded, rows, digests = [], [], []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with threads_for(*predictors) as pool:
         results = pool.map(lambda name: _predict(folder, name, predictors), names)
         for name, (digest, result) in zip(names, results, strict=True):
             digests.append(f"{name} {digest}\n")
