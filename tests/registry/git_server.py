@@ -36,8 +36,8 @@ class GitServer(ThreadingHTTPServer):
         loses_answers: how many pushes yet are done but not answered.
         sent_bytes: of all answers so far.
         stalls: whether requests are accepted and never answered.
-        failures: what the next requests get instead of git's answers, by the method and the
-            service: an HTTP status, or RESET.
+        failures: what the next requests get instead of git's answers, by "GET read", "GET push"
+            and so on: an HTTP status, or RESET.
     """
 
     request_queue_size = 64
@@ -49,7 +49,7 @@ class GitServer(ThreadingHTTPServer):
         self.loses_answers = 0
         self.sent_bytes = 0
         self.stalls = False
-        self.failures: dict[tuple[str, str], list[int]] = {}
+        self.failures: dict[str, list[int]] = {}
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.server_port}/{name}"
@@ -69,7 +69,7 @@ class GitHandler(Quiet, BaseHTTPRequestHandler):
             return
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         service = "push" if "git-receive-pack" in self.path else "read"
-        if failures := self.server.failures.get((self.command, service)):
+        if failures := self.server.failures.get(f"{self.command} {service}"):
             self._fail(failures.pop(0))
             return
         head, _, content = self._backend(body).partition(b"\r\n\r\n")

@@ -178,11 +178,12 @@ def published(repository: Path, branch: str = "models") -> list[str]:
     ]
 
 
-def replace_champion(registry: Path, tree: str, message: str) -> None:
-    """Put another commit in the place of v3, which somebody hostile might do."""
-    commit = git(registry, "commit-tree", tree, "-p", "models~1", given=message)
+def replace_champion(registry: Path, tree: str, message: str, version: int = 3) -> None:
+    """Put another commit in the place of the champion, which somebody hostile might do."""
+    parents = ("-p", "models~1") if version > 1 else ()
+    commit = git(registry, "commit-tree", tree, *parents, given=message)
     git(registry, "update-ref", "refs/heads/models", commit)
-    git(registry, "tag", "--force", "model/v3", commit)
+    git(registry, "tag", "--force", f"model/v{version}", commit)
 
 
 def sha256_of(bundle: Path) -> str:

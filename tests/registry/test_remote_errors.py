@@ -234,39 +234,33 @@ def url(server: GitServer) -> str:
 
 
 @pytest.mark.parametrize(
-    ("method", "service", "failures"),
-    [("GET", "read", [503]), ("GET", "push", [429, RESET]), ("POST", "push", [502, RESET])],
+    ("step", "failures"),
+    [("GET read", [503]), ("GET push", [429, RESET]), ("POST push", [502, RESET])],
 )
 def test_a_remote_that_is_busy_for_a_moment_is_asked_again(
-    server: GitServer,
-    url: str,
-    registry: Path,
-    ada: Path,
-    method: str,
-    service: str,
-    failures: list[int],
+    server: GitServer, url: str, registry: Path, ada: Path, step: str, failures: list[int]
 ) -> None:
-    server.failures[method, service] = list(failures)
+    server.failures[step] = list(failures)
     assert publish(ada, remote=url, gate=RecordingGate()).outcome == "published"
-    assert server.failures[method, service] == []
+    assert server.failures[step] == []
     assert published(registry) == ["ada"]
 
 
 @pytest.mark.parametrize(
-    ("method", "service", "failure", "problem"),
+    ("step", "failure", "problem"),
     [
-        ("GET", "read", 503, "cannot be read (*503); it is busy, or cuts connections: try again"),
-        ("GET", "read", 403, "cannot be read (*403); check the remote's address"),
-        ("GET", "push", 429, "is busy, or cuts connections (*429); v1 was not published: try"),
-        ("POST", "push", 403, "refuses v1 (*403*); nothing was published: see whether you may"),
-        ("POST", "push", 429, "is busy, or cuts connections (*429*); v1 was not published: try"),
-        ("POST", "push", RESET, "did not answer whether it takes v1 (*reset by peer*), which may"),
+        ("GET read", 503, "cannot be read (*503); it is busy, or cuts connections: try again"),
+        ("GET read", 403, "cannot be read (*403); check the remote's address"),
+        ("GET push", 429, "is busy, or cuts connections (*429); v1 was not published: try"),
+        ("POST push", 403, "refuses v1 (*403*); nothing was published: see whether you may"),
+        ("POST push", 429, "is busy, or cuts connections (*429*); v1 was not published: try"),
+        ("POST push", RESET, "did not answer whether it takes v1 (*reset by peer*), which may"),
     ],
 )
 def test_the_error_of_a_failed_push_says_what_is_known(
-    server: GitServer, url: str, ada: Path, method: str, service: str, failure: int, problem: str
+    server: GitServer, url: str, ada: Path, step: str, failure: int, problem: str
 ) -> None:
-    server.failures[method, service] = [failure] * 9
+    server.failures[step] = [failure] * 9
     line, (start, end) = _complaint(ada, url), problem.split("*", 1)
     assert line.startswith(f"{url}: {start}")
     assert all(part in line for part in end.split("*"))
@@ -277,7 +271,7 @@ def test_an_unanswered_push_stays_unknown_where_the_remote_cannot_be_read_any_mo
 ) -> None:
     def dies(line: str) -> None:
         if line.startswith("pushing"):
-            server.failures = {("POST", "push"): [RESET] * 9, ("GET", "read"): [503] * 9}
+            server.failures = {"POST push": [RESET] * 9, "GET read": [503] * 9}
 
     with pytest.raises(RegistryError, match="did not answer whether it takes v1"):
         publish(ada, remote=url, gate=RecordingGate(), log=dies)
@@ -314,6 +308,6 @@ def test_a_push_waits_for_the_hooks_of_the_remote_where_reading_would_be_given_u
 
 
 def test_a_rollback_is_pushed_in_the_same_way(server: GitServer, url: str, three: Path) -> None:
-    server.failures["POST", "push"] = [503, RESET]
+    server.failures["POST push"] = [503, RESET]
     assert rollback(1, remote=url).version == 4
     assert published(three) == ["ada", "bob", "cleo", "ada"]

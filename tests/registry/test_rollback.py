@@ -148,10 +148,7 @@ def test_a_damaged_champion_is_published_over_deliberately(
 def test_a_damaged_only_release_is_no_dead_end(registry: Path, ada: Path, bob: Path) -> None:
     publish(ada, gate=RecordingGate())
     message = git(registry, "log", "-1", "--format=%B", "models")
-    tree = git(registry, "mktree", given="")
-    commit = git(registry, "commit-tree", tree, given=message)
-    git(registry, "update-ref", "refs/heads/models", commit)
-    git(registry, "tag", "--force", "model/v1", commit)
+    replace_champion(registry, git(registry, "mktree", given=""), message, version=1)
     with pytest.raises(RegistryError, match=r"v1 fails verification .* --ignore-damaged"):
         publish(bob, gate=RecordingGate())
     gate = RecordingGate()
