@@ -34,17 +34,11 @@ def by_onnx(model: bytes, images: Images) -> Probabilities:
     return np.concatenate([session.run(None, {"images": batch})[0] for batch in batches])
 
 
-def test_all_predictions_on_the_test_set_are_pytorchs_and_as_right_as_the_manifest_says(
-    net: MnistNet, mnist: DataSet
-) -> None:
+def test_all_predictions_on_the_test_set_are_pytorchs(net: MnistNet, mnist: DataSet) -> None:
     expected = by_torch(net, mnist.test.images)
     found = by_onnx((DEFAULT_BUNDLE / "digit.onnx").read_bytes(), mnist.test.images)
     assert (found.argmax(1) == expected.argmax(1)).all()
     assert np.abs(found - expected).max() < 1e-5
-    correct = int((found.argmax(1) == mnist.test.labels).sum())
-    metrics = read_manifest(DEFAULT_BUNDLE).metrics
-    assert metrics
-    assert metrics.correct == correct
 
 
 @pytest.mark.parametrize("factor", [-1, 0])

@@ -42,10 +42,6 @@ from mnistnet.evaluation import measures
 measures.NOT_DIGITS = {NEGATIVES}
 main(sys.argv[1:])
 """
-WITHOUT_TORCH = """
-import sys
-sys.modules.update(dict.fromkeys(("torch", "onnx", "onnxscript", "safetensors")))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -218,17 +214,6 @@ def test_eval_prints_progress_a_summary_and_one_json_object(
     assert {file.name for file in out.iterdir()} == {"report.json", "report.html"}
 
 
-def test_a_bundle_is_evaluated_where_there_is_no_torch(
-    few: Path, tmp_path: Path, python: Python
-) -> None:
-    words = (DEFAULT_BUNDLE, "--data", few, "--against", DEFAULT_BUNDLE, "--quick")
-    process = python(WITHOUT_TORCH + PROGRAM, "eval", *words, "-o", tmp_path / "r")
-    assert process.returncode == 0, process.stderr
-    assert "Verdict: Cannot tell whether it is better or worse than default" in process.stdout
-    report = json.loads((tmp_path / "r" / "report.json").read_bytes())
-    assert not any(report[part] for part in ("robustness", "speed", "not_digits", "label_errors"))
-
-
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
     """People's own pictures: six digits, a blank one, a damaged one, one without a label."""
@@ -308,10 +293,14 @@ def test_two_models_read_the_same_pictures_of_people(
     assert against["n_lost"] == 0
 
 
-def test_an_older_report_is_replaced_and_nothing_else(few: Path, tmp_path: Path, run: Run) -> None:
+def test_a_quick_report_leaves_out_the_slow_parts_and_replaces_an_older_one_and_nothing_else(
+    few: Path, tmp_path: Path, run: Run
+) -> None:
     out = tmp_path / "r"
     words = ("eval", DEFAULT_BUNDLE, "--data", few, "--quick", "-o", out)
     assert run(*words)[0] == run(*words)[0] == 0
+    report = json.loads((out / "report.json").read_bytes())
+    assert not any(report[part] for part in ("robustness", "speed", "not_digits", "label_errors"))
     (out / "thesis.tex").write_text("years of work")
     before = (out / "report.json").stat().st_mtime_ns
     assert run(*words)[0] == 2

@@ -9,7 +9,6 @@ import pytest
 from scipy import ndimage, stats
 
 from mnistnet.errors import DataError
-from mnistnet.metrics import filters
 from mnistnet.metrics.corruptions import CORRUPTIONS, corrupt
 
 FIXED = {"scale", "brightness", "stripe", "canny_edges"}  # the same whatever the seed
@@ -98,13 +97,6 @@ def test_canny_draws_the_outline_of_a_square_once_all_round():
         assert (line[6:10] > 0).sum() == 1
         assert (line[18:22] > 0).sum() == 1
     assert ndimage.label(edges, np.ones((3, 3)))[1] == 1  # it closes
-
-
-@pytest.mark.parametrize("sigma", [0.5, 0.7, 1.0, 1.5])
-def test_gaussian_blur_equals_scipys(sigma, images):
-    pixels = images[:20].astype(np.float32)
-    expected = ndimage.gaussian_filter(pixels, sigma, mode="nearest", axes=(1, 2))
-    assert filters.gaussian_blur(pixels, sigma) == pytest.approx(expected, abs=0.02)
 
 
 @pytest.mark.parametrize(

@@ -45,14 +45,6 @@ def test_what_is_left_above_the_threshold_is_counted(report, labels, answers):
     assert report.selective[0].wrong == report.accuracy.wrong
 
 
-def test_telling_digits_from_other_pictures_is_scikit_learns_auroc(report, answers):
-    letters, blank = report.not_digits
-    expected = sk.roc_auc_score([1] * 200 + [0] * 3, [*answers.max(axis=1), 0.2, 0.9, 0.5])
-    assert (letters.kind, letters.n, letters.refused) == ("letters", 3, 2)
-    assert letters.auroc == pytest.approx(expected, rel=1e-5)
-    assert blank.auroc == 1
-
-
 def test_the_worst_mistakes_are_shown_with_their_pixels(report, labels, answers, images):
     of_label = answers[np.arange(200), labels]
     wrong = [i for i in np.argsort(of_label) if answers[i].argmax() != labels[i]]
@@ -164,20 +156,15 @@ def test_an_image_without_a_prediction_is_wrong_and_in_no_figure_on_probabilitie
     assert "2 without ink (wrong), 1 not read (not counted)" in page
 
 
-def test_fields_have_their_names_and_pixels_are_in_base64(report, images):
-    document = json.loads(to_json(report))
+def test_in_json_fields_have_their_names_floats_six_digits_and_pixels_are_base64(report, images):
+    content = to_json(report)
+    assert len(content) < 250_000  # it fits into a bundle
+    document = json.loads(content)
     assert document["format"] == 2
-    assert document["accuracy"]["correct"] == report.accuracy.correct
-    assert document["model"]["origin"]["recipe"]["epochs"] == 30
-    assert document["not_digits"][1]["refused"] == 1
     assert document["classes"][3]["digit"] == 3
     assert document["accuracy"]["low"] == float(f"{report.accuracy.low:.6g}")
     first = document["mistakes"][0]
     assert base64.b64decode(first["pixels"]) == images[first["index"]].tobytes()
-
-
-def test_a_full_report_fits_into_a_bundle(report):
-    assert len(to_json(report)) < 250_000
 
 
 def test_half_a_character_in_a_file_name_can_be_written(report):

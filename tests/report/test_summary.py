@@ -39,14 +39,11 @@ def test_without_mistakes_there_are_no_drawings(predictions, labels) -> None:
     assert "```" not in render_markdown(build(perfect, Model("default")))
 
 
-def test_names_cannot_break_out_of_their_line(make_report) -> None:
-    text = render_markdown(make_report("<img src=x>\n# owned"))
+def test_names_stay_on_their_line_and_are_no_markup_links_or_mentions(make_report) -> None:
+    name = "https://e.vil WWW.e.vil a@e.vil @all &#x202e; [x](y) `z` <img src=x>\n# owned"
+    text = render_markdown(make_report(name))
     assert re.findall(r".<img", text) == ["\\<img"] * text.count("<img")
     assert "\n# owned" not in text
-
-
-def test_names_are_no_links_mentions_or_entities(make_report) -> None:
-    text = render_markdown(make_report("https://e.vil WWW.e.vil a@e.vil @all &#x202e; [x](y) `z`"))
     line = text.splitlines()[0]
     assert "https\\://e.vil WWW\\.e.vil a@<!-- -->e.vil @<!-- -->all" in line
     assert "\\&\\#x202e; \\[x\\](y) \\`z\\`" in line

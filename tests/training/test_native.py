@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from mnistnet.data import DataSet, Split
 from mnistnet.errors import TrainingError
+from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.training.draws import draw, generator_for
 from mnistnet.training.engine import Chunk
 from mnistnet.training.examples import smooth_labels
@@ -32,18 +34,21 @@ sys.modules.update(dict.fromkeys(("torch", "onnx", "onnxscript", "torchinfo")))
 from mnistnet.cli import cli
 for command in (
     ["train", "--name", "one", "--epochs", "2"],
-    ["eval", "runs/one", "--quick", "--json"],
+    ["eval", "runs/one", "--against", sys.argv[2], "--quick"],
     ["trials", "--seeds", "1"],
 ):
     cli([*command, "--data", sys.argv[1]], standalone_mode=False)
 """
 
 
-def test_training_and_evaluating_import_no_torch(few_digits: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", WITHOUT_TORCH, str(few_digits)]
+def test_training_and_evaluating_runs_and_bundles_import_no_torch(
+    few_digits: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(few_digits), str(DEFAULT_BUNDLE)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Engine: native, cpu, ") == 2  # of train and trials
+    assert re.search(r"Verdict: .* than default \(recipe release\)", done.stdout)
     files = {"batch.png", "mistakes.png", "report.html", "weights.safetensors"}
     assert files < {file.name for file in (tmp_path / "runs" / "one").iterdir()}
     record = json.loads((tmp_path / "runs" / "one" / "origin.json").read_bytes())["environment"]

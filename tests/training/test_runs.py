@@ -85,21 +85,19 @@ def test_a_name_that_is_taken_is_refused_and_the_run_unchanged(tmp_path: Path) -
     assert run.metrics() == [LINE]
 
 
-def test_overwrite_never_removes_a_folder_that_is_not_a_run(tmp_path: Path) -> None:
+def test_overwrite_replaces_neither_a_folder_that_is_no_run_nor_a_link_to_a_run(
+    tmp_path: Path,
+) -> None:
     precious = tmp_path / "photos" / "1.jpg"
     precious.parent.mkdir()
-    precious.write_text("precious", encoding="utf-8")
-    with pytest.raises(RunError, match="is a link, or no run"):
-        _failing_run(tmp_path, "photos", overwrite=True)
-    assert precious.read_text(encoding="utf-8") == "precious"
-
-
-def test_overwrite_does_not_replace_a_link_to_a_run(tmp_path: Path) -> None:
+    precious.write_bytes(b"precious")
     with new_run(tmp_path, "elsewhere", Recipe(), overwrite=False) as run:
         run.log(LINE)
     (tmp_path / "link").symlink_to("elsewhere")
-    with pytest.raises(RunError, match="is a link, or no run"):
-        _failing_run(tmp_path, "link", overwrite=True)
+    for name in ("photos", "link"):
+        with pytest.raises(RunError, match="is a link, or no run"):
+            _failing_run(tmp_path, name, overwrite=True)
+    assert precious.read_bytes() == b"precious"
     assert (tmp_path / "link").is_symlink()
     assert run.metrics() == [LINE]
 

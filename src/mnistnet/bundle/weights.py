@@ -20,6 +20,7 @@ from mnistnet.bundle.manifest import read_file
 from mnistnet.bundle.strict_json import parse_json
 from mnistnet.errors import BundleError
 from mnistnet.model.architecture import MEAN, STD, Layer, layers
+from mnistnet.training.state import parameter_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,15 +38,10 @@ EPSILON = 1e-5  # of every BatchNorm: torch's default, which MnistNet leaves as 
 
 def tensor_shapes() -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor of the network's `state_dict`, by name."""
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes = parameter_shapes()
     for layer in layers():
-        if layer.kind != "pool":
-            window = (layer.inputs, layer.kernel, layer.kernel)
-            inputs = (math.prod(window),) if layer.kind == "linear" else window
-            shapes[f"{layer.name}.weight"] = (layer.channels, *inputs)
-            shapes[f"{layer.name}.bias"] = (layer.channels,)
         if layer.normalised:
-            for part in ("weight", "bias", "running_mean", "running_var"):
+            for part in ("running_mean", "running_var"):
                 shapes[f"{layer.norm}.{part}"] = (layer.channels,)
             shapes[f"{layer.norm}.num_batches_tracked"] = ()
     return shapes

@@ -24,7 +24,7 @@ from mnistnet.evaluation.measures import (
 )
 from mnistnet.evaluation.subject import open_subject
 from mnistnet.files import replace_folder, write_bytes
-from mnistnet.inference.folders import is_labelled, predict_labelled, thumbnail
+from mnistnet.inference.folders import is_labelled, predict_labelled
 from mnistnet.report.build import (
     Predictions,
     build,
@@ -32,7 +32,7 @@ from mnistnet.report.build import (
     with_not_digits,
     with_robustness,
 )
-from mnistnet.report.contents import Dataset, as_document, to_json
+from mnistnet.report.contents import as_document, to_json
 from mnistnet.report.page import render_page
 
 if TYPE_CHECKING:
@@ -153,23 +153,11 @@ def _on_images(dataset: DataSet, subjects: Sequence[Subject], on_progress: OnPro
 
 def _on_pictures(folder: Path, subjects: Sequence[Subject], on_progress: OnProgress) -> Evaluated:
     """Predict people's own pictures, which are as cameras and programs make them."""
-    answers = predict_labelled(
+    return predict_labelled(
         folder,
         [subject.predictor() for subject in subjects],
         lambda done, n: on_progress(Progress(f"predicting {n:,} pictures", done, n)),
     )
-    probabilities, *others = answers.probabilities
-    predictions = Predictions(
-        Dataset(f"the pictures in {folder.resolve().name}", {"all pictures": answers.sha256}),
-        answers.seen,
-        answers.labels,
-        probabilities,
-        file_names=answers.names,
-        hypotheses=answers.hypotheses,
-        original=lambda name: thumbnail(folder / name),
-        undecoded=answers.left_out,
-    )
-    return predictions, others
 
 
 def _measured(

@@ -1,7 +1,7 @@
 """Folders of pictures; labelled ones have a sub-folder for each digit, 0 to 9.
 
     found = find_pictures(Path("mine"))
-    predictions = predict_labelled(Path("mine"), [Predictor()])      # mine/0/…, mine/1/…, …
+    predictions, _ = predict_labelled(Path("mine"), [Predictor()])   # mine/0/…, mine/1/…, …
 
 Every picture is accounted for: it has a prediction, or is left out with the reason.
 """
@@ -29,22 +29,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnistnet.inference.predictor import Prediction, Predictor
+    from mnistnet.report.build import Predictions
 
 THUMBNAIL = 112  # pixels
 DIGITS = [str(digit) for digit in range(10)]
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledPredictions:
-    """What one predictor or more made of labelled pictures, N of which could be decoded."""
-
-    names: list[str]  # (N), below the folder, `/` between the parts
-    labels: NDArray[np.uint8]  # (N,)
-    seen: NDArray[np.uint8]  # (N, 28, 28), what the first predictor's network was shown
-    hypotheses: list[str | None]  # (N), that `seen` follows from
-    probabilities: list[NDArray[np.float32]]  # of each predictor (N, 10), zeros where it saw no ink
-    left_out: dict[str, str]  # the name of each file that is not among the N → why
-    sha256: str  # over the labels, names and bytes of all files
 
 
 @dataclass(frozen=True)
@@ -93,7 +81,7 @@ def is_labelled(folder: Path) -> bool:
 
 def predict_labelled(
     folder: Path, predictors: Sequence[Predictor], on_progress: Callable[[int, int], None]
-) -> LabelledPredictions:
+) -> tuple[Predictions, list[NDArray[np.float32]]]:
     """Decode each labelled picture below a folder once, and predict it with every predictor.
 
     Args:
@@ -101,33 +89,44 @@ def predict_labelled(
         predictors: one or more.
         on_progress: called with the number of pictures done, and of all.
 
+    Returns:
+        The first predictor's predictions on the N pictures that could be decoded, and the
+        probabilities (N, 10) of the others; zeros where no ink was found.
+
     Raises:
         DataError: a folder cannot be read, or no picture with a label can be decoded.
     """
-    names, left_out = _find_labelled(folder)
-    decoded, rows, digests = [], [], []
+    from mnistnet.report.build import Predictions  # 25 ms, not for `predict`
+    from mnistnet.report.contents import Dataset
+
+    names, undecoded = _find_labelled(folder)
+    rows: dict[str, list[Prediction]] = {}  # by name: of each predictor
+    digests = []
     with threads_for(*predictors) as pool:
         results = pool.map(lambda name: _predict(folder, name, predictors), names)
         for name, (digest, result) in zip(names, results, strict=True):
             digests.append(f"{name} {digest}\n")
             if isinstance(result, str):
-                left_out[name] = result
+                undecoded[name] = result
             else:
-                decoded.append(name)
-                rows.append(result)
+                rows[name] = result
             on_progress(len(digests), len(names))
     if not rows:
-        name, reason = next(iter(left_out.items()))
+        name, reason = next(iter(undecoded.items()))
         raise DataError(f"{folder}: no picture can be read; {name}: {reason}")
-    return LabelledPredictions(
-        names=decoded,
-        labels=np.array([int(name[0]) for name in decoded], np.uint8),
-        seen=np.stack([row[0].seen for row in rows]),
-        hypotheses=[row[0].hypothesis for row in rows],
-        probabilities=[np.stack(list(map(as_row, column))) for column in zip(*rows, strict=True)],
-        left_out=left_out,
-        sha256=sha256("".join(digests).encode("utf-8", "surrogateescape")),
+    first, *others = zip(*rows.values(), strict=True)
+    content = "".join(digests).encode("utf-8", "surrogateescape")
+    predictions = Predictions(
+        Dataset(f"the pictures in {folder.resolve().name}", {"all pictures": sha256(content)}),
+        np.stack([prediction.seen for prediction in first]),
+        np.array([int(name[0]) for name in rows], np.uint8),
+        np.stack(list(map(as_row, first))),
+        file_names=list(rows),
+        hypotheses=[prediction.hypothesis for prediction in first],
+        original=lambda name: _thumbnail(folder / name),
+        undecoded=undecoded,
     )
+    return predictions, [np.stack(list(map(as_row, other))) for other in others]
 
 
 def as_row(prediction: Prediction) -> NDArray[np.float32]:
@@ -161,7 +160,7 @@ def _predict(
         return sha256(content), str(error).removeprefix(f"{name}: ")
 
 
-def thumbnail(path: Path) -> bytes | None:
+def _thumbnail(path: Path) -> bytes | None:
     """Return a picture at most THUMBNAIL pixels wide and high, as PNG; None if it is gone."""
     try:
         picture = Image.fromarray(to_rgba(path))

@@ -5,9 +5,9 @@
     read.correct.mean(), read.worst_kind()
 
 Real digits are enlarged, and become ink on paper in six styles, each with dark ink and with bright;
-one of each again as large as cameras make them.
-The styles are chosen so that each of the ways to find a digit (see `mnistnet.picture`) fails in
-one of them if it is the only one. The same images and seed give the same pictures.
+one of each again as large as cameras make them. The styles are chosen so that each of the ways to
+find a digit (see `mnistnet.picture`) fails in one of them if it is the only one. The same images
+and seed give the same pictures.
 """
 
 from __future__ import annotations

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnistnet.errors import DataError
 from mnistnet.metrics.corruptions import CORRUPTIONS, corrupt
 from mnistnet.metrics.intervals import wilson_interval
-from mnistnet.metrics.scores import DIGITS
+from mnistnet.metrics.scores import is_correct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -93,17 +92,11 @@ def measure_robustness(
         DataError: there are no images, or the predictions have another shape.
     """
     n = len(suite.labels)
-    n_wrong = _count_wrong(predict(suite.clean), suite.labels)
+    n_correct = int(is_correct(predict(suite.clean), suite.labels).sum())
     corruptions = {}
     for name, images in suite.corrupted.items():
-        wrong = _count_wrong(predict(images), suite.labels)
+        wrong = n - int(is_correct(predict(images), suite.labels).sum())
         corruptions[name] = CorruptionError(wrong, wrong / n, *wilson_interval(wrong, n))
     errors = [measured.error for measured in corruptions.values()]
-    return Robustness(suite.seed, n, n_wrong / n, math.fsum(errors) / len(errors), corruptions)
-
-
-def _count_wrong(probabilities: ArrayLike, labels: NDArray[np.uint8]) -> int:
-    rows = np.asarray(probabilities)
-    if rows.shape != (len(labels), DIGITS) or not len(labels):
-        raise DataError(f"{len(labels)} labels, but probabilities have shape {rows.shape}")
-    return int((~rows.any(axis=1) | (rows.argmax(axis=1) != labels)).sum())
+    mean_error = math.fsum(errors) / len(errors)
+    return Robustness(suite.seed, n, 1 - n_correct / n, mean_error, corruptions)

@@ -14,7 +14,7 @@ where a value is not a digit or not a probability.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -63,6 +63,15 @@ class SelectivePoint(NamedTuple):
     answered: int
     wrong: int
     accuracy: float | None
+
+
+def is_correct(probabilities: ArrayLike, labels: ArrayLike) -> NDArray[np.bool_]:
+    """Return whether each image is classified correctly, bool (N,).
+
+    A row of zeros is no prediction, which is wrong.
+    """
+    rows, truth = _fitting(probabilities, labels)
+    return np.asarray(rows.any(axis=1) & (rows.argmax(axis=1) == truth))
 
 
 def confusion_matrix(probabilities: ArrayLike, labels: ArrayLike) -> NDArray[np.int64]:
@@ -229,11 +238,7 @@ def _checked(
     probabilities: ArrayLike, labels: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return probabilities (N, 10) and labels (N,) as float64 and int64, after checking them."""
-    rows, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
-    if rows.ndim != 2 or rows.shape[1] != DIGITS:
-        raise DataError(f"probabilities have shape {rows.shape}; expected (N, {DIGITS})")
-    if truth.shape != rows.shape[:1]:
-        raise DataError(f"labels {truth.shape} and probabilities {rows.shape} do not match")
+    rows, truth = _fitting(probabilities, labels)
     if not len(rows):
         raise DataError("there are no images to evaluate")
     # Half precision rounds a row's sum by up to a few thousandths. NaN fails both comparisons.
@@ -242,3 +247,15 @@ def _checked(
     if truth.dtype.kind not in "iu" or truth.min() < 0 or truth.max() >= DIGITS:
         raise DataError("labels must be whole numbers from 0 to 9")
     return rows, truth.astype(np.int64)
+
+
+def _fitting(
+    probabilities: ArrayLike, labels: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    rows, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    if truth.ndim != 1 or rows.shape != (len(truth), DIGITS):
+        raise DataError(
+            f"labels {truth.shape} and probabilities {rows.shape} do not match; "
+            f"expected (N,) and (N, {DIGITS})"
+        )
+    return rows, truth

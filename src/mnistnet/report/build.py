@@ -90,8 +90,6 @@ class Predictions:
                 f"{n} labels, but images are {images.dtype} of shape {images.shape}; "
                 f"expected uint8 ({n}, {SIDE}, {SIDE})"
             )
-        if self.probabilities.shape != (n, scores.DIGITS):
-            raise DataError(f"{n} labels and probabilities {self.probabilities.shape} do not match")
         if n and not self.probabilities.any():
             raise DataError(f"no ink was found in any of the {n:,} images: nothing to evaluate")
 
@@ -130,10 +128,10 @@ class Predictions:
     @property
     def correct(self) -> NDArray[np.bool_]:
         """Whether each image is classified correctly: bool (N,)."""
-        return np.asarray(self.made & (self.probabilities.argmax(axis=1) == self.labels))
+        return scores.is_correct(self.probabilities, self.labels)
 
     def name(self, index: int) -> str:
-        """Return the name of an image's file, or its place."""
+        """Return the name of an image's file, or its index."""
         return f"image {index}" if self.file_names is None else self.file_names[index]
 
     def samples(
@@ -169,7 +167,7 @@ def build(predictions: Predictions, model: Model, *, threshold: float | None = N
     Raises:
         DataError: there are no images, or a value is no probability or no digit.
     """
-    made = predictions.made
+    correct, made = predictions.correct, predictions.made
     labels, rows = predictions.labels[made], predictions.probabilities[made]
     matrix = scores.confusion_matrix(rows, labels)
     worst = np.flatnonzero(made)[scores.worst_mistakes(rows, labels, SHOWN_MISTAKES)]
@@ -179,7 +177,7 @@ def build(predictions: Predictions, model: Model, *, threshold: float | None = N
     return Report(
         dataset=predictions.dataset,
         model=model,
-        accuracy=_accuracy(predictions.correct),
+        accuracy=_accuracy(correct),
         negative_log_likelihood=scores.negative_log_likelihood(rows, labels),
         brier_score=scores.brier_score(rows, labels),
         classes=tuple(scores.class_scores(rows, labels, predictions.labels[missed])),

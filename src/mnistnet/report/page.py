@@ -58,7 +58,7 @@ class Axis:
         return cls([round(n * step, 10) for n in range(first, last + 1)], start, end, unit)
 
     def __call__(self, value: float) -> float:
-        """Return the place of a value, in pixels."""
+        """Return the position of a value, in pixels."""
         low, high = self.ticks[0], self.ticks[-1]
         return round(self.start + (self.end - self.start) * (value - low) / (high - low), 1)
 
