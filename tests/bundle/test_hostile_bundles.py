@@ -112,15 +112,6 @@ def test_a_hostile_picture_onnx_is_refused_by_predict(
         assert f"picture.onnx: {words}" in err.replace("is no graph of the format, it ", "")
 
 
-def test_what_the_runtime_says_of_a_failure_is_in_the_message_and_nowhere_else(
-    bundle: Path, run: Run
-) -> None:
-    put(bundle, "digit.onnx", fails_beyond(5))
-    code, out, err = run("verify", bundle)
-    assert (code, out) == (2, "")
-    assert "cannot be run with ONNX Runtime" in err
-
-
 @pytest.mark.parametrize("make", [slow, slow_constants])
 def test_a_graph_that_runs_too_long_is_stopped(
     bundle: Path, make: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch

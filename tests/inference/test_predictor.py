@@ -104,32 +104,30 @@ def test_threads_that_share_a_predictor_load_it_once_and_predict_what_one_thread
     assert sorted(loaded) == ["digit.onnx", "picture.onnx"]
 
 
-@pytest.mark.parametrize("ink", [(255, 255, 255), (255, 236, 120), (0, 0, 0), (40, 60, 200)])
-def test_what_a_pen_draws_on_a_transparent_canvas_is_read(
-    predictor: Predictor, four: Image.Image, ink: tuple[int, int, int]
-) -> None:
-    canvas = Image.new("RGB", four.size, ink)
-    canvas.putalpha(four.point(lambda level: max(0, 230 - level)))
-    prediction = predictor.predict(canvas)
-    assert (prediction.digit, prediction.sure) == (4, True)
-
-
 @pytest.mark.parametrize(
     ("ink", "paper"),
     [
+        ((255, 255, 255), None),  # a transparent canvas
+        ((255, 236, 120), None),
+        ((0, 0, 0), None),
+        ((40, 60, 200), None),
         ((200, 50, 50), (50, 126, 50)),
         ((30, 110, 230), (198, 60, 60)),
         ((255, 150, 180), (150, 220, 170)),
         ((255, 240, 60), (255, 255, 255)),
     ],
 )
-def test_ink_of_the_papers_luma_is_told_from_it_by_its_colour(
-    predictor: Predictor, four: Image.Image, ink: tuple[int, int, int], paper: tuple[int, int, int]
+def test_ink_is_read_on_a_transparent_canvas_and_told_by_colour_from_paper_of_its_luma(
+    predictor: Predictor,
+    four: Image.Image,
+    ink: tuple[int, int, int],
+    paper: tuple[int, int, int] | None,
 ) -> None:
-    amount = four.point(lambda level: max(0, 230 - level))
-    picture = Image.composite(
-        Image.new("RGB", four.size, ink), Image.new("RGB", four.size, paper), amount
-    )
+    picture, amount = Image.new("RGB", four.size, ink), four.point(lambda grey: max(0, 230 - grey))
+    if paper is None:
+        picture.putalpha(amount)
+    else:
+        picture = Image.composite(picture, Image.new("RGB", four.size, paper), amount)
     prediction = predictor.predict(picture)
     assert (prediction.digit, prediction.sure) == (4, True)
 

@@ -30,7 +30,8 @@ pytestmark = pytest.mark.usefixtures("native_library")
 
 WITHOUT_TORCH = """
 import sys
-sys.modules.update(dict.fromkeys(("torch", "onnx", "onnxscript", "torchinfo")))
+trackers = ("tensorboard", "tensorboardX", "mlflow", "sqlalchemy", "alembic")
+sys.modules.update(dict.fromkeys(("torch", "onnx", "onnxscript", "torchinfo", *trackers)))
 from mnistnet.cli import cli
 for command in (
     ["train", "--name", "one", "--epochs", "2"],
@@ -41,7 +42,7 @@ for command in (
 """
 
 
-def test_training_and_evaluating_runs_and_bundles_import_no_torch(
+def test_training_and_evaluating_import_neither_torch_nor_a_tracker(
     few_digits: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", WITHOUT_TORCH, str(few_digits), str(DEFAULT_BUNDLE)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -57,20 +56,6 @@ def _track_a_run(trackers: Trackers, folder: Path) -> None:
     with trackers.tracking("run-1", folder, Recipe()):
         trackers.log_line(LINE, images_per_s=1000.0)
         trackers.log_result({"test/accuracy": 0.9}, run=folder, data=Path("mnist"))
-
-
-def test_without_a_tracker_none_of_their_libraries_is_imported(tiny: Path, tmp_path: Path) -> None:
-    block = f"""
-import sys
-from mnistnet.cli import cli
-options = ["--data", {str(tiny)!r}, "--runs", {str(tmp_path)!r}, "--batch-size", "50"]
-for verb in (["train"], ["trials", "--seeds", "1"]):
-    cli([*verb, *options], standalone_mode=False)
-print(sorted({{m for m in sys.modules if m.startswith("torch.utils.tensorboard")
-    or m.split(".")[0] in ("tensorboard", "tensorboardX", "mlflow", "sqlalchemy", "alembic")}}))
-"""
-    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_a_tracker_receives_a_run_from_its_recipe_to_its_bundle(tmp_path: Path) -> None:

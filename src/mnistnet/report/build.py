@@ -157,12 +157,9 @@ class Predictions:
 
 
 def build(predictions: Predictions, model: Model, *, threshold: float | None = None) -> Report:
-    """Compute what follows from predictions and labels alone.
+    """Compute what follows from a model's predictions and labels alone.
 
-    Args:
-        predictions: the model's.
-        model: what the report says of the model.
-        threshold: the confidence below which the product says "not sure".
+    `threshold` is the confidence below which the model is not sure.
 
     Raises:
         DataError: there are no images, or a value is no probability or no digit.
@@ -197,16 +194,10 @@ def build(predictions: Predictions, model: Model, *, threshold: float | None = N
 def with_comparison(
     report: Report, predictions: Predictions, model: Model, probabilities: NDArray[Any]
 ) -> Report:
-    """Add the comparison with another model on the same images.
-
-    Args:
-        report: on the predictions.
-        predictions: this model's.
-        model: the other.
-        probabilities: the other's, (N, 10).
+    """Add the comparison with another model, by its probabilities (N, 10) on the same images.
 
     Raises:
-        DataError: the other's are not of as many images.
+        DataError: they are not of as many images.
     """
     other, this = replace(predictions, probabilities=probabilities).correct, predictions.correct
     test, difference = mcnemar_exact(other, this), paired_difference(other, this)
@@ -228,12 +219,9 @@ def with_comparison(
 def with_not_digits(
     report: Report, predictions: Predictions, confidences: Mapping[str, ArrayLike]
 ) -> Report:
-    """Add how well confidence tells digits from each kind of picture that shows none.
+    """Add how well confidence tells digits from pictures that show none.
 
-    Args:
-        report: on the predictions.
-        predictions: this model's, on digits.
-        confidences: (M,) for each kind, the model's on pictures of it.
+    `confidences` are the model's on pictures of each kind, (M,).
     """
     threshold = report.at_threshold and report.at_threshold.threshold
     digits = predictions.probabilities[predictions.made].max(axis=1)
@@ -248,7 +236,7 @@ def with_not_digits(
 def with_robustness(
     report: Report, predictions: Predictions, robustness: dict[str, Robustness]
 ) -> Report:
-    """Add the error under corruption, of each path, and a few digits under each corruption."""
+    """Add the error of each path under each corruption, and what that makes of a few digits."""
     measured = next(iter(robustness.values()))
     _, firsts = np.unique(predictions.labels, return_index=True)
     indices = np.sort(firsts)[:SHOWN_CORRUPTED]
