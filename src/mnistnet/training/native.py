@@ -78,8 +78,11 @@ def load_library() -> ctypes.CDLL:
         raise MissingError(f"the native kernels were not built; to get them, {GET_IT}")
     try:
         library = ctypes.CDLL(str(LIBRARY))
-        for function in (library.mnistnet_state_size, library.mnistnet_weights_size):
-            function.restype = COUNT
+        measures = [
+            getattr(library, f"mnistnet_{part}_size") for part in ("state", "weights", "job")
+        ]
+        for measure in measures:
+            measure.restype = COUNT
         for function in (library.mnistnet_variants, library.mnistnet_compiler):
             function.restype = ctypes.c_char_p
         library.mnistnet_train.argtypes = [ctypes.c_char_p, ADDRESS]
@@ -90,11 +93,11 @@ def load_library() -> ctypes.CDLL:
         library.mnistnet_predict.argtypes = [
             *(ctypes.c_char_p, COUNT, ADDRESS, ADDRESS, COUNT, ADDRESS)
         ]
-        sizes = (library.mnistnet_state_size(), library.mnistnet_weights_size())
+        sizes = [measure() for measure in measures]
     except (OSError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise MissingError(f"the native kernels do not load ({reason}); {GET_IT}") from None
-    if sizes != (state_size(), weights_size()):
+    if sizes != [state_size(), weights_size(), ctypes.sizeof(_Job)]:
         raise MissingError(f"the native kernels are of another version; {GET_IT}")
     return library
 

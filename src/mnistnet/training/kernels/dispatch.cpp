@@ -199,3 +199,4 @@ EXPORT const char *mnistnet_compiler() {
 
 EXPORT int64_t mnistnet_state_size() { return STATE; }
 EXPORT int64_t mnistnet_weights_size() { return WEIGHTS; }
+EXPORT int64_t mnistnet_job_size() { return sizeof(Job); }
