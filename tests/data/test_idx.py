@@ -70,6 +70,12 @@ def test_a_damaged_file_is_refused_in_one_line_that_names_it(tmp_path, content, 
         idx.read(path, (28, 28))
 
 
+def test_a_gzip_file_of_several_streams_and_padding_is_read_as_one(tmp_path):
+    content = gzip.compress(FILE[:9]) + gzip.compress(b"") + gzip.compress(FILE[9:]) + bytes(100)
+
+    assert np.array_equal(idx.read(stored(tmp_path, content), (28, 28)), IMAGES)
+
+
 def test_a_gzip_bomb_is_not_unpacked(tmp_path):
     bomb = gzip.compress(FILE + bytes(100_000_000))
     path = stored(tmp_path, bomb)

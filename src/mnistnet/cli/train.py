@@ -76,23 +76,18 @@ def train(
     click.echo(layer_table())  # at once: importing torch, where it trains, takes a second or more
     from mnistnet import data as datasets
 
+    where: dict[str, Any] = {"runs": runs, "name": name, "on_engine": _print_engine}
     with datasets.load_in_background(data) as dataset:  # while the rest is imported
         from mnistnet.training import train as training
 
-    where: dict[str, Any] = {
-        "data": dataset,
-        "runs": runs,
-        "name": name,
-        "on_engine": _print_engine,
-    }
-    where["trackers"] = _open_trackers(trackers)
-    import_s = time.perf_counter() - started
-    with _naming_the_command(), Bar() as bar:
-        where["on_progress"] = bar.show_training
-        if resume:
-            result = training.resume(**where)
-        else:
-            result = training.train(chosen, overwrite=overwrite, **where)
+        where |= {"data": dataset, "trackers": _open_trackers(trackers)}
+        import_s = time.perf_counter() - started
+        with _naming_the_command(), Bar() as bar:
+            where["on_progress"] = bar.show_training
+            if resume:
+                result = training.resume(**where)
+            else:
+                result = training.train(chosen, overwrite=overwrite, **where)
     _print_result(result, {"import": import_s, **result.phases_s}, as_json=as_json)
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import struct
 import textwrap
 import zlib
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 UNSIGNED_BYTES = 0x0800
 GZIP_MAGIC = b"\x1f\x8b"
+GZIP = 31  # what zlib calls that format
 MAX_ITEMS = 1_000_000  # four times the largest digit set (EMNIST's 240,000); 784 MB of images
 CHUNK_BYTES = 1 << 20  # still in the processor's cache when it is copied
 
@@ -124,7 +126,31 @@ def _header(array: NDArray[np.uint8]) -> bytes:
 def _open(path: Path) -> BufferedIOBase:
     with path.open("rb") as file:
         gzipped = file.read(2) == GZIP_MAGIC
-    return gzip.open(path) if gzipped else path.open("rb")
+    return io.BufferedReader(_Gunzipped(path)) if gzipped else path.open("rb")
+
+
+class _Gunzipped(io.FileIO):
+    """The content of a gzip file, decompressed in large pieces.
+
+    The `gzip` module takes 8 kB at a time, and waits after each for other threads' Python code.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._stream, self._compressed = zlib.decompressobj(GZIP), b""
+
+    def readinto(self, buffer: Any) -> int:
+        """Decompress into a buffer, and return how many bytes; 0 at the end."""
+        content, stream = b"", self._stream
+        while not content and (compressed := self._compressed or self.read(CHUNK_BYTES)):
+            if stream.eof:  # another one follows
+                self._stream = stream = zlib.decompressobj(GZIP)
+            content = stream.decompress(compressed, len(buffer))
+            self._compressed = stream.unconsumed_tail or stream.unused_data.lstrip(b"\0")
+        if not content and not stream.eof:
+            raise EOFError("ends before its checksum")
+        buffer[: len(content)] = content
+        return len(content)
 
 
 def _read_shape(file: BufferedIOBase, dimensions: int, where: str) -> tuple[int, ...]:

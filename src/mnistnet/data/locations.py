@@ -7,6 +7,7 @@ nothing usable is there, that is an error, and no other is tried.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -89,8 +90,13 @@ def load_in_background(path: Path | None = None) -> Iterator[Pending]:
     if find(path) is None:
         yield partial(_read_or_download, path)
         return
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(_read_or_download, path).result
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)  # by default, the reader waits 5 ms for Python after each MB
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            yield pool.submit(_read_and_hash, path).result
+    finally:
+        sys.setswitchinterval(interval_s)
 
 
 def find(path: Path | None = None) -> Path | None:
@@ -114,6 +120,12 @@ def cache_folder() -> Path:
     import platformdirs
 
     return platformdirs.user_cache_path("mnistnet", appauthor=False) / "mnist"
+
+
+def _read_and_hash(path: Path | None) -> DataSet:
+    dataset = _read_or_download(path)
+    _ = dataset.sha256  # which the dataset keeps
+    return dataset
 
 
 def _read_or_download(path: Path | None) -> DataSet:

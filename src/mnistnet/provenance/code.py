@@ -67,26 +67,26 @@ def _parse(source: bytes, function: str = "") -> tuple[str, frozenset[tuple[str,
     imports: set[tuple[str, str]] = set()
     tree = ast.parse(source)
     tree.body = [part for part in tree.body if function in ("", getattr(part, "name", None))]
-    return repr(_plain(tree, imports)), frozenset(imports)
+    return _plain(tree, imports), frozenset(imports)
 
 
-def _plain(node: object, imports: set[tuple[str, str]]) -> object:
-    """Return a syntax tree as lists and text, the same for every version of Python.
+def _plain(node: object, imports: set[tuple[str, str]]) -> str:
+    """Return a syntax tree as text, the same for every version of Python.
 
     Args:
         node: the tree, or a part of it.
         imports: receives the names that it imports.
     """
     if isinstance(node, list):
-        return [_plain(item, imports) for item in node if not _is_idle(item)]
+        return f"[{','.join([_plain(item, imports) for item in node if not _is_idle(item)])}]"
     if not isinstance(node, ast.AST):
         return repr(node)
     if isinstance(node, ast.ImportFrom):
         imports.update((str(node.module), alias.name) for alias in node.names)
     fields = [(name, getattr(node, name, None)) for name in node._fields]
     # Newer versions have more fields, empty in code that an older one can read.
-    kept = [(name, _plain(value, imports)) for name, value in fields if value not in (None, [])]
-    return [type(node).__name__, kept]
+    kept = [f"{name}={_plain(value, imports)}" for name, value in fields if value not in (None, [])]
+    return f"{type(node).__name__}({','.join(kept)})"
 
 
 def _is_idle(statement: object) -> bool:

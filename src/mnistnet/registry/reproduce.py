@@ -16,7 +16,7 @@ from mnistnet import data as datasets
 from mnistnet.bundle.manifest import check_files
 from mnistnet.errors import DataError, MissingError, RecipeError
 from mnistnet.metrics.intervals import PairedDifference, mcnemar_exact, paired_difference
-from mnistnet.provenance import differences, origin_of
+from mnistnet.provenance import differences, origin_of, training_program
 from mnistnet.registry.registry import open_registry
 from mnistnet.training.fit import fit
 from mnistnet.training.machine import engine_for
@@ -86,7 +86,8 @@ def reproduce(
     engine = engine_for(recipe, instruction_set=wanted)
     there = load_weights(bundle / "weights.safetensors")
     here = fit(recipe, dataset.train, engine, on_progress=on_progress).weights
-    origin = origin_of(recipe.as_dict(), dataset.sha256, asdict(engine.environment))
+    environment = asdict(engine.environment)
+    origin = origin_of(training_program(), recipe.as_dict(), dataset.sha256, environment)
     correct_there, correct_here = (
         engine.probabilities(weights, dataset.test.images).argmax(1) == dataset.test.labels
         for weights in (there, here)

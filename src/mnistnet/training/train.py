@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mnistnet import data as datasets
 from mnistnet.errors import FileError, Interrupted, RunError
 from mnistnet.files import write_bytes, write_json
-from mnistnet.provenance import differences, origin_of
+from mnistnet.provenance import differences, origin_of, training_program
 from mnistnet.training.examples import count_examples
 from mnistnet.training.fit import first_batch, fit
 from mnistnet.training.illustrations import illustrate
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mnistnet.data import DataSet, Pending
-    from mnistnet.provenance import Origin
+    from mnistnet.provenance import Origin, Program
     from mnistnet.training.engine import Engine
     from mnistnet.training.fit import Progress
     from mnistnet.training.recipe import Recipe
@@ -95,9 +95,11 @@ def train(
     if name is not None:
         check_name(name)  # before anything is loaded or downloaded
     on_engine(engine := engine_for(recipe))
+    program = training_program()  # while the data set is being read, if it is `Pending`
     dataset = datasets.load(data, validation=recipe.validation)
     with new_run(runs, name, recipe, overwrite=overwrite) as run:
-        result = _carry_out(_Job(run, recipe, engine, dataset, on_progress, trackers, clock))
+        job = _Job(run, recipe, engine, program, dataset, on_progress, trackers, clock)
+        result = _carry_out(job)
     return replace(result, run=Run(runs / run.name))
 
 
@@ -121,9 +123,11 @@ def resume(
     with resumed_run(runs, name) as run:
         recipe = run.recipe()
         on_engine(engine := _engine_of(run, recipe))
+        program = training_program()
         dataset = datasets.load(data, validation=recipe.validation)
         _check_same_data(run, dataset)
-        result = _carry_out(_Job(run, recipe, engine, dataset, on_progress, trackers, clock))
+        job = _Job(run, recipe, engine, program, dataset, on_progress, trackers, clock)
+        result = _carry_out(job)
     return replace(result, run=Run(runs / run.name))
 
 
@@ -172,6 +176,7 @@ class _Job:
     run: Run
     recipe: Recipe
     engine: Engine
+    program: Program
     dataset: DataSet
     on_progress: OnProgress
     trackers: Trackers
@@ -225,9 +230,9 @@ def _origin(job: _Job) -> Origin:
     """Record what the run depends on; of a resumed one, also what trained it until now."""
     run, recipe, environment = job.run, job.recipe.as_dict(), asdict(job.engine.environment)
     if not run.checkpoint_file.exists():
-        return origin_of(recipe, job.dataset.sha256, environment)
+        return origin_of(job.program, recipe, job.dataset.sha256, environment)
     before = run.recorded_origin()
-    origin = origin_of(recipe, job.dataset.sha256, environment, before=before)
+    origin = origin_of(job.program, recipe, job.dataset.sha256, environment, before=before)
     if lines := differences(before, origin):
         LOG.warning("%s: is resumed with something else: %s", run.folder, "; ".join(lines))
     return origin
