@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from contextlib import contextmanager
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -238,7 +237,7 @@ def _print_mean(recipe: Recipe, accuracies: list[float]) -> dict[str, Any]:
         "recipe": recipe.name,
         "n": len(accuracies),
         "judged_on": recipe.evaluated_on,
-        "mean": fmean(accuracies),
+        "mean": sum(accuracies) / len(accuracies),
         "min": min(accuracies),
         "max": max(accuracies),
     }

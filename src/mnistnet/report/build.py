@@ -19,7 +19,6 @@ import numpy as np
 from mnistnet.data.sets import MNIST_SHA256
 from mnistnet.errors import DataError
 from mnistnet.metrics import scores
-from mnistnet.metrics.corruptions import corrupt
 from mnistnet.metrics.intervals import mcnemar_exact, paired_difference, wilson_interval
 from mnistnet.report.contents import (
     SIDE,
@@ -237,6 +236,8 @@ def with_robustness(
     report: Report, predictions: Predictions, robustness: dict[str, Robustness]
 ) -> Report:
     """Add the error of each path under each corruption, and what that makes of a few digits."""
+    from mnistnet.metrics.corruptions import corrupt  # a run's report does without
+
     measured = next(iter(robustness.values()))
     _, firsts = np.unique(predictions.labels, return_index=True)
     indices = np.sort(firsts)[:SHOWN_CORRUPTED]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def render_page(report: Report) -> str:
     """Return a report as an HTML document."""
-    return _environment().get_template("page.html").render(report=report)
+    return environment().get_template("page.html").render(report=report)
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,11 @@ class Axis:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return what renders the templates."""
     from jinja2 import Environment, PackageLoader, StrictUndefined  # 20 ms, not for other verbs
 
-    environment = Environment(
+    made = Environment(
         loader=PackageLoader("mnistnet.report"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -84,9 +85,9 @@ def _environment() -> Environment:
         *(text.points_interval, text.size, accuracy_interval, asdict, mean, png, png_address),
         *(spread, unread, verdict),
     ):
-        environment.filters[function.__name__] = function
-    environment.globals |= {"axis": Axis.over, "path_names": PATHS}
-    return environment
+        made.filters[function.__name__] = function
+    made.globals |= {"axis": Axis.over, "path_names": PATHS}
+    return made
 
 
 def png(pixels: bytes) -> str:
