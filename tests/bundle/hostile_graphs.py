@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -118,77 +117,65 @@ def same_name_twice(model: onnx.ModelProto) -> None:
     model.graph.initializer.append(model.graph.initializer[0])
 
 
+def squares(n: int) -> list[onnx.NodeProto]:
+    """Multiply the matrix m0 by itself, the product by itself, and so on until there are n."""
+    return [node("MatMul", f"m{i} m{i}", f"m{i + 1}") for i in range(n - 1)]
+
+
 def slow() -> bytes:
     """Return a graph that multiplies two matrices a thousand times, for 20 images 1960 × 1960."""
-    names = [f"m{i}" for i in range(1000)]
     return graph(
         node("Reshape", "x rows", "y"),
         node("Transpose", "y", "z", perm=[1, 0]),
         node("MatMul", "y z", "m0"),
-        *(node("MatMul", f"{a} {a}", b) for a, b in pairwise(names)),
+        *squares(1000),
         node("Softmax", "m999", "probabilities"),
         rows=[-1, 8],
     )
 
 
+def adding(zeros: str, *nodes: onnx.NodeProto, **constants: object) -> bytes:
+    """Return digit.onnx with the largest of the zeros that some nodes compute added to it."""
+    model = onnx.load(DEFAULT_BUNDLE / "digit.onnx")
+    more(*(constant(name, value) for name, value in constants.items()))(model)
+    first(model, "Softmax").output[0] = "before"
+    largest = node("ReduceMax", zeros, "largest", keepdims=0)
+    model.graph.node.extend([*nodes, largest, node("Add", "before largest", "probabilities")])
+    return model.SerializeToString()
+
+
+def product_of_constants(n: int) -> dict[str, object]:
+    """Return a column and a row of n zeros, whose product is n × n."""
+    return {"column": np.zeros((n, 1), np.float32), "row": np.zeros((1, n), np.float32)}
+
+
 def slow_constants() -> bytes:
-    """Return digit.onnx with products of constants, 2,000 × 2,000, added to its result: zero."""
-
-    def change(model: onnx.ModelProto) -> None:
-        zeros = np.zeros((2000, 1), np.float32)
-        more(constant("column", zeros), constant("row", zeros.T))(model)
-        first(model, "Softmax").output[0] = "before"
-        names = [f"m{i}" for i in range(300)]
-        model.graph.node.extend(
-            [
-                node("MatMul", "column row", "m0"),
-                *(node("MatMul", f"{a} {a}", b) for a, b in pairwise(names)),
-                node("ReduceMax", names[-1], "largest", keepdims=0),
-                node("Add", "before largest", "probabilities"),
-            ]
-        )
-
-    return changed(change)
+    """Return digit.onnx with products of constants, 2,000 × 2,000, added."""
+    product = node("MatMul", "column row", "m0")
+    return adding("m299", product, *squares(300), **product_of_constants(2000))
 
 
 def endless() -> bytes:
-    """Return digit.onnx with an operator that takes hours: the largest of 64³ numbers, 301³ times.
-
-    Zero is added to its result.
-    """
-
-    def change(model: onnx.ModelProto) -> None:
-        zero = constant("zero", np.zeros((1, 1, 1, 1, 1), np.float32))
-        more(zero, constant("cube", [1, 1, 300, 300, 300]))(model)
-        first(model, "Softmax").output[0] = "before"
-        model.graph.node.extend(
-            [
-                node("Expand", "zero cube", "zeros"),
-                node("MaxPool", "zeros", "most", kernel_shape=[64] * 3, pads=[32] * 6),
-                node("ReduceMax", "most", "largest", keepdims=0),
-                node("Add", "before largest", "probabilities"),
-            ]
-        )
-
-    return changed(change)
+    """Return digit.onnx with an operator of hours added: the largest of 64³ numbers, 301³ times."""
+    return adding(
+        "most",
+        node("Expand", "zero cube", "zeros"),
+        node("MaxPool", "zeros", "most", kernel_shape=[64] * 3, pads=[32] * 6),
+        zero=np.zeros((1, 1, 1, 1, 1), np.float32),
+        cube=[1, 1, 300, 300, 300],
+    )
 
 
 def fails_beyond(n: int) -> bytes:
     """Return digit.onnx with a table in which only batches of up to `n` images have an entry."""
-
-    def change(model: onnx.ModelProto) -> None:
-        model.graph.node[-1].output[0] = "sums"
-        more(constant("table", np.zeros(n + 1, np.float32)), constant("zeroth", 0))(model)
-        model.graph.node.extend(
-            [
-                node("Shape", "images", "shape"),
-                node("Gather", "shape zeroth", "length"),
-                node("Gather", "table length", "entry"),
-                node("Add", "sums entry", "probabilities"),
-            ]
-        )
-
-    return changed(change)
+    return adding(
+        "entry",
+        node("Shape", "images", "shape"),
+        node("Gather", "shape zeroth", "length"),
+        node("Gather", "table length", "entry"),
+        table=np.zeros(n + 1, np.float32),
+        zeroth=0,
+    )
 
 
 def cut(model: onnx.ModelProto) -> None:
@@ -204,26 +191,9 @@ def cut(model: onnx.ModelProto) -> None:
     )
 
 
-def outer_product(model: onnx.ModelProto) -> None:
-    """Add the largest of the products of two constants to the probabilities: zero."""
-    last = first(model, "Softmax")
-    last.output[0] = "before"
-    model.graph.node.extend(
-        [
-            node("MatMul", "column row", "square"),
-            node("ReduceMax", "square", "largest", keepdims=0),
-            node("Add", "before largest", "probabilities"),
-        ]
-    )
-
-
 SHIPPED = (DEFAULT_BUNDLE / "digit.onnx").read_bytes()
 WEIGHT = np.ones((784, 10), np.float32)
 ROWS = node("Reshape", "x rows", "y")
-LONG = (
-    constant("column", np.zeros((60_000, 1), np.float32)),
-    constant("row", np.zeros((1, 60_000), np.float32)),
-)
 SOFTMAX = node("Softmax", "c", "probabilities")
 # An outer product of 15,680 × 15,680 numbers, and then twice as many, twelve times.
 DOUBLED = [node("Concat", "c" * i + " " + "c" * i, "c" * (i + 1), axis=0) for i in range(1, 13)]
@@ -283,7 +253,10 @@ DIGIT: dict[str, tuple[bytes, str]] = {
         "computes other probabilities",
     ),
     "an outer product": (GROWING, "cannot be run"),
-    "an outer product of constants": (changed(more(*LONG), outer_product), "cannot be run"),
+    "an outer product of constants": (
+        adding("m0", node("MatMul", "column row", "m0"), **product_of_constants(60_000)),
+        "cannot be run",
+    ),
     "a negative size": (
         graph(node("TopK", "x k", "probabilities"), k=[-1]),
         "a size that is not a positive constant",
