@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import signal
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -219,6 +222,28 @@ def test_a_batch_may_be_smaller_than_there_are_threads(mnist: DataSet) -> None:
         trained = engine.train(state, chunk)
         assert 0 <= trained.correct[0] <= size
         assert np.isfinite(state.values).all() or size < 4  # a share of one has no variance
+
+
+@pytest.mark.usefixtures("native_library")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no interval timer")
+def test_ctrl_c_ends_a_call_of_the_native_engine_within_a_batch_however_large(
+    mnist: DataSet,
+) -> None:
+    def interrupt(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    engine, state = _native(1), initial_state(mnist.train.images, seed=0, epoch=0)
+    many, few = (_chunk(mnist, PLAIN.replacing(batch_size=n)) for n in (60_000, 100))
+    prepare_optimiser(state, engine.gradients(state, few))
+    before, handler = copy.deepcopy(state), signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)  # the batch takes ten times as long
+        with pytest.raises(KeyboardInterrupt):
+            engine.train(state, many)
+    finally:
+        signal.signal(signal.SIGALRM, handler)
+    np.testing.assert_array_equal(state.weights, before.weights)  # there was no step
+    assert engine.train(before, few).losses  # the engine goes on to work
 
 
 def test_both_engines_predict_what_torchs_layers_predict(mnist: DataSet, engine: Engine) -> None:

@@ -1,30 +1,23 @@
-"""The native engine needs no torch, stops at once, and fails in one line."""
+"""The native engine needs no torch, and fails in one line."""
 
 from __future__ import annotations
 
-import copy
 import json
 import re
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import pytest
+from releases import Python
 
 from mnistnet.data import DataSet, Split
 from mnistnet.errors import TrainingError
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.training.draws import draw, generator_for
-from mnistnet.training.engine import Chunk
-from mnistnet.training.examples import smooth_labels
 from mnistnet.training.fit import fit
 from mnistnet.training.machine import engine_for
 from mnistnet.training.recipe import Recipe
-from mnistnet.training.state import initial_state, prepare_optimiser, weights_size
 
 pytestmark = pytest.mark.usefixtures("native_library")
 
@@ -43,10 +36,9 @@ for command in (
 
 
 def test_training_and_evaluating_import_neither_torch_nor_a_tracker(
-    few_digits: Path, tmp_path: Path
+    few_digits: Path, tmp_path: Path, python: Python
 ) -> None:
-    command = [sys.executable, "-c", WITHOUT_TORCH, str(few_digits), str(DEFAULT_BUNDLE)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = python(WITHOUT_TORCH, few_digits, DEFAULT_BUNDLE, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Engine: native, cpu, ") == 2  # of train and trials
     assert re.search(r"Verdict: .* than default \(recipe release\)", done.stdout)
@@ -55,38 +47,6 @@ def test_training_and_evaluating_import_neither_torch_nor_a_tracker(
     record = json.loads((tmp_path / "runs" / "one" / "origin.json").read_bytes())["environment"]
     assert record["engine"] == "native"
     assert all(record[name] for name in ("precision", "threads", "instruction_set", "compiler"))
-
-
-def _one_batch(data: DataSet, size: int) -> Chunk:
-    recipe = Recipe(batch_size=size)
-    return Chunk(
-        recipe=recipe,
-        images=data.train.images[:size],
-        targets=smooth_labels(data.train.labels[:size], 0.1),
-        draws=draw(recipe, generator_for(0, 1), size),
-        rates=np.full(1, 0.01, np.float32),
-        teachers=np.empty((0, weights_size()), np.float32),
-    )
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no interval timer")
-def test_ctrl_c_ends_a_call_within_a_batch_however_large(mnist: DataSet) -> None:
-    def interrupt(_: int, __: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    engine = engine_for(Recipe(engine="native", threads=1))
-    chunk, state = _one_batch(mnist, 60_000), initial_state(mnist.train.images, seed=0, epoch=0)
-    few = _one_batch(mnist, 100)
-    prepare_optimiser(state, engine.gradients(state, few))
-    before, handler = copy.deepcopy(state), signal.signal(signal.SIGALRM, interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)  # the batch takes ten times as long
-        with pytest.raises(KeyboardInterrupt):
-            engine.train(state, chunk)
-    finally:
-        signal.signal(signal.SIGALRM, handler)
-    np.testing.assert_array_equal(state.weights, before.weights)  # there was no step
-    assert engine.train(before, few).losses  # the engine goes on to work
 
 
 def test_what_does_not_fit_together_is_refused_at_the_border(mnist: DataSet) -> None:
