@@ -60,7 +60,7 @@ def measure_both_paths(
     with threads_for(predictor) as pool:
 
         def through_graph(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-            return np.stack([as_row(answer) for answer in pool.map(predictor.predict, images)])
+            return np.stack([as_row(p) for p in pool.map(predictor.predict, images)])
 
         return {
             "network": _measured("network", subject.classify, suite, on_progress),
@@ -95,8 +95,8 @@ def measure_not_digits(
     total = NOT_DIGITS * len(drawn)
     for kind, pictures in drawn.items():
         done = NOT_DIGITS * len(confidences)
-        on_progress(Progress("reading pictures of no digit", done, total))
-        confidences[kind] = [answer.confidence for answer in predictor.predict_many(pictures)]
+        on_progress(Progress("predicting pictures of no digit", done, total))
+        confidences[kind] = [p.confidence for p in predictor.predict_many(pictures)]
     return confidences
 
 
@@ -118,10 +118,10 @@ def read_pictures(predictor: Predictor, suite: PictureSuite) -> PicturesRead:
         BundleError: a graph cannot be run.
     """
     with threads_for(predictor) as pool:
-        answers = list(pool.map(predictor.predict, suite.pictures))
-    digits = np.array([BLANK if a.digit is None else a.digit for a in answers], np.int8)
-    expected = predictor.classify(np.stack([answer.seen for answer in answers]))
-    found = np.stack([answer.probabilities for answer in answers])
+        predictions = list(pool.map(predictor.predict, suite.pictures))
+    digits = np.array([BLANK if p.digit is None else p.digit for p in predictions], np.int8)
+    expected = predictor.classify(np.stack([p.seen for p in predictions]))
+    found = np.stack([p.probabilities for p in predictions])
     return PicturesRead(suite, digits, largest_difference(found, expected))
 
 

@@ -171,7 +171,7 @@ def _discordant(a_correct: ArrayLike, b_correct: ArrayLike) -> tuple[int, int, i
     if a.ndim != 1 or a.shape != b.shape or not len(a):
         raise DataError(
             f"a paired comparison needs the same images, at least one, from both models; "
-            f"got answers of shape {a.shape} and {b.shape}"
+            f"got shapes {a.shape} and {b.shape}"
         )
     return int((~a & b).sum()), int((a & ~b).sum()), len(a)
 

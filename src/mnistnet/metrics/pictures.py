@@ -89,13 +89,13 @@ class PicturesRead:
         return np.asarray((self.digits == BLANK)[self.suite.labels == BLANK])
 
     def worst_kind(self) -> tuple[str, NDArray[np.bool_]]:
-        """Return the style or the digit with the lowest share correct, and its answers."""
+        """Return the style or the digit of the lowest accuracy, and what is correct of it."""
         is_digit = self.suite.labels != BLANK
         labels, kinds = self.suite.labels[is_digit], self.suite.kinds[is_digit]
         groups = {f"of {kind}": kinds == kind for kind in np.unique(kinds)}
         groups |= {f"of the digit {digit}": labels == digit for digit in np.unique(labels)}
-        answers = {name: self.correct[members] for name, members in groups.items()}
-        return min(answers.items(), key=lambda item: float(item[1].mean()))
+        correct = {name: self.correct[members] for name, members in groups.items()}
+        return min(correct.items(), key=lambda item: float(item[1].mean()))
 
 
 def draw_pictures(

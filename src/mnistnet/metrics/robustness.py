@@ -38,7 +38,7 @@ class CorruptionSuite:
 
 @dataclass(frozen=True)
 class CorruptionError:
-    """The error under one corruption: wrong answers, their share, its 95 % interval."""
+    """The error under one corruption: wrong predictions, their share, its 95 % interval."""
 
     wrong: int
     error: float

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DIGITS = 10
 BINS = 15  # of confidence
-# A probability of 0 counts as this in a logarithm, so that one impossible answer costs 16 and not
+# A probability of 0 counts as this in a logarithm, so that one impossible label costs 16 and not
 # infinity: float32's resolution at 1.
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 
