@@ -14,7 +14,7 @@ from drawing import FORMATS, encoded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from releases import Python
+from releases import PEAK_BYTES, Python
 
 from mnistnet import Predictor
 from mnistnet.errors import PictureError
@@ -114,19 +114,16 @@ def test_a_jpeg_of_many_scans_is_decoded() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
 def test_a_bomb_costs_little_memory(python: Python) -> None:
-    measure = """
-import resource, sys
+    measure = f"""{PEAK_BYTES}
 from mnistnet.errors import PictureError
 from mnistnet.inference.decoding import decode
 decode(bytes.fromhex(sys.stdin.readline()), "small")
-unit = 1 if sys.platform == "darwin" else 1024
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-before = peak()
+before = peak_bytes()
 for line in sys.stdin:
     try:
         decode(bytes.fromhex(line), "bomb")
     except PictureError:
-        print(peak() - before)
+        print(peak_bytes() - before)
 """
     side = 9_000  # 81 MB, deflated to 81 kB
     zeros = zlib.compressobj(1)

@@ -32,6 +32,13 @@ from mnistnet.report.contents import Model, as_document
 # Of the fixtures that run the command line here, and a program in a process of its own.
 Run = Callable[..., tuple[int, str, str]]
 Python = Callable[..., subprocess.CompletedProcess[str]]
+PEAK_BYTES = r"""
+import re, resource, sys
+def peak_bytes():  # of this process; on Linux, ru_maxrss starts at its parent's
+    if sys.platform == "linux":
+        return 1024 * int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+"""
 
 # The server of these tests takes pushes with a known length only, so git must not send chunks.
 GIT_CONFIG = """\
