@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 SURE_SHARE = 0.98
 # By the recipe, what the rule gives for a network trained on the first 50,000 images, measured on
 # the other 10,000. On images that it was trained on, it is more confident.
-CHOSEN_BEFORE = {"fast": 0.65, "release": 0.7}
+CHOSEN_BEFORE = {"fast": 0.65}
 # What a recipe is called, the draw of a run, and what it ran on: for all of them the same.
 NOT_CONTENT = ("name", "seed", "precision", "engine", "device", "threads")
 DEFAULT_THRESHOLD = 0.5  # for other recipes
