@@ -92,11 +92,10 @@ def measure_robustness(
         DataError: there are no images, or the predictions have another shape.
     """
     n = len(suite.labels)
-    n_correct = int(is_correct(predict(suite.clean), suite.labels).sum())
+    n_wrong = int((~is_correct(predict(suite.clean), suite.labels)).sum())
     corruptions = {}
     for name, images in suite.corrupted.items():
-        wrong = n - int(is_correct(predict(images), suite.labels).sum())
+        wrong = int((~is_correct(predict(images), suite.labels)).sum())
         corruptions[name] = CorruptionError(wrong, wrong / n, *wilson_interval(wrong, n))
     errors = [measured.error for measured in corruptions.values()]
-    mean_error = math.fsum(errors) / len(errors)
-    return Robustness(suite.seed, n, 1 - n_correct / n, mean_error, corruptions)
+    return Robustness(suite.seed, n, n_wrong / n, math.fsum(errors) / len(errors), corruptions)
