@@ -44,8 +44,8 @@ class Recipe:
 
     # -- how long, and in what steps
     epochs: int = _bounded(1, 1, 10_000, "passes over the training images, for each network")
-    # Large enough that two cores are busy, small enough for some 500 steps in the one epoch.
-    batch_size: int = _bounded(128, 1, 60_000, "images per step")
+    # Small enough for some 900 steps in the one epoch.
+    batch_size: int = _bounded(64, 1, 60_000, "images per step")
 
     # -- the optimiser
     learning_rate: float = _bounded(
@@ -198,6 +198,7 @@ def _check(f: dataclasses.Field[Any], value: object) -> None:
 RELEASE = Recipe(
     name="release",
     epochs=24,
+    batch_size=128,
     frozen_layers=0,
     hardest=1.0,
     # Soft targets are smooth already; with smoothed labels teachers would learn less about which
