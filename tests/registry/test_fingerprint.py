@@ -231,6 +231,10 @@ EDITS = [
     ("bundle/graph_file.py", "OPSET = 20", "OPSET = 21", EXPORT),
     ("bundle/documents.py", "single digits 0–9", "one digit", EXPORT),
     ("files.py", "indent=2", "indent=1", EXPORT),
+    ("text.py", "|#!~&]", "|#!~&$]", EXPORT),  # in the card
+    ("provenance/__init__.py", "if value is not None}", "if value}", EXPORT),
+    ("bundle/runtime.py", '("ink", "bool", [])', '("any", "bool", [])', EXPORT),
+    ("bundle/weights.py", "EPSILON = 1e-5", "EPSILON = 1e-6", EXPORT),
     ("report/build.py", "SHOWN_MISTAKES = 24", "SHOWN_MISTAKES = 12", EXPORT),
     ("constraints.txt", "\nonnx==", "\nonnx==9", EXPORT),
     # neither
@@ -244,6 +248,8 @@ EDITS = [
     ("picture/ink.py", "BINS = 256\n", "BINS = (\n    256\n)  # of brightness\n", NOTHING),
     ("picture/ink.py", "\n", "\r\n", NOTHING),  # as git on Windows writes it
     ("bundle/verify.py", "", "CHECKED = True\n", NOTHING),
+    ("bundle/weights.py", "train again", "train it again", NOTHING),
+    ("text.py", '"  ".join(cells)', '" ".join(cells)', NOTHING),
     ("training/recipe.py", "RECIPES:", "OTHER = Recipe(name='other')\nRECIPES:", NOTHING),
     ("training/tracking/mlflow.py", "", "WAIT_S = 9\n", NOTHING),
     ("data/download.py", "", "MIRRORS_TRIED = 9\n", NOTHING),

@@ -29,8 +29,17 @@ DECIDE_NOTHING = (
     *("training/runs.py", "training/tracking/"),
     *("bundle/runtime.py", "bundle/verify.py", "bundle/weights.py"),
 )
-# What decides bytes all the same, where it is imported: how JSON is laid out.
-DECISIVE = frozenset({("mnistnet.files", "json_bytes")})
+# What decides bytes all the same, where it is imported.
+DECISIVE = frozenset(
+    {
+        ("mnistnet.files", "json_bytes"),
+        ("mnistnet.text", "escape_markdown"),
+        ("mnistnet.provenance", "Origin"),
+        ("mnistnet.provenance", "parts"),
+        ("mnistnet.bundle.runtime", "SIGNATURES"),
+        ("mnistnet.bundle.weights", "batch_norm"),
+    }
+)
 CPP_COMMENT = re.compile(r'("(?:\\.|[^"\\\n])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 CPP_SPACE = re.compile(r"(?<!\w)\s+|\s+(?!\w)")  # all but that between two words
 
@@ -57,17 +66,40 @@ def code_digest(first: str) -> str:
 
 
 @cache
-def _parse(source: bytes, function: str = "") -> tuple[str, frozenset[tuple[str, str]]]:
+def _parse(source: bytes, wanted: str = "") -> tuple[str, frozenset[tuple[str, str]]]:
     """Return what counts of a Python file, and the names that it imports: (module, name).
 
     Args:
         source: the content of the file.
-        function: the one that counts; all of the file if there is no name.
+        wanted: the name whose definition counts; all of the file if there is none.
     """
     imports: set[tuple[str, str]] = set()
     tree = ast.parse(source)
-    tree.body = [part for part in tree.body if function in ("", getattr(part, "name", None))]
+    if wanted:
+        tree.body = _definition(tree.body, wanted)
     return _plain(tree, imports), frozenset(imports)
+
+
+def _definition(body: list[ast.stmt], name: str) -> list[ast.stmt]:
+    """Return the statements of a file that define a name, and whatever of the file these use."""
+    used, found = {name}, list[ast.stmt]()
+    while new := [part for part in body if part not in found and used & _defined(part)]:
+        found += new
+        used |= {node.id for part in new for node in ast.walk(part) if isinstance(node, ast.Name)}
+    return found
+
+
+def _defined(statement: ast.stmt) -> set[str]:
+    """Return the names that a statement of a file defines."""
+    if isinstance(statement, ast.ClassDef | ast.FunctionDef):
+        return {statement.name}
+    if isinstance(statement, ast.Assign | ast.AnnAssign):
+        return {
+            node.id
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+    return set()
 
 
 def _plain(node: object, imports: set[tuple[str, str]]) -> str:
