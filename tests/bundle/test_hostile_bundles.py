@@ -21,6 +21,7 @@ from hostile_graphs import (
     GROWING,
     STEER,
     Change,
+    below_zero,
     changed,
     cut,
     endless,
@@ -99,8 +100,9 @@ def refused_by_eval_and_gate(bundle: Path, tiny: Path, run: Run) -> None:
         (last_bias(b"\xff" * 40), "returns probabilities that are none"),
         (renamed("seen", STEER), "has other inputs or outputs"),
         (cut, "returns seen of another shape"),
+        (below_zero, "returns a negative hypothesis"),
     ],
-    ids=["Loop", "NaN", "other names", "another shape"],
+    ids=["Loop", "NaN", "other names", "another shape", "a negative index"],
 )
 def test_a_hostile_picture_onnx_is_refused_by_predict(
     bundle: Path, picture: Path, change: Change, words: str, run: Run

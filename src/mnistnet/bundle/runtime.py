@@ -156,6 +156,8 @@ class Graph:
                 raise self.broken(f"returns {name} of another shape than its format")
             if kind == "float" and not _are_probabilities(output):
                 raise self.broken(f"returns {name} that are none")
+            if kind == "int64" and output < 0:  # an index
+                raise self.broken(f"returns a negative {name}")
         return outputs
 
     def stop(self) -> None:
