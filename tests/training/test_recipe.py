@@ -51,7 +51,7 @@ def test_a_recipe_that_names_the_engine_as_older_versions_did_reads_as_native(
 ) -> None:
     file = tmp_path / "recipe.json"
     file.write_text('{"engine": "compiled"}', encoding="utf-8")
-    assert recipe_named(str(file)) == Recipe(engine="native")
+    assert recipe_named(str(file)) == Recipe(engine="native", hardest=1.0)
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", '"fast"', "[" * 100_000])

@@ -61,7 +61,7 @@ class _Job(ctypes.Structure):
         *(("images", ADDRESS), ("targets", ADDRESS), ("draws", _Draws)),
         *(("teachers", ADDRESS), ("teacher_count", COUNT), ("temperature", NUMBER)),
         *(("rates", ADDRESS), ("beta1", NUMBER), ("beta2", NUMBER), ("weight_decay", NUMBER)),
-        *(("frozen_layers", COUNT), ("hardest", NUMBER)),
+        ("hardest", NUMBER),
         *(("steps", COUNT), ("state", ADDRESS), ("losses", ADDRESS), ("correct", ADDRESS)),
         ("stop", ADDRESS),
     )
@@ -184,7 +184,6 @@ class Native:
             beta1=recipe.beta1,
             beta2=recipe.beta2,
             weight_decay=recipe.weight_decay,
-            frozen_layers=recipe.frozen_layers,
             hardest=recipe.hardest,
             steps=state.steps,
             state=_address(state.values),

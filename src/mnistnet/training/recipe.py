@@ -57,9 +57,6 @@ class Recipe:
     # Averages over some 20 steps (not Adam's 1,000): a one-epoch run has only a few hundred.
     beta2: float = _bounded(0.95, 0, 0.999999, "decay of the second moments")
 
-    # -- what is trained, and on what: arithmetic that changes little is left out
-    # Principal components of patches from the start (see state.py), which training hardly improves.
-    frozen_layers: int = _bounded(1, 0, 1, "first layers that keep their initial weights")
     # The loss of most images is soon so small that their gradients change little.
     hardest: float = _bounded(
         0.5, 0.01, 1, "share of each batch, the images of the largest loss, to learn from"
@@ -163,6 +160,7 @@ def recipe_from(values: Mapping[str, Any], *, where: str) -> Recipe:
     """Build a recipe from a JSON object; fields that are left out take their defaults."""
     if not isinstance(values, dict):
         raise RecipeError(f"{where}: a recipe is one JSON object of fields and values")
+    values = {"hardest": 1.0, **values}  # what recipes from before it was a field trained with
     if values.get("engine") == "compiled":  # what the native engine was called before
         values = {**values, "engine": "native"}
     try:
@@ -199,7 +197,6 @@ RELEASE = Recipe(
     name="release",
     epochs=24,
     batch_size=128,
-    frozen_layers=0,
     hardest=1.0,
     # Soft targets are smooth already; with smoothed labels teachers would learn less about which
     # digits resemble each other (Müller et al. 2019, "When does label smoothing help?").
@@ -216,7 +213,7 @@ RELEASE = Recipe(
     contrast=0.4,
     noise=0.4,
     # More handwriting reads other hands better and MNIST's worse; outliers cost next to nothing.
-    handwriting=0.25,
+    handwriting=0.15,
     outliers=0.2,
     calibration=2000,
 )

@@ -63,14 +63,14 @@ class Torch:
 
     def gradients(self, state: State, chunk: Chunk) -> Floats:
         """See `Engine`."""
-        net = network(self._on_device(state.weights), frozen=chunk.recipe.frozen_layers)
+        net = network(self._on_device(state.weights))
         loss, _ = self._loss(net, chunk, 0, self._networks(chunk.teachers))
         return torch.cat([g.flatten() for g in _gradients(net, loss).values()]).cpu().numpy()
 
     def train(self, state: State, chunk: Chunk) -> Trained:
         """See `Engine`."""
         values = self._on_device(state.values)
-        net, parts = network(values, frozen=chunk.recipe.frozen_layers), views(values)
+        net, parts = network(values), views(values)
         teachers = self._networks(chunk.teachers)
         results = []
         for batch, rate in enumerate(chunk.rates.tolist()):
@@ -118,17 +118,12 @@ class Torch:
         return torch.tensor(array, device=self.device)
 
 
-def network(values: Tensor, *, frozen: int = 0) -> MnistNet:
-    """Return a network whose parameters and statistics are views of a flat tensor.
-
-    So many of its first layers, with their BatchNorms, are not trained.
-    """
+def network(values: Tensor) -> MnistNet:
+    """Return a network whose parameters and statistics are views of a flat tensor."""
     net, parts = MnistNet().to(values.device), views(values)
     tensors = {name: parts.get(name, own) for name, own in net.state_dict().items()}
     net.load_state_dict(tensors, assign=True)
-    net.requires_grad_().train()
-    net.features[: 3 * frozen].requires_grad_(False)  # a convolution, GELU and BatchNorm each
-    return net
+    return net.requires_grad_().train()
 
 
 def forward(
@@ -159,12 +154,9 @@ def forward(
 
 
 def _gradients(net: MnistNet, loss: Tensor) -> dict[str, Tensor]:
-    """Return the gradient of each parameter by name; zero for those that are not trained."""
+    """Return the gradient of each parameter by name."""
     parameters = dict(net.named_parameters())
-    trained = {name: p for name, p in parameters.items() if p.requires_grad}
-    gradients = torch.autograd.grad(loss, list(trained.values()))
-    found = dict(zip(trained, gradients, strict=True))
-    return {name: found.get(name, torch.zeros_like(p)) for name, p in parameters.items()}
+    return dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
 
 
 @torch.no_grad()
@@ -286,7 +278,7 @@ def take_step(
         deviation = (square / (1 - recipe.beta2**step)).sqrt_().add_(EPSILON)
         return mean / (1 - recipe.beta1**step) / deviation
 
-    for name in matrices()[recipe.frozen_layers :]:
+    for name in matrices():
         parameter, g = parts[name], gradients[name].flatten(1)
         left, right = parts[f"{name}/left_basis"], parts[f"{name}/right_basis"]
         mean = parts[f"{name}/mean"].lerp_(g, 1 - recipe.beta1)

@@ -53,12 +53,12 @@ struct Training {
 
     void run(int64_t thread) {
         Share &share = shares[thread];
-        share.stop = job.stop, share.frozen = job.frozen_layers;
+        share.stop = job.stop;
         share.images = images + first_of_share(job.batch_size, job.threads, thread);
         share.hardest = hardest + (share.images - images);
         memcpy(share.statistics, job.state + PARAMETERS, sizeof share.statistics);
         connect(share.net, {job.state, gradients + thread * PARAMETERS, share.statistics});
-        if (thread == 0) optimiser->connect(job.state, sum(), job.frozen_layers);
+        if (thread == 0) optimiser->connect(job.state, sum());
         team.share_tasks([&](int task) { return fold_teacher(task); });
         for (int64_t batch = 0; batch < (only_gradients ? 1 : job.batches); batch++) {
             prepare(share, batch, thread);

@@ -32,7 +32,6 @@ struct Job {
     float temperature;
     const float *rates;  // (batches): learning rates
     float beta1, beta2, weight_decay;
-    int64_t frozen_layers;      // 1: the first layer is not trained
     float hardest;              // share of a batch, the images of the largest loss, to learn from
     int64_t steps;              // taken before
     float *state;               // see shapes.h; updated

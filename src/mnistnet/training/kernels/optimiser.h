@@ -172,16 +172,14 @@ struct Optimiser {
     Matrix<CONV1> conv1;
     float *state;
     const float *gradients;
-    bool frozen;
 
     template <class Work> void each_matrix(Work work) {
-        work(conv4), work(conv3), work(conv5), work(classifier), work(conv2);
-        if (!frozen) work(conv1);
+        work(conv4), work(conv3), work(conv5), work(classifier), work(conv2), work(conv1);
     }
 
-    // gradients: (PARAMETERS), summed before each step; those of a frozen layer are zero.
-    void connect(float *state_, const float *gradients_, bool frozen_) {
-        state = state_, gradients = gradients_, frozen = frozen_;
+    // gradients: (PARAMETERS), summed before each step.
+    void connect(float *state_, const float *gradients_) {
+        state = state_, gradients = gradients_;
         each_matrix([&](auto &matrix) { matrix.connect(state, gradients); });
     }
 

@@ -54,7 +54,6 @@ struct Share {
     float statistics[STATISTICS];  // running, of this thread alone
     double loss;                   // this share's part of the batch's mean
     int64_t correct, n, kept;      // images, and how many of them the backward pass goes through
-    bool frozen;                   // the first layer is not trained
     const volatile int32_t *stop;
     Activations *images;
     Activations **hardest;  // those that are kept
@@ -241,18 +240,16 @@ void backward(Share &share) {
     share.each_kept([&](Activations &k) {
         deactivate_pooled(k.dz, k.two_pooled, k.two, net.norm2, net.conv2);
         net.conv2.accumulate_weight_gradient(k.one.a);
-        if (!share.frozen) convolve_backward(net.conv2, k.dz, k.one, net.norm1);
+        convolve_backward(net.conv2, k.dz, k.one, net.norm1);
     });
-    net.conv2.write_gradients(&net.norm1), net.conv3.write_gradients(&net.norm2_pooled);
-    net.conv4.write_gradients(&net.norm3_pooled), net.conv5.write_gradients(&net.norm4);
-    net.classifier.write_gradients(nullptr);
-    if (share.frozen) return;
     net.norm1.finish_backward(CONV1, share.n);
     share.each_kept([&](Activations &k) {
         deactivate(k.dz, k.one, net.norm1, net.conv1);
         net.conv1.accumulate_weight_gradient(k.x);
     });
-    net.conv1.write_gradients(nullptr);
+    net.conv1.write_gradients(nullptr), net.conv2.write_gradients(&net.norm1);
+    net.conv3.write_gradients(&net.norm2_pooled), net.conv4.write_gradients(&net.norm3_pooled);
+    net.conv5.write_gradients(&net.norm4), net.classifier.write_gradients(nullptr);
 }
 
 // Gradients of a share: into what `connect` was given. `weight`: of an image's loss in the mean.
