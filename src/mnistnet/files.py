@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
 HEX = "[0-9a-f]" * 8
 SWAP_S = 60  # longer than any swap takes
-DESKTOP = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini", re.IGNORECASE)
+# What desktops and network drives leave in a folder.
+DESKTOP = re.compile(
+    r"\.DS_Store|\._.*|\.localized|Icon\r|\.directory|(eh)?Thumbs\.db|desktop\.ini|@eaDir"
+    r"|\.(nfs|fuse_hidden)[0-9a-f]+",
+    re.IGNORECASE,
+)
 
 
 @contextmanager

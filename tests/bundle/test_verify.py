@@ -47,6 +47,13 @@ def test_a_changed_shortened_lengthened_or_missing_file_is_found(bundle: Path, n
     refuses(bundle, f"{name}: is missing")
 
 
+def test_what_desktops_and_network_drives_leave_is_ignored(bundle: Path) -> None:
+    for name in (".DS_Store", "._digit.onnx", "ehthumbs.db", ".directory", ".nfs0000a1"):
+        (bundle / name).write_bytes(b"view")
+    (bundle / "@eaDir").mkdir()
+    assert verify(bundle) == read_manifest(DEFAULT_BUNDLE)
+
+
 def test_a_file_or_folder_that_is_not_of_the_format_is_found(bundle: Path) -> None:
     (bundle / "extra.onnx").write_bytes(b"")
     refuses(bundle, "extra.onnx: does not belong")
