@@ -216,7 +216,7 @@ def test_eval_prints_progress_a_summary_and_one_json_object(
 
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
-    """People's own pictures: six digits, a blank one, a damaged one, one without a label."""
+    """People's own pictures: six digits, blank, damaged, without a label; and a text."""
     folder = tmp_path / "mine"
     for digit in (1, 4, 7):
         (folder / str(digit) / "by-hand").mkdir(parents=True)
@@ -245,13 +245,13 @@ def test_own_pictures_are_all_accounted_for(
     read = [Predictor().predict(p).digit == int(p.relative_to(mine).parts[0]) for p in pictures]
     assert report["accuracy"]["correct"] == sum(read) >= 5
     assert report["no_ink"] == {"4/blank.png": 4}
-    assert set(report["undecoded"]) == {"loose.png", "7/damaged.jpg"}
+    assert set(report["undecoded"]) == {"loose.png", "7/damaged.jpg", "7/notes.txt"}
     assert report["undecoded"]["7/damaged.jpg"].startswith("is damaged")
     assert report["classes"][4]["recall"] == pytest.approx(sum(read[2:4]) / 3, rel=1e-5)
     assert report["classes"][4]["n"] == 3
     assert sum(map(sum, report["confusion_matrix"])) == 6
     assert [row["n"] for row in report["not_digits"]] == [5] * 4
-    assert "No prediction: 1 without ink (wrong), 2 not read (not counted)" in out
+    assert "No prediction: 1 without ink (wrong), 3 not read (not counted)" in out
     page = (tmp_path / "r" / "report.html").read_text("utf-8")
     assert "7/damaged.jpg" in page
     assert "4/blank.png" in page

@@ -135,16 +135,20 @@ def as_row(prediction: Prediction) -> NDArray[np.float32]:
 
 
 def _find_labelled(folder: Path) -> tuple[list[str], dict[str, str]]:
-    """Return the names of the pictures with a label, and those without → why they are left out."""
+    """Return the names of the pictures with a label, and of all other files → why they are none."""
     found = find_pictures(folder)
     if found.unreadable:
         raise DataError(f"{found.unreadable[0]}: is a folder that cannot be read; check who may")
-    names = [path.relative_to(folder).as_posix() for path in found.pictures]
+    names, others = (
+        [path.relative_to(folder).as_posix() for path in paths]
+        for paths in (found.pictures, found.others)
+    )
     labelled = [name for name in names if "/" in name and name.split("/")[0] in DIGITS]
     if not labelled:
         raise DataError(f"{folder}: holds no pictures in folders 0 to 9")
     reason = "lies in no folder named 0 to 9, so it has no label"
-    return labelled, dict.fromkeys(sorted({*names} - {*labelled}), reason)
+    left_out = dict.fromkeys(sorted({*names} - {*labelled}), reason)
+    return labelled, left_out | dict.fromkeys(others, "does not start as a picture does")
 
 
 def _predict(
