@@ -97,6 +97,13 @@ def find_ink_everywhere(graph: onnx.GraphProto) -> None:
     graph.node.append(helper.make_node("Equal", ["some", "some"], ["ink"]))
 
 
+def find_several_everywhere(graph: onnx.GraphProto) -> None:
+    """Find more than one digit in every picture."""
+    for node in graph.node:
+        node.output[:] = ["some" if name == "several" else name for name in node.output]
+    graph.node.append(helper.make_node("Equal", ["some", "some"], ["several"]))
+
+
 def lose_large_pictures(graph: onnx.GraphProto) -> None:
     """Make every picture black that has a side of more than 400 pixels."""
     _use(graph, "picture", "small")
@@ -125,6 +132,7 @@ SABOTAGE = {
     "swaps 4 and 9": (partial(swap_digits, a=4, b=9), PICTURES | {"picture parity"}),
     "loses large pictures": (lose_large_pictures, PICTURES),
     "finds ink on blank pages": (find_ink_everywhere, {"blank pages"}),
+    "finds several digits everywhere": (find_several_everywhere, PICTURES),
     "loses dark ink": (partial(lose_ink, bright=False), PICTURES | {"blank pages"}),
     "transposes": (transpose, PICTURES),
     "swaps 3 and 8": (partial(swap_digits, a=3, b=8), PICTURES | {"picture parity"}),

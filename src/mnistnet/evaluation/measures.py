@@ -18,9 +18,9 @@ import numpy as np
 
 from mnistnet.bundle.verify import largest_difference
 from mnistnet.inference.folders import as_row
-from mnistnet.inference.predictor import threads_for
+from mnistnet.inference.predictor import SEVERAL, threads_for
 from mnistnet.metrics.negatives import draw_negatives
-from mnistnet.metrics.pictures import BLANK, PicturesRead
+from mnistnet.metrics.pictures import BLANK, MANY, PicturesRead
 from mnistnet.metrics.robustness import corrupt_all, evenly_spaced, measure_robustness
 from mnistnet.metrics.timing import spread, time_calls
 from mnistnet.report.contents import Speed
@@ -119,10 +119,12 @@ def read_pictures(predictor: Predictor, suite: PictureSuite) -> PicturesRead:
     """
     with threads_for(predictor) as pool:
         predictions = list(pool.map(predictor.predict, suite.pictures))
-    digits = np.array([BLANK if p.digit is None else p.digit for p in predictions], np.int8)
+    digits = [
+        BLANK if p.digit is None else MANY if p.reason == SEVERAL else p.digit for p in predictions
+    ]
     expected = predictor.classify(np.stack([p.seen for p in predictions]))
     found = np.stack([p.probabilities for p in predictions])
-    return PicturesRead(suite, digits, largest_difference(found, expected))
+    return PicturesRead(suite, np.array(digits, np.int8), largest_difference(found, expected))
 
 
 def measure_speed(

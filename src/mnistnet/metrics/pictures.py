@@ -1,7 +1,7 @@
 """Pictures of known digits as people send them, and blank pages, to measure a picture graph on.
 
     suite = draw_pictures(images, labels)            # 372 pictures of digits, 24 blank pages
-    read = PicturesRead(suite, digits, 1e-6)         # what was read; BLANK where there is no ink
+    read = PicturesRead(suite, digits, 1e-6)         # what was read; see there
     read.correct.mean(), read.worst_kind()
 
 Real digits are enlarged, and become ink on paper in six styles, each with dark ink and with bright;
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mnistnet.data.strokes import Coverage, Grey
 
 BLANK = -1  # the label of a page without ink
+MANY = -2  # read where several digits are found, though no picture shows more than one
 PER_DIGIT = 3  # pictures of each digit in each style and polarity
 BLANKS = 2  # in each style and polarity
 # The longest side of one more picture of each style and polarity, in turn. A large picture takes
@@ -75,7 +76,7 @@ class PicturesRead:
     """What a picture graph read."""
 
     suite: PictureSuite
-    digits: NDArray[np.int8]  # (N,), BLANK where no ink was found
+    digits: NDArray[np.int8]  # (N,), BLANK where no ink was found, MANY where several digits
     difference: float  # at most, of a probability from the network's own for what was seen
 
     @property
