@@ -7,11 +7,12 @@
 
 So the values that ship were fitted; networks trained by distillation give no better ones.
 
-There are eight hypotheses on a picture, and the most probable is kept. Their probabilities are a
-conditional logit (McFadden, 1974): log odds of the network's confidence, plus weighted evidence,
-plus a prior. The fit maximises the likelihood of the hypotheses that show the right digit, with
-several networks (each misreads others), on pictures that vary as real ones do: held-out images,
-augmented and photographed; drawn digits; and other people's (`load_digits`). No corruption of the
+There are fifteen hypotheses on a picture. The probability of each is a softmax of the weighted log
+odds of the network's confidence, plus weighted evidence, plus a prior; that of a digit is the mean
+of the network's probabilities, weighted by these: a mixture of experts (Jacobs et al. 1991). The
+fit maximises the likelihood of the right digits, with several networks (each misreads others), on
+pictures that vary as real ones do: held-out images, augmented and photographed; drawn digits, and
+scenes with more in them than a digit; and other people's (`load_digits`). No corruption of the
 evaluation's suite is among them: these are for measuring.
 
 Printed are, for each cap on confidence, the errors by five-fold cross-validation and the weights
@@ -34,7 +35,14 @@ from sklearn.datasets import load_digits
 from mnistnet import data as datasets
 from mnistnet.inference.decoding import to_rgba
 from mnistnet.model.network import MnistNet, normalise
-from mnistnet.picture import CONFIDENCE_CAP, EVIDENCE_WEIGHTS, LOG_PRIORS, hypotheses
+from mnistnet.picture import (
+    CONFIDENCE_CAP,
+    CONFIDENCE_WEIGHT,
+    EVIDENCE_WEIGHTS,
+    LOG_PRIORS,
+)
+from mnistnet.picture.colour import to_brightness
+from mnistnet.picture.hypotheses import hypotheses
 from mnistnet.training.draws import draw, generator_for
 from mnistnet.training.machine import engine_for
 from mnistnet.training.recipe import RELEASE
@@ -42,6 +50,7 @@ from mnistnet.training.runs import Run
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "picture"))
 from drawing import draw_suite  # type: ignore[import-not-found]
+from scenes import draw_scenes  # type: ignore[import-not-found]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,21 +62,22 @@ if TYPE_CHECKING:
 
     Grey = NDArray[np.uint8]
 
-CAPS = (0.8, 0.9, 0.93, 0.95, 0.97)
+CAPS = (0.9, 0.95, 0.98, 0.99)
 FOLDS = 5
 STEPS = 200
-SHRINKAGE = 1e-4  # keeps weights finite on which the pictures have little influence
-# How much a kind of picture counts; by its share of errors, photographs would dominate.
+SHRINKAGE = 3e-4  # keeps weights finite on which the pictures have little influence
+# How much a kind of picture counts, if not 1; by errors, photographs would dominate.
 SHARES = {"plain": 2, "augmented": 2, "drawn": 2, "other writers": 4, "photographed": 3}
+SCENES_PER_DIGIT = 12
 
 
-class Choices(NamedTuple):
-    """The hypotheses on pictures of one kind, and which of them show the right digit."""
+class Answers(NamedTuple):
+    """What networks make of the hypotheses on pictures of one kind."""
 
     picture: Tensor  # int64 (N,): its number; each network chooses for the same pictures
-    confidence: Tensor  # float32 (N, 8), of the network in each hypothesis
-    evidence: Tensor  # float32 (N, 8, 3)
-    right: Tensor  # bool (N, 8)
+    probabilities: Tensor  # float32 (N, hypotheses, 10)
+    evidence: Tensor  # float32 (N, hypotheses, pieces of evidence)
+    label: Tensor  # int64 (N,)
 
 
 def main() -> None:
@@ -84,9 +94,9 @@ def main() -> None:
         datasets.load(options.data, validation=recipes[0].validation).test
     )
     nets = [MnistNet.load(run) for run in options.runs]
-    kinds = {kind: choices(nets, *some) for kind, some in pictures.items()}
+    kinds = {kind: answers(nets, *some) for kind, some in pictures.items()}
     print("errors in %:   " + "  ".join(kinds))
-    present = torch.tensor([*EVIDENCE_WEIGHTS, *LOG_PRIORS])
+    present = torch.tensor([CONFIDENCE_WEIGHT, *EVIDENCE_WEIGHTS, *LOG_PRIORS])
     print("as it is:      " + _row(errors(kinds, present, cap) for cap in [CONFIDENCE_CAP]))
     for cap in CAPS:
         folds = range(FOLDS)
@@ -107,6 +117,9 @@ def development_pictures(images: Split) -> dict[str, tuple[Sequence[Grey], NDArr
     augmented[::2] = 255 - augmented[::2]
     photographed = [photograph(digit, rng) for digit in x[1500:3000]]
     drawn = [each for seed in range(20, 24) for each in draw_suite(seed)]
+    scenes: dict[str, list[tuple[Grey, int]]] = {}
+    for kind, picture, label in draw_scenes(0, SCENES_PER_DIGIT):
+        scenes.setdefault(kind, []).append((picture, label))
     others = load_digits()
     scans = (others.images * (255 / 16)).round().astype(np.uint8)
     return {
@@ -115,6 +128,7 @@ def development_pictures(images: Split) -> dict[str, tuple[Sequence[Grey], NDArr
         "photographed": (photographed, y[1500:3000]),
         "drawn": ([d[0] for d in drawn], np.array([d[1] for d in drawn])),
         "other writers": (list(scans), others.target),
+        **{k: ([s[0] for s in some], np.array([s[1] for s in some])) for k, some in scenes.items()},
     }
 
 
@@ -188,73 +202,72 @@ def _as_jpeg(grey: Grey, quality: int) -> Grey:
     return np.asarray(Image.open(file))
 
 
-def choices(
+def answers(
     nets: Sequence[MnistNet], pictures: Sequence[Grey], labels: NDArray[np.uint8]
-) -> Choices:
+) -> Answers:
     """Return all hypotheses on pictures, evaluated by each network."""
     with torch.inference_mode():
-        found = [hypotheses(torch.tensor(to_rgba(picture))) for picture in pictures]
-        seen = torch.stack([h.seen for h in found])  # (N, 8, 28, 28)
-        answers = torch.cat(
+        found = [hypotheses(to_brightness(torch.tensor(to_rgba(p)))) for p in pictures]
+        seen = torch.stack([h.seen for h in found])  # (N, hypotheses, 28, 28)
+        probabilities = torch.cat(
             [net(normalise(seen.flatten(0, 1))).exp().view(*seen.shape[:2], 10) for net in nets]
         )
     picture = torch.arange(len(seen)).repeat(len(nets))
-    ink = torch.stack([h.ink for h in found])
-    right = answers.argmax(2) == torch.tensor(labels)[picture].view(-1, 1)
     evidence = torch.stack([h.evidence for h in found])
-    return Choices(picture, answers.amax(2), evidence[picture], right & ink[picture].view(-1, 1))
+    return Answers(picture, probabilities, evidence[picture], torch.tensor(labels).long()[picture])
 
 
-def fit(kinds: dict[str, Choices], cap: float) -> Tensor:
-    """Return the maximum likelihood estimate of weights and priors: float32 (11,).
+def fit(kinds: dict[str, Answers], cap: float) -> Tensor:
+    """Return the weights with the highest likelihood.
 
-    Three weights, and eight priors of which the first is zero. A hypothesis is chosen with a
-    probability in proportion to exp(score); the likelihood of a picture is the share of the right
-    ones. Pictures that all hypotheses get right, or none, contribute nothing.
+    The weight of confidence, those of evidence, and the log priors, of which the first is zero:
+    float32 (1 + pieces of evidence + hypotheses).
     """
-    decisive = {k: Choices(*(part[_differ(c)] for part in c)) for k, c in kinds.items()}
-    weights = torch.cat([torch.ones(1), torch.zeros(11)]).requires_grad_()  # first, of the network
-    optimiser = torch.optim.LBFGS([weights], max_iter=STEPS, line_search_fn="strong_wolfe")
+    evidence = next(iter(kinds.values())).evidence
+    scale = torch.cat([a.evidence.flatten(0, 1) for a in kinds.values()]).std(0).clamp_min(1e-3)
+    scale = torch.cat([torch.ones(1), scale, torch.ones(evidence.shape[1])])
+    scaled = torch.zeros(len(scale)).requires_grad_()
+    optimiser = torch.optim.LBFGS([scaled], max_iter=STEPS, line_search_fn="strong_wolfe")
 
     def negative_log_likelihood() -> Tensor:
         optimiser.zero_grad()
-        loss = SHRINKAGE * weights[1:].square().sum()
-        for kind, c in decisive.items():
-            score = weights[0] * _log_odds(c, cap) + c.evidence @ weights[1:4] + weights[4:]
-            chances = score.masked_fill(~c.right, -torch.inf).logsumexp(1) - score.logsumexp(1)
-            share = SHARES[kind] / sum(SHARES.values())
-            loss = loss - share * chances.sum() / len(kinds[kind].right)
+        loss = SHRINKAGE * scaled[1:].square().sum()
+        for kind, a in kinds.items():
+            index = a.label.view(-1, 1, 1).expand(-1, a.evidence.shape[1], 1)
+            right = a.probabilities.gather(2, index).squeeze(2).clamp(1e-3, 0.999)
+            likelihood = (posterior(a, scaled / scale, cap).log() + right.log()).logsumexp(1)
+            loss = loss - SHARES.get(kind, 1) * likelihood.mean() / len(kinds)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimiser.step(negative_log_likelihood)  # type: ignore[no-untyped-call]
-    found = weights.detach()
-    found[4:] -= found[4].clone()
-    return (found[1:] / found[0]).mul(10).round().div(10)
+    found = (scaled / scale).detach()
+    n = evidence.shape[2] + 1
+    return torch.cat([found[:n], found[n:] - found[n]])
 
 
-def errors(kinds: dict[str, Choices], weights: Tensor, cap: float) -> list[float]:
-    """Return the share of pictures of each kind whose chosen hypothesis is wrong."""
-    chosen = {
-        kind: (_log_odds(c, cap) + c.evidence @ weights[:3] + weights[3:]).argmax(1, keepdim=True)
-        for kind, c in kinds.items()
-    }
-    return [1 - float(c.right.gather(1, chosen[kind]).float().mean()) for kind, c in kinds.items()]
+def posterior(a: Answers, weights: Tensor, cap: float) -> Tensor:
+    """Return the probability of each hypothesis: (N, hypotheses)."""
+    n = a.evidence.shape[2] + 1
+    odds = a.probabilities.amax(2).clamp(1e-6, cap).logit()
+    score = weights[0] * odds + a.evidence @ weights[1:n] + weights[n:]
+    return score.log_softmax(1).exp().clamp_min(1e-30)
 
 
-def _log_odds(c: Choices, cap: float) -> Tensor:
-    return c.confidence.clamp(1e-6, cap).logit()
+def errors(kinds: dict[str, Answers], weights: Tensor, cap: float) -> list[float]:
+    """Return the share of pictures of each kind whose most probable digit is wrong."""
+    wrong = []
+    for a in kinds.values():
+        joint = posterior(a, weights, cap).unsqueeze(2) * a.probabilities
+        wrong.append(float((joint.sum(1).argmax(1) != a.label).float().mean()))
+    return wrong
 
 
-def _differ(c: Choices) -> Tensor:
-    return c.right.any(1) & ~c.right.all(1)
-
-
-def _fold(kinds: dict[str, Choices], fold: int, *, others: bool = False) -> dict[str, Choices]:
+def _fold(kinds: dict[str, Answers], fold: int, *, others: bool = False) -> dict[str, Answers]:
     """Keep every fifth picture of each kind, or the others."""
     return {
-        kind: Choices(*(part[(c.picture % FOLDS == fold) != others] for part in c))
-        for kind, c in kinds.items()
+        kind: Answers(*(part[(a.picture % FOLDS == fold) != others] for part in a))
+        for kind, a in kinds.items()
     }
 
 
@@ -263,7 +276,7 @@ def _row(of: object) -> str:
 
 
 def _numbers(weights: Tensor) -> str:
-    return " ".join(f"{w:.1f}" for w in weights.tolist())
+    return " ".join(f"{w:.2f}" for w in weights.tolist())
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from mnistnet.data import DataSet
 from mnistnet.inference.predictor import HYPOTHESES
-from mnistnet.picture import hypotheses, prepare
+from mnistnet.picture import prepare
+from mnistnet.picture.colour import to_brightness
+from mnistnet.picture.hypotheses import hypotheses
 
 Brightness = NDArray[np.float64]  # (H, W), 0–1
 
@@ -72,14 +74,14 @@ def test_digits_are_classified_under_corruptions_that_no_single_rule_handles(
 
 def test_one_hypothesis_leaves_a_picture_framed_like_mnists_as_it_is(mnist: DataSet) -> None:
     for image in mnist.train.images[-20:]:
-        framed = hypotheses(rgba(image)).seen[2].numpy()
+        framed = hypotheses(to_brightness(rgba(image))).seen[11].numpy()
         assert np.abs(framed.astype(int) - image).mean() < 12
         assert (framed[image == 0] > 128).mean() < 0.01
 
 
 def test_the_hypothesis_with_the_highest_confidence_is_kept() -> None:
     picture = draw_picture(3, Scene(height=84, width=84, digit_height=60), np.random.default_rng(3))
-    found = hypotheses(rgba(picture))
+    found = hypotheses(to_brightness(rgba(picture)))
     for favourite in range(len(found.seen)):
         confidence = torch.full((len(found.seen), 10), 0.01)
         confidence[favourite, 3] = 0.99999
@@ -93,4 +95,8 @@ def _picture(brightness: Brightness) -> torch.Tensor:
 
 def test_every_hypothesis_has_a_name() -> None:
     picture = draw_picture(3, Scene(), np.random.default_rng(3))
-    assert len(hypotheses(rgba(picture)).seen) == len(HYPOTHESES) == len(set(HYPOTHESES))
+    assert (
+        len(hypotheses(to_brightness(rgba(picture))).seen)
+        == len(HYPOTHESES)
+        == len(set(HYPOTHESES))
+    )

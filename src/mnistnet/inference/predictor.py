@@ -36,12 +36,19 @@ NO_INK = "there is no ink in the picture"
 SEVERAL = "there is more than one digit in the picture"
 # What a picture is taken to show, by the index that the graph returns; see `mnistnet.picture`.
 HYPOTHESES = (
-    "the largest stroke on paper of one brightness",
-    "the largest stroke on paper that the border continues",
-    "framed as MNIST's, on paper of one brightness",
+    "ink of the clearer kind, border included",
+    "ink unlike the border's paper, border included",
+    "dark ink",
+    "bright ink",
+    "ink unlike the border's paper",
+    "ink darker than the paper near it",
+    "ink brighter than the paper near it",
+    "dark ink on the largest bright region",
+    "bright ink on the largest bright region",
+    "dark ink on the largest dark region",
+    "bright ink on the largest dark region",
     "framed as MNIST's, on paper that the border continues",
-    "the largest stroke, its gaps filled",
-    "framed as MNIST's, gaps filled",
+    "ink of the clearer kind, its gaps filled",
     "framed as MNIST's, specks removed",
     "framed as MNIST's, thin lines removed",
 )

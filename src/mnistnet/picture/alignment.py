@@ -33,25 +33,6 @@ def bounding_boxes(ink: Tensor, frames: Frames) -> Frames:
     return Frames(start, frames.start + torch.where(is_empty, float(CANVAS), last) * scale)
 
 
-def are_alike(largest: Tensor, second: Tensor, frames: Frames) -> Tensor:
-    """Return whether the second connected component may be a digit as the largest is: bool ().
-
-    It is about as high, not much wider than high, has about as much ink, and lies next to the
-    largest rather than around it. All of this has to hold under both assumptions on the paper.
-
-    Args:
-        largest: the ink of one component, (N, CANVAS, CANVAS), under each assumption.
-        second: that of another.
-        frames: where the canvases lie in the picture.
-    """
-    a, b = bounding_boxes(largest, frames), bounding_boxes(second, frames)
-    (height, _), (other, width) = a.sides().unbind(1), b.sides().unbind(1)
-    mass = second.sum((1, 2)) / largest.sum((1, 2)).clamp_min(1e-6)
-    gap = torch.maximum(a.start - b.end, b.start - a.end)[:, 1]  # between left and right
-    alike = (other > 0.6 * height) & (other < height / 0.6) & (width < 1.3 * other) & (mass > 0.3)
-    return (alike & (gap > -0.2 * torch.minimum(width, a.sides()[:, 1]))).all()
-
-
 def widen(boxes: Frames, limits: Frames) -> Frames:
     """Add a margin to boxes on all sides, as far as their limits allow."""
     margin = boxes.longer_side() * MARGIN
@@ -104,24 +85,21 @@ def _normalise(seen: Tensor) -> Tensor:
     return seen / seen.amax((1, 2), keepdim=True).clamp_min(1e-6)
 
 
-def morphology(basic: Tensor) -> Tensor:
-    """Repair strokes in ways that help where they are damaged.
+def repair(aligned: Tensor, framed: Tensor) -> Tensor:
+    """Repair strokes in ways that help where they are damaged, by morphology.
 
     Args:
-        basic: the four basic hypotheses (4, 28, 28), aligned and as framed; only those on paper of
-            one brightness are repaired.
+        aligned: (1, 28, 28).
+        framed: (1, 28, 28).
 
     Returns:
-        (4, 28, 28): closings, aligned and as framed, which fill gaps and outlines; a median of
-        3×3, which removes specks; an opening, which removes thin lines.
+        (3, 28, 28): a closing of the aligned one, which fills gaps and outlines; and of the framed
+        one a median of 3×3, which removes specks, and an opening, which removes thin lines.
     """
-    x = basic[0::2].unsqueeze(1)  # (2, 1, 28, 28)
-    framed = x[1:]
-    closed = _erode(F.max_pool2d(x, 3, 1, 1))
-    opened = F.max_pool2d(_erode(framed), 3, 1, 1)
-    neighbours = F.conv2d(framed, torch.eye(9).view(9, 1, 3, 3), padding=1)
-    median = neighbours.topk(5, 1).values[:, 4:]
-    return torch.cat([closed, median, opened]).squeeze(1)
+    closed = _erode(F.max_pool2d(aligned, 3, 1, 1))
+    neighbours = F.conv2d(framed.unsqueeze(0), torch.eye(9).view(9, 1, 3, 3), padding=1)
+    median = neighbours.topk(5, 1).values[0, 4:]
+    return torch.cat([closed, median, F.max_pool2d(_erode(framed), 3, 1, 1)])
 
 
 def _erode(x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Crop a part of a picture to the canvas, and compare its brightness with the paper's.
+"""Crop parts of a picture to the canvas.
 
-    levels = contrast_with_paper(crop_to_canvas(brightness, frame))     # (2, CANVAS, CANVAS)
+    canvas = crop_to_canvas(brightness, full_frame(brightness))     # (1, CANVAS, CANVAS)
 
 Whatever a part's size and shape, it is stretched to one square canvas, so that all that follows
 computes on arrays of one size.
@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-CANVAS = 96  # side of the square on which a picture is analysed
-RIM = 4  # width of the canvas's border
+CANVAS = 64  # side of the square on which a picture is analysed
+LEVELS = 6  # of the pyramid: cells of 1 to 32 pixels
 
 
 class Frames(NamedTuple):
@@ -86,42 +87,41 @@ def overlap(centres: Tensor, sources: Tensor, scale: Tensor) -> Tensor:
     return (reach.unsqueeze(-1) - distance).clamp(0, 1)
 
 
-def contrast_with_paper(canvas: Tensor) -> Tensor:
-    """Compare brightness with the paper's under two assumptions.
+def crop_closer(brightness: Tensor, frames: Frames) -> Tensor:
+    """Stretch parts of a picture to the canvas, from four rows for each of the canvas's.
 
-    Args:
-        canvas: (1, CANVAS, CANVAS); or (2, …), one for each assumption.
-
-    Returns:
-        (2, CANVAS, CANVAS): the brightness itself, for paper of one brightness, which may be the
-        darker or the brighter class; and its absolute difference from the paper's where the
-        border is paper that continues inwards.
+    It costs little in a large picture, where `crop_to_canvas` reads all of it for each part.
     """
-    return torch.cat([canvas[:1], (canvas[-1:] - _border_inwards(canvas[-1:])).abs()])
+    n, (height, width) = len(frames.start), brightness.shape
+    scale = frames.sides() / CANVAS
+    steps = torch.arange(CANVAS) + 0.5
+    centres = frames.start.unsqueeze(2) + scale.unsqueeze(2) * steps  # (N, 2, CANVAS)
+    columns = _sampling_matrix(width, centres[:, 1], scale[:, 1:])
+    taps = centres[:, 0].unsqueeze(2) + scale[:, :1].unsqueeze(2) * torch.tensor([-0.25, 0.25])
+    last = torch.arange(height)[-1:].float()
+    position = torch.minimum((taps - 0.5).clamp_min(0), last)  # (N, CANVAS, 2)
+    before = torch.minimum(position.long().float(), (last - 1).clamp_min(0))
+    share = position - before
+    rows = torch.stack([before, torch.minimum(before + 1, last)], 3).flatten()
+    weights = torch.stack([1 - share, share], 3).view(n, CANVAS, 1, 4) / 2
+    lines = brightness[rows.long()].view(n, CANVAS, 4, width)
+    return (weights @ lines).squeeze(2) @ columns.mT
 
 
-def _border_inwards(canvas: Tensor) -> Tensor:
-    """Interpolate the border's brightness inwards: (1, CANVAS, CANVAS) → the same.
+def extremes(brightness: Tensor, frame: Frames) -> tuple[Tensor, Tensor]:
+    """Return the darkest and the brightest near each canvas pixel: two of (1, CANVAS, CANVAS).
 
-    A bilinearly blended patch (Coons 1967, MIT MAC-TR-41): the interpolation between left and
-    right edge, plus that between top and bottom, minus that between the corners. It is exact for
-    gradients, and for shadows and printed bands across the picture, if they are straight.
+    A digit of a few pixels in a large picture is lost in the mean of those that a canvas pixel
+    covers, but not in their extremes.
     """
-    middle = torch.arange(CANVAS) + 0.5
-    along = ((middle - RIM / 2) / (CANVAS - RIM)).clamp(0, 1)
-    near = torch.stack([1 - along, along], 1)  # (CANVAS, 2): the weight of either edge
-    pick = torch.zeros(2, CANVAS)  # averages over an edge's width
-    pick[0, :RIM] = pick[1, -RIM:] = 1 / RIM
-    rows, columns = near @ (pick @ canvas), (canvas @ pick.T) @ near.T
-    return rows + columns - near @ (pick @ canvas @ pick.T) @ near.T
-
-
-def roughness(brightness: Tensor) -> Tensor:
-    """Return the variance between neighbours relative to that between any pixels.
-
-    0 for a smooth picture, 1 for white noise.
-    """
-    down, across = brightness[1:] - brightness[:-1], brightness[:, 1:] - brightness[:, :-1]
-    steps = (down.square().mean() + across.square().mean()) / 2
-    variance = (brightness - brightness.mean()).square().mean()
-    return steps / (2 * variance + 1e-6)
+    centres = (torch.arange(CANVAS) + 0.5) * frame.sides()[0].unsqueeze(1) / CANVAS  # (2, CANVAS)
+    both = torch.stack([-brightness, brightness])
+    samples = []
+    for level in range(LEVELS):
+        cells = (centres / 2**level).long()
+        samples.append(both.index_select(1, cells[0]).index_select(2, cells[1]))
+        both = F.max_pool2d(both, 2, 2, ceil_mode=True)
+    scale = frame.longer_side()[0] / CANVAS  # the first level whose cells are as wide as this
+    coarse = (scale.log2() + 0.999).clamp(0, LEVELS - 1).long()
+    found = torch.stack(samples).index_select(0, coarse)[0]
+    return -found[:1], found[1:]

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mnistnet.picture import hypotheses
+from mnistnet.picture import log_prior
+from mnistnet.picture.colour import to_brightness
+from mnistnet.picture.hypotheses import hypotheses
 
 if TYPE_CHECKING:
     import onnx
@@ -21,16 +23,16 @@ if TYPE_CHECKING:
 
 class _Preparation(nn.Module):
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        found = hypotheses(picture)
-        return found.seen, found.log_prior, found.ink, found.several
+        found = hypotheses(to_brightness(picture))
+        return found.seen, log_prior(found), found.ink, found.several
 
 
 @cache  # it takes seconds, and is the same for every network
 def export_hypotheses(opset: int) -> onnx.ModelProto:
     """Return the graph of `hypotheses`, as torch exports it, in an operator set of ONNX.
 
-    Its input is uint8 (H, W, 4); its outputs are `seen` uint8 (8, 28, 28), `log_prior` float32
-    (8,), `ink` bool () and `several` bool ().
+    Its input is uint8 (H, W, 4); its outputs are `seen` uint8 (N, 28, 28), `log_prior` float32
+    (N,), `ink` bool (N,) and `several` bool (N,).
     """
     logger = logging.getLogger("torch.onnx")
     level = logger.level
