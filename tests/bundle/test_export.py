@@ -174,7 +174,7 @@ def test_the_card_names_mnist_only_where_the_data_are_mnists(
     export_run(DEFAULT_BUNDLE, tmp_path / "bundle", data=ROOT / "data" / "mnist")
     card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
     assert "- **Accuracy** on MNIST's test images: 9" in card
-    assert "- **Trained on**: MNIST's 60,000 training images (Yann LeCun, " in card
+    assert "- **Trained on**: MNIST's 58,000 training images (Yann LeCun, " in card
 
 
 def test_a_bundle_that_is_damaged_or_of_other_data_is_not_exported_again(

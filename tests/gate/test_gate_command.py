@@ -86,7 +86,7 @@ def worse(own: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("picture.onnx", graph_bias),
         ("weights.safetensors", bias),
     ):
-        new = old + np.array([0, 5, 0, 0, 0, 0, 0, 0, 0, 0], np.float32)
+        new = old + np.array([0, 20, 0, 0, 0, 0, 0, 0, 0, 0], np.float32)
         content = (folder / name).read_bytes()
         assert content.count(old.tobytes()) == 1
         (folder / name).write_bytes(content.replace(old.tobytes(), new.tobytes()))

@@ -19,7 +19,7 @@ from mnistnet.metrics.scores import auroc
 from mnistnet.training.recipe import recipe_named
 from mnistnet.training.train import train
 
-CHOSEN = 0.7  # of the recipe `release`, by which the bundle that the package ships was trained
+CHOSEN = 0.9682  # of the recipe `release`, by which the bundle that the package ships was trained
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_most_negatives_are_not_sure(negatives: dict[str, list[Prediction]]) -> 
 def test_clear_digits_are_sure(digits: list[NDArray[np.uint8]], mnist: DataSet) -> None:
     predictor = Predictor(threshold=CHOSEN)
     assert np.mean([p.sure for p in predictor.predict_many(digits)]) > 0.9
-    assert (predictor.classify(mnist.test.images[:2000]).max(axis=1) >= CHOSEN).mean() > 0.96
+    assert (predictor.classify(mnist.test.images).max(axis=1) >= CHOSEN).mean() > 0.96
 
 
 def test_a_confidence_that_just_reaches_the_threshold_is_sure(

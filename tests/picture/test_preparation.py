@@ -67,7 +67,7 @@ def test_mnists_own_images_stay_as_they_are_with_either_polarity(
         moved = [np.roll(dark, step, axis) for axis in (0, 1) for step in (-1, 0, 1)]
         polarity_changes.append(min(_difference(bright, m) for m in moved))
     assert np.median(changes) < 0.35  # a shift by one pixel alone makes 0.6
-    assert max(polarity_changes) < 0.5  # ink taken for paper makes more than 1
+    assert max(polarity_changes) < 0.3  # ink taken for paper makes more than 1
     assert np.mean(np.array(polarity_changes) < 0.01) >= 0.9  # or two hypotheses are as good
 
 

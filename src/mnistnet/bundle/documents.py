@@ -93,15 +93,18 @@ def accuracy_line(manifest: Manifest) -> str:
 
 def card(manifest: Manifest) -> bytes:
     """Return the model card: what it is, how good, for what, and where it came from."""
-    origin, metrics = manifest.origin, manifest.metrics
+    origin = manifest.origin
     name = str(origin.recipe.get("name")).replace("`", "'")
     source = ", then ".join(dict.fromkeys(map(_commit, parts(origin))))  # of a resumed run
     if manifest.export and (exported := _commit(manifest.export)) != source:
         source += f", exported by commit {exported}"
     trained_on = "the data set whose SHA-256 are in `manifest.json`"
     if origin.data == MNIST_SHA256:
-        n = 60_000 - (metrics.n if metrics and metrics.judged_on == "validation" else 0)
+        held_out = [origin.recipe.get(split) for split in ("validation", "calibration")]
+        n = 60_000 - sum(count for count in held_out if isinstance(count, int))
         trained_on = f"MNIST's {n:,} training images (Yann LeCun, Corinna Cortes; CC BY-SA 3.0)"
+    drawn = [kind for kind in ("handwriting", "outliers") if origin.recipe.get(kind)]
+    others = f"drawn {' and '.join(drawn)}" if drawn else "nothing else"
     text = f"""# MnistNet, recipe `{name}`
 
 A convolutional network of {parameter_count():,} parameters that reads one handwritten digit from \
@@ -109,11 +112,11 @@ a picture.
 
 {accuracy_line(manifest)}
 - **For**: single digits 0–9, ink dark on light or light on dark, photographed, scanned or drawn.
-- **Not for**: several digits at once, letters (it will take them for digits), or decisions about
+- **Not for**: several digits at once, letters (it may take them for digits), or decisions about
   people without a person's check.
 - **Not sure**: below a confidence of {manifest.threshold:.0%} an answer should be checked by a \
 person.
-- **Trained on**: {trained_on}, nothing else.
+- **Trained on**: {trained_on}, {others}.
 - **Source**: commit {source}; the recipe, data hashes, versions and processor are in \
 `manifest.json`.
 

@@ -54,9 +54,9 @@ LOG_PRIORS = (
     -2.2,
 )
 EVIDENCE_WEIGHTS = (23.78, 2.2, 1.36, -0.96, -2.78, 1.72, -3.69, 1.45, -3.79, -0.32, -4.63)
-CONFIDENCE_WEIGHT = 2.09
+CONFIDENCE_WEIGHT = 1.0
 # Confidence above this is no more evidence: the network is very confident of much that is no digit.
-CONFIDENCE_CAP = 0.98
+CONFIDENCE_CAP = 0.995
 
 
 class Prepared(NamedTuple):
