@@ -42,6 +42,7 @@ def content(directory: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in directory.iterdir()}
 
 
+@pytest.mark.slow  # tracing the preparation takes ten seconds
 def test_the_shipped_weights_export_to_the_shipped_bundle_to_the_byte(
     net: MnistNet, tmp_path: Path
 ) -> None:

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
-import torch
-from drawing import rgba
 from scenes import KINDS, draw_two_digits
 
-from mnistnet.picture import prepare
+from mnistnet import Predictor
+from mnistnet.inference.predictor import SEVERAL
 
-Network = Callable[[torch.Tensor], torch.Tensor]
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_digit_is_read_in_a_scene(kind: str, network: Network) -> None:
+def test_a_digit_is_read_in_a_scene(kind: str, predictor: Predictor) -> None:
     rng = np.random.default_rng(3)
     right = []
     for digit in [*range(10)] * 4:
-        prepared = prepare(rgba(KINDS[kind](digit, rng)), network)
-        read = network(prepared.seen.unsqueeze(0)).argmax()
-        right.append(bool(prepared.ink) and read == digit and not prepared.several)
+        prediction = predictor.predict(KINDS[kind](digit, rng))
+        right.append(prediction.digit == digit and prediction.reason != SEVERAL)
     assert np.mean(right) >= 0.75  # of 40; without the hypotheses on its kind at most 0.5
 
 
-def test_two_digits_are_more_than_one(network: Network) -> None:
+def test_two_digits_are_more_than_one(predictor: Predictor) -> None:
     rng = np.random.default_rng(0)
-    several = [bool(prepare(rgba(draw_two_digits(rng)), network).several) for _ in range(60)]
-    assert np.mean(several) >= 0.6  # 0.67; of 210 scenes with one digit none
+    reasons = [predictor.predict(draw_two_digits(rng)).reason for _ in range(60)]
+    assert np.mean([reason == SEVERAL for reason in reasons]) >= 0.6  # 0.67
