@@ -90,7 +90,7 @@ def test_new_words_on_the_card_are_published_with_the_same_weights_and_no_traini
     forge: Forge,
 ) -> None:
     trained_by = git(forge.repository, "rev-parse", "main")
-    code = "src/mnistnet/bundle/export_run.py"
+    code = "src/mnistnet/bundle/documents.py"
     text = git(forge.repository, "show", f"main:{code}") + "\n"
     forge.push({code: text.replace("single digits 0–9", "one digit at a time")})
     exported_by = git(forge.repository, "rev-parse", "main")

@@ -33,7 +33,7 @@ class Rules:
     picture_floor: float = 0.97
     picture_kind_floor: float = 0.85
     blank_floor: float = 1.0
-    loss_to_champion_picture_points: float = 2.5
+    loss_to_champion_picture_points: float = 3.0
     claim_difference: float = 0.0002
     size_ratio: float = 2.0
     latency_ratio: float = 2.0
