@@ -15,6 +15,7 @@ from releases import seal
 from mnistnet import Predictor
 from mnistnet.bundle.vectors import from_base64, to_base64
 from mnistnet.bundle.verify import verify
+from mnistnet.serving.triton import write_repository
 
 
 @pytest.fixture
@@ -59,3 +60,10 @@ def test_a_bundle_of_format_1_is_verified_and_reads_what_it_always_read(
     clear.putalpha(four.point(lambda level: 255 - level))
     assert Predictor(old).predict(clear).digit is None  # white ink is laid on white
     assert predictor.predict(clear).digit == 4
+
+
+def test_a_model_repository_of_it_takes_grey_levels(old: Path, tmp_path: Path) -> None:
+    write_repository(old, tmp_path / "models")
+    config = (tmp_path / "models" / "picture" / "config.pbtxt").read_text(encoding="utf-8")
+    assert '{ name: "picture", data_type: TYPE_UINT8, dims: [ -1, -1 ] }' in config
+    assert "several" not in config

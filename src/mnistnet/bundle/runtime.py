@@ -98,7 +98,7 @@ class Graph:
         self._left_s = budget_s
         self._stopped = Event()
         old = manifest.format_version == 1 and name == "picture.onnx"
-        self._signature = PICTURE_OF_FORMAT_1 if old else SIGNATURES[name]
+        self.signature = PICTURE_OF_FORMAT_1 if old else SIGNATURES[name]
         content = read_file(directory, name, manifest)
         try:
             check_graph(content)
@@ -123,7 +123,7 @@ class Graph:
         except Exception as error:  # ONNX Runtime's errors have no base class of their own
             raise self.broken("cannot be loaded", error) from error
         ends = [*self._session.get_inputs(), *self._session.get_outputs()]
-        expected = [(end, f"tensor({kind})", shape) for end, kind, shape in self._signature]
+        expected = [(end, f"tensor({kind})", shape) for end, kind, shape in self.signature]
         if [(end.name, end.type, end.shape) for end in ends] != expected:
             raise self.broken("has other inputs or outputs than its format")
 
@@ -136,7 +136,7 @@ class Graph:
         """
         if self._left_s <= 0:
             raise self.broken("takes too long")
-        (name, _, shape), *signatures = self._signature
+        (name, _, shape), *signatures = self.signature
         options = _onnxruntime().RunOptions()
         if array.size >= SHRINK_FROM:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")

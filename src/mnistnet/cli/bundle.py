@@ -54,13 +54,30 @@ def evaluate(model: Path, markdown: bool, as_json: bool, **options: Any) -> None
 @click.argument("run", type=PATH)
 @OUT
 @DATA
-def export(run: Path, out: Path, data: Path | None) -> None:
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["bundle", "triton"]),
+    default="bundle",
+    show_default=True,
+    help="a bundle, or a model repository for Triton and KServe",
+)
+def export(run: Path, out: Path, data: Path | None, kind: str) -> None:
     """Write a finished run as a bundle: graphs, weights, report, card and manifest.
 
     RUN may also be a bundle: its weights are exported again, as this version of the program does.
+    With --format triton it must be one, and its graphs are written as they are, each with a
+    config.pbtxt.
     """
     from mnistnet.bundle.export_run import export_run
+    from mnistnet.serving.triton import MODELS, write_repository
 
+    if kind == "triton":
+        if data:
+            raise UsageError("--data: goes with --format bundle; a repository needs no data set")
+        write_repository(run, out)
+        print_line(f"Model repository: {out} ({' and '.join(MODELS)}, verified)")
+        return
     manifest = export_run(run, out, data=data)
     if m := manifest.metrics:
         print_line(f"Accuracy: {m.accuracy:.2%} of {m.n:,} {m.judged_on} images")

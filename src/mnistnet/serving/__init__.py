@@ -1,0 +1,1 @@
+"""The HTTP service, its page, and what other servers need to serve a bundle."""
