@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mnistnet.errors import FileError
-from mnistnet.files import atomic_write, locked, replace_folder, scratch_folder
+from mnistnet.files import atomic_write, locked, replace_folder, scratch_folder, write_bytes
 
 
 def write(path: Path, error: Exception | None = None) -> None:
@@ -43,6 +43,17 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     write(path)
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_fails_inside_a_folder_names_the_folder_that_was_given(tmp_path: Path) -> None:
+    def fail() -> None:
+        with replace_folder(tmp_path / "out", {"a"}) as temporary:
+            (temporary / "a").write_text("")
+            write_bytes(temporary / "a" / "b", b"")
+
+    with pytest.raises(FileError, match=rf"^{tmp_path}/out/a/b: cannot be written"):
+        fail()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_is_replaced_whole_through_a_link_and_only_if_it_holds_nothing_else(

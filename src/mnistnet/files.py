@@ -114,7 +114,10 @@ def replace_folder(folder: Path, names: Collection[str]) -> Iterator[Path]:
             restore(target)
         with _temporary(target) as temporary:
             temporary.mkdir()
-            yield temporary
+            try:
+                yield temporary
+            except FileError as error:  # nobody has heard of the temporary folder
+                raise FileError(str(error).replace(str(temporary), str(folder))) from error
             with locked(target, wait_s=SWAP_S):
                 swap(temporary, target)
     except OSError as error:

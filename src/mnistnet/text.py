@@ -33,8 +33,8 @@ def escape_markdown(text: str) -> str:
 
 
 def without_password(text: str) -> str:
-    """Remove user and password from the addresses in a text."""
-    return re.sub(r"//[^/\s]*@", "//", text)
+    """Remove user and password from the addresses in a text, also passwords that hold a slash."""
+    return re.sub(r"//\S*@", "//", text)
 
 
 def first_line(error: BaseException) -> str:

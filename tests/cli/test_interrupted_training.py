@@ -6,12 +6,14 @@ import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from releases import Run
 
 from mnistnet.cli.output import Bar
 from mnistnet.training.fit import Progress
+from mnistnet.training.recipe import Recipe
 from mnistnet.training.tracking import NO_TRACKERS
 
 SMALL = ("--batch-size", 50, "--threads", 1, "--engine", "torch", "--epochs", 2)
@@ -90,6 +92,38 @@ def test_a_run_interrupted_before_anything_was_measured_is_not_kept(
     assert run("train", "--data", tiny, "--runs", tmp_path, *SMALL, "--name", "again")[0] == 0
 
 
+def test_interrupted_trials_name_the_command_that_goes_on_with_them(
+    tiny: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mnistnet.training import trials
+
+    given = ("trials", "--seeds", "2", "--data", str(tiny), "--runs", str(tmp_path))
+    train_once = trials._train_once
+
+    def interrupt_second(recipe: Recipe, *rest: Any) -> trials.Trial:
+        if recipe.seed == 1:
+            raise KeyboardInterrupt
+        return train_once(recipe, *rest)
+
+    monkeypatch.setattr(trials, "_train_once", interrupt_second)
+    code, _, err = run(*given)
+    assert code == 130
+    assert err == f"mnistnet: interrupted after 1 seed; go on with: mnistnet {shlex.join(given)}\n"
+    monkeypatch.undo()
+    assert run(*given)[0] == 0
+
+
+def test_any_other_verb_that_is_interrupted_says_so_in_one_line(
+    tiny: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mnistnet.data.verify", interrupt)
+    code, _, err = run("data", "verify", "--data", tiny)
+    assert (code, err.strip()) == (130, "mnistnet: interrupted")
+
+
 def test_the_command_holds_no_password(
     interrupt_in: Callable[[int], None],
     tiny: Path,
@@ -99,7 +133,7 @@ def test_the_command_holds_no_password(
 ) -> None:
     monkeypatch.setattr("mnistnet.cli.train._open_trackers", lambda _: NO_TRACKERS)
     interrupt_in(2)
-    place = "mlflow=http://me:secret@there/x"
+    place = "mlflow=http://me:secret/half@there/x"
     _, _, err = run("train", "--data", tiny, "--runs", tmp_path, "--tracker", place, *SMALL)
     assert "--tracker mlflow=http://there/x" in err
     assert "secret" not in err

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mnistnet.errors import RunError
+from mnistnet.errors import FileError, RunError
 from mnistnet.training.recipe import Recipe
 from mnistnet.training.trials import trials, trials_file
 
@@ -20,7 +20,8 @@ def test_each_seed_is_written_before_the_next_and_trained_once_also_after_a_kill
 ) -> None:
     file = trials_file(tmp_path, SHORT)
     series = trials(SHORT, 3, data=tiny, runs=tmp_path)
-    first = [next(series), next(series)]  # the third is not trained
+    first = [next(series), next(series)]
+    series.close()  # the third is not trained
     lines = [json.dumps(asdict(trial)) + "\n" for trial in first]
     assert file.read_text(encoding="utf-8") == "".join(lines)
     with file.open("a", encoding="utf-8") as stream:
@@ -30,6 +31,15 @@ def test_each_seed_is_written_before_the_next_and_trained_once_also_after_a_kill
     assert [trial.seed for trial in again] == [0, 1, 2]
     assert len(file.read_text(encoding="utf-8").splitlines()) == 3
     assert list(trials(SHORT, 3, data=tiny, runs=tmp_path)) == again
+
+
+def test_a_series_is_continued_by_one_process_at_a_time(tiny: Path, tmp_path: Path) -> None:
+    series = trials(SHORT, 2, data=tiny, runs=tmp_path)
+    next(series)
+    with pytest.raises(FileError, match="is being written by another process"):
+        next(trials(SHORT, 2, data=tiny, runs=tmp_path))
+    series.close()
+    assert [trial.seed for trial in trials(SHORT, 2, data=tiny, runs=tmp_path)] == [0, 1]
 
 
 def test_recipes_that_differ_in_more_than_the_seed_have_their_own_series(tmp_path: Path) -> None:

@@ -100,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         error.show()
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
+        click.echo("mnistnet: interrupted", err=True)
         code = 130
     gc.freeze()  # or Python would look for garbage before it ends: 28 ms
     sys.exit(code if isinstance(code, int) else 0)

@@ -11,10 +11,10 @@ import click
 
 from mnistnet.cli.options import DATA, JSON, RUNS, Command, repeated_command
 from mnistnet.cli.output import Bar, print_error, print_json, print_line, print_table
-from mnistnet.errors import DataError, MnistNetError, UsageError
+from mnistnet.errors import DataError, Interrupted, MnistNetError, UsageError
 from mnistnet.extras import import_extra
 from mnistnet.model.architecture import layer_table
-from mnistnet.text import interval
+from mnistnet.text import counted, interval
 from mnistnet.training.recipe import RECIPES, Recipe, recipe_named
 
 if TYPE_CHECKING:
@@ -117,11 +117,18 @@ def trials(
 
     accuracies, tracked = [], _open_trackers(trackers)
     where: dict[str, Any] = {"data": data, "runs": runs, "on_engine": _print_engine}
-    for trial in training.trials(chosen, seeds, trackers=tracked, **where):
-        accuracies.append(trial.accuracy)
-        click.echo(
-            f"Seed: {trial.seed}, Accuracy: {trial.accuracy:.2%}, Training: {trial.train_s:.1f} s"
-        )
+    try:
+        for trial in training.trials(chosen, seeds, trackers=tracked, **where):
+            accuracies.append(trial.accuracy)
+            click.echo(
+                f"Seed: {trial.seed}, Accuracy: {trial.accuracy:.2%},"
+                f" Training: {trial.train_s:.1f} s"
+            )
+    except KeyboardInterrupt:
+        command = repeated_command(without=())
+        raise Interrupted(
+            f"interrupted after {counted(len(accuracies), 'seed')}; go on with: {command}"
+        ) from None
     summary = _print_mean(chosen, accuracies)
     print_line(f"Each seed's line: {training.trials_file(runs, chosen)}")
     if as_json:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mnistnet import data as datasets
 from mnistnet.errors import RunError
-from mnistnet.files import append_text, write_bytes
+from mnistnet.files import append_text, locked, write_bytes
 from mnistnet.training.fit import fit
 from mnistnet.training.machine import engine_for
 from mnistnet.training.tracking import NO_TRACKERS
@@ -72,20 +72,21 @@ def trials(
 
     Raises:
         RunError: the series' file holds something else.
-        FileError: it cannot be written.
+        FileError: it cannot be written, or another process continues the series now.
         RecipeError: see engine_for.
     """
     file = trials_file(runs, recipe)
-    done = {trial.seed: trial for trial in _read(file)}
-    on_engine(engine := engine_for(recipe))
-    dataset = datasets.load(data, validation=recipe.validation)
-    for seed in range(seeds):
-        if seed not in done:
-            seeded, folder = recipe.replacing(seed=seed), file.with_suffix("") / f"seed-{seed}"
-            with trackers.tracking(folder.relative_to(runs).as_posix(), folder, seeded):
-                done[seed] = _train_once(seeded, engine, dataset, trackers)
-            append_text(file, json.dumps(asdict(done[seed])) + "\n")
-        yield done[seed]
+    with locked(file):
+        done = {trial.seed: trial for trial in _read(file)}
+        on_engine(engine := engine_for(recipe))
+        dataset = datasets.load(data, validation=recipe.validation)
+        for seed in range(seeds):
+            if seed not in done:
+                seeded, folder = recipe.replacing(seed=seed), file.with_suffix("") / f"seed-{seed}"
+                with trackers.tracking(folder.relative_to(runs).as_posix(), folder, seeded):
+                    done[seed] = _train_once(seeded, engine, dataset, trackers)
+                append_text(file, json.dumps(asdict(done[seed])) + "\n")
+            yield done[seed]
 
 
 def _train_once(recipe: Recipe, engine: Engine, dataset: DataSet, trackers: Trackers) -> Trial:
