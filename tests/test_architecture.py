@@ -26,11 +26,12 @@ HEAVY = {  # what only extras install, and the files that may import it at their
     **dict.fromkeys(("mlflow", "tensorboard"), ("training/tracking/",)),
     **dict.fromkeys(("onnx", "onnxscript"), ("bundle/",)),
     **dict.fromkeys(("model_signing", "cryptography", "id"), ("registry/signature.py",)),
+    **dict.fromkeys(("fastapi", "uvicorn", "prometheus_client", "ray"), ("serving/",)),
 }
 # Where torch is not installed, these verbs and everything that they import still run.
 TORCHLESS_VERBS = (
     *("predict", "eval", "gate", "publish", "history", "rollback", "pull", "diff", "verify"),
-    *("data", "fingerprint", "train", "trials", "reproduce"),
+    *("data", "fingerprint", "train", "trials", "reproduce", "serve"),
 )
 
 

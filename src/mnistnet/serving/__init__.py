@@ -1,1 +1,1 @@
-"""The HTTP service, its page, and what other servers need to serve a bundle."""
+"""The released model behind HTTP, and a page to draw on. Runs without torch; extra `serve`."""
