@@ -11,9 +11,11 @@ LOCK ?=
 KERNELS := src/mnistnet/training/kernels
 SOURCES := CMakeLists.txt src/mnistnet/model/architecture.py $(wildcard $(addprefix $(KERNELS)/*.,cpp h cmake))
 SANITIZED := $(CURDIR)/build/sanitized
+SUDO = $(if $(filter-out 0,$(shell id -u)),sudo)
+APT = $(SUDO) apt-get update && $(SUDO) apt-get install --yes --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all sanitize check format race clean
+.PHONY: help install train test test-all browser sanitize check format race clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -40,6 +42,10 @@ test: $(READY)  ## run the tests, in under two minutes on two cores
 
 test-all: $(READY)  ## the slow tests: kills, whole processes, fuzzing, a browser, workflows
 	$(BIN)/python -m pytest -m slow
+
+browser:  ## install Chromium and npm, which the tests in a browser need (Debian, Ubuntu)
+	command -v chromium || command -v google-chrome || { $(APT) chromium; }
+	command -v npm || { $(APT) npm; }
 
 sanitize: $(READY)  ## test the native engine under GCC's address and undefined-behaviour sanitizers
 	rm -rf $(SANITIZED)

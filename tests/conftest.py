@@ -175,3 +175,28 @@ def doubtful_answers(labels: np.ndarray, seed: int, skill: float = 4.0) -> np.nd
     logits[np.arange(len(labels)), labels] += skill
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of Chromium or Chrome."""
+    return program("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture(scope="session")
+def npm() -> str:
+    """The path of npm, which comes with Node.js."""
+    return program("npm")
+
+
+def program(*names: str) -> str:
+    """Return the path of the first program that is here.
+
+    Without one the test is skipped or, with MNISTNET_REQUIRE_BROWSER=1 as in CI, fails.
+    """
+    if found := next(filter(None, map(shutil.which, names)), None):
+        return found
+    missing = f"there is no {names[0]} here; make browser installs it on Debian and Ubuntu"
+    if os.environ.get("MNISTNET_REQUIRE_BROWSER") == "1":
+        pytest.fail(missing)
+    pytest.skip(missing)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -12,14 +11,7 @@ import pytest
 from mnistnet.metrics.corruptions import CORRUPTIONS
 from mnistnet.report.page import render_page
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
-    None,
-)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine"),
-]
+pytestmark = pytest.mark.slow
 
 QUIET = (
     "--headless",
@@ -80,9 +72,11 @@ def folder(tmp_path_factory, make_report):
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_the_page_fits_a_phone_and_a_desk_is_legible_in_each_theme_and_logs_nothing(folder, theme):
+def test_the_page_fits_a_phone_and_a_desk_is_legible_in_each_theme_and_logs_nothing(
+    folder, theme, chromium
+):
     command = (
-        *(BROWSER, *QUIET, f"--user-data-dir={folder / 'profile'}"),
+        *(chromium, *QUIET, f"--user-data-dir={folder / 'profile'}"),
         *("--allow-file-access-from-files", "--enable-logging=stderr", "--dump-dom"),
         *(f"--blink-settings=preferredColorScheme={int(theme == 'light')}",),
         (folder / "harness.html").as_uri(),
