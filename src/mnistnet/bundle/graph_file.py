@@ -2,6 +2,8 @@
 
     check_graph(content)
 
+    content = encode(MODEL, ir_version=[IR_VERSION], graph=[graph], opset_import=[opset])
+
 ONNX's files are protocol buffers: a message is a row of fields, each a number, four bytes, or bytes
 that may be a message again. Only the fields, operators and values below may be in one. So there
 are no loops, branches and functions, no operators of another maker, and no data in other files.
@@ -10,9 +12,13 @@ are no loops, branches and functions, no operators of another maker, and no data
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 OPERATORS = frozenset(
     b"""
@@ -80,6 +86,12 @@ TENSOR = {
     8: Field("name", BYTES),
     9: Field("raw_data", BYTES),
 }
+# Of an input or output, as they are written; what is read of them, the runtime checks.
+VALUE = {1: Field("name", BYTES), 2: Field("type", BYTES)}
+TYPE = {1: Field("tensor_type", BYTES)}
+TENSOR_TYPE = {1: Field("elem_type", NUMBER), 2: Field("shape", BYTES)}
+SHAPE = {1: Field("dim", BYTES)}
+DIMENSION = {1: Field("dim_value", NUMBER), 2: Field("dim_param", BYTES)}
 
 
 def check_graph(content: bytes) -> None:
@@ -182,6 +194,27 @@ def _fields(message: bytes, allowed: dict[int, Field]) -> dict[str, list[Any]]:
         if position > len(message) or len(values) > field.most:
             raise ValueError(f"is cut short, or has more than {field.most} of {field.name}")
     return found
+
+
+def encode(allowed: dict[int, Field], **values: Iterable[float | str | bytes]) -> bytes:
+    """Return a message of fields, each with the values that are given by its name."""
+    message = bytearray()
+    for number, field in allowed.items():
+        for value in values.get(field.name, ()):
+            message += _encode_number(number << 3 | field.wire_type)
+            if isinstance(value, str | bytes):
+                content = value.encode() if isinstance(value, str) else value
+                message += _encode_number(len(content)) + content
+            elif field.wire_type == FLOAT:
+                message += struct.pack("<f", value)
+            else:
+                message += _encode_number(int(value) % 2**64)
+    return bytes(message)
+
+
+def _encode_number(number: int) -> bytes:
+    low, rest = number & 127, number >> 7
+    return bytes([low | 128]) + _encode_number(rest) if rest else bytes([low])
 
 
 def _number(message: bytes, position: int) -> tuple[int, int]:

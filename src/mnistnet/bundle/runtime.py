@@ -106,20 +106,8 @@ class Graph:
             raise BundleError(
                 f"{self.path}: is no graph of the format, it {error}; get the bundle again"
             ) from None
-        runtime = _onnxruntime()
-        options = runtime.SessionOptions()
-        options.log_severity_level = 4  # what fails is raised; the log would only repeat it
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.use_env_allocators", "1")
-        if name == "picture.onnx":  # optimising a thousand small nodes takes longer than ten runs
-            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        try:
-            self._session = runtime.InferenceSession(
-                content,
-                options,
-                providers=["CPUExecutionProvider"],
-                disabled_optimizers=["ConstantFolding"],  # it would compute without a deadline
-            )
+        try:  # optimising a thousand small nodes takes longer than ten runs
+            self._session = new_session(content, threads, optimised=name != "picture.onnx")
         except Exception as error:  # ONNX Runtime's errors have no base class of their own
             raise self.broken("cannot be loaded", error) from error
         ends = [*self._session.get_inputs(), *self._session.get_outputs()]
@@ -171,6 +159,23 @@ class Graph:
             f"{self.path}: {problem} with {runtime_name()}{reason};"
             " get the bundle again, or install another onnxruntime"
         )
+
+
+def new_session(content: bytes, threads: int = 1, *, optimised: bool = True) -> Any:
+    """Load a graph into ONNX Runtime. Raises whatever the runtime does where it cannot."""
+    runtime = _onnxruntime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4  # what fails is raised; the log would only repeat it
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    if not optimised:
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return runtime.InferenceSession(
+        content,
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=["ConstantFolding"],  # it would compute without a deadline
+    )
 
 
 def runtime_name() -> str:
