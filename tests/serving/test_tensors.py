@@ -107,7 +107,7 @@ def test_the_outputs_of_a_picture_come_in_the_order_asked_for_and_of_their_types
             for name in names:
                 array = result.as_numpy(name)
                 assert array.dtype == outputs[name].dtype
-                np.testing.assert_array_equal(array, outputs[name])
+                np.testing.assert_array_equal(array, np.atleast_1d(outputs[name]))
 
 
 @pytest.mark.parametrize("value", [-1, 256, 0.5, 1e30, 10**30, True, False, None, "7", [7], {}])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -115,12 +115,10 @@ class Predictor:
             PictureError: it is not a picture, or of an impossible size.
             BundleError: the bundle's picture.onnx is damaged.
         """
-        graph, rgba = self._graph("picture.onnx"), to_rgba(picture)
-        if self.manifest.format_version == 1:
-            (probabilities, seen, ink), several, kept = graph.run(on_white(rgba)), False, None
-        else:
-            probabilities, seen, ink, several, kept = graph.run(rgba)
-            kept = HYPOTHESES[kept] if kept < len(HYPOTHESES) else f"hypothesis {kept}"
+        probabilities, seen, ink, several, index = self.run_picture(picture)
+        kept = None if index < 0 else f"hypothesis {index}"
+        if 0 <= index < len(HYPOTHESES):
+            kept = HYPOTHESES[index]
         if not ink:
             return Prediction(None, 0.0, False, probabilities, seen, NO_INK, kept)
         digit = int(probabilities.argmax())
@@ -128,6 +126,17 @@ class Predictor:
         sure = confidence >= self.threshold and not several
         reason = SEVERAL if several else None
         return Prediction(digit, confidence, sure, probabilities, seen, reason, kept)
+
+    def run_picture(self, picture: Picture) -> list[Any]:
+        """Return the outputs of the bundle's picture.onnx for a picture, in the graph's order.
+
+        They are those of bundle.runtime.SIGNATURES, in the bundle's format 1, too: there no picture
+        has several digits, and the hypothesis is −1. Raises what `predict` raises.
+        """
+        graph, rgba = self._graph("picture.onnx"), to_rgba(picture)
+        if self.manifest.format_version == 1:
+            return [*graph.run(on_white(rgba)), np.array(False), np.array(-1)]
+        return graph.run(rgba)
 
     def predict_many(self, pictures: Iterable[Picture]) -> list[Prediction]:
         """Predict the digits in several pictures, of any sizes. Raises what `predict` raises."""

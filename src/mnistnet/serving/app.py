@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
 
 from mnistnet import __version__
 from mnistnet.errors import PictureError
 from mnistnet.serving.batching import BusyError
+from mnistnet.serving.protocol import add_protocol
 
 if TYPE_CHECKING:
     from mnistnet.inference import Prediction
@@ -41,6 +43,10 @@ def create_app(current: Current) -> FastAPI:
     async def bad_picture(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"error": str(error)}, 400)
 
+    @app.exception_handler(HTTPException)  # no such path, or method
+    async def refused(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
     @app.exception_handler(BusyError)
     async def busy(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"error": str(error)}, 503, {"Retry-After": "1"})
@@ -56,6 +62,7 @@ def create_app(current: Current) -> FastAPI:
     async def health() -> dict[str, str]:
         return {"status": "ok", "version": current.served.version}
 
+    add_protocol(app, current)
     return app
 
 

@@ -74,9 +74,9 @@ class InferRequest:
 
 
 def _model(graph: str) -> Model:
-    """Describe a bundle's graph."""
+    """Describe a bundle's graph. A scalar has the shape [1], as Triton gives it."""
     ends = [
-        Tensor(name, DATATYPES[kind], tuple(d if isinstance(d, int) else -1 for d in shape))
+        Tensor(name, DATATYPES[kind], tuple(-1 if isinstance(d, str) else d for d in shape or [1]))
         for name, kind, shape in SIGNATURES[graph]
     ]
     return Model(graph.removesuffix(".onnx"), ends[0], tuple(ends[1:]))
@@ -123,7 +123,8 @@ def write_answer(
     outputs: list[dict[str, object]] = []
     binary: list[bytes] = []
     for tensor, as_binary in request.outputs:
-        array = arrays[tensor.name].astype(DTYPES[tensor.datatype], order="C", copy=False)
+        array = np.atleast_1d(arrays[tensor.name])
+        array = array.astype(DTYPES[tensor.datatype], order="C", copy=False)
         output = {"name": tensor.name, "datatype": tensor.datatype, "shape": array.shape}
         if as_binary:
             binary.append(array.tobytes())
