@@ -48,7 +48,7 @@ DRY_RUN = click.option("--dry-run", is_flag=True, help="do everything but publis
 _REMOTE = click.option(
     "--remote", default="origin", show_default=True, help="a remote of this clone, or a URL or path"
 )
-_BRANCH = click.option(
+BRANCH = click.option(
     "--branch", default="models", show_default=True, help="the branch of the published models"
 )
 _PUBLIC_KEY = click.option("--public-key", type=PATH, help="demand a signature by this key's owner")
@@ -69,7 +69,7 @@ Command = Any  # what click's decorators take and return
 
 def registry_options(command: Command) -> Command:
     """Add `--remote` and `--branch` to a command that reads or writes published models."""
-    return _REMOTE(_BRANCH(command))
+    return _REMOTE(BRANCH(command))
 
 
 def signer_options(command: Command) -> Command:

@@ -6,16 +6,33 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mnistnet.cli.options import PATH
+from mnistnet.cli.options import BRANCH, PATH, signer_options
 from mnistnet.cli.output import print_line
+from mnistnet.errors import UsageError
 from mnistnet.extras import import_extra
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mnistnet.registry.signature import Signer
+
 
 @click.command()
 @click.option("--bundle", type=PATH, help="serve this bundle")
+@click.option(
+    "--registry",
+    help="serve the champion of this registry: a remote of this clone, or a URL or path",
+)
+@BRANCH
+@signer_options
+@click.option(
+    "--follow",
+    is_flag=False,
+    flag_value=60.0,
+    type=click.FloatRange(min=0.1),
+    metavar="[SECONDS]",
+    help="change to each new champion; look for one every 60 seconds, or every SECONDS",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="the address to listen on")
 @click.option(
     "--port",
@@ -24,10 +41,27 @@ if TYPE_CHECKING:
     show_default=True,
     help="the port to listen on; 0 is any that is free",
 )
-def serve(bundle: Path | None, host: str, port: int) -> None:
-    """Serve a model over HTTP, until SIGTERM or Ctrl-C."""
+def serve(
+    bundle: Path | None,
+    registry: str | None,
+    branch: str,
+    signer: Signer | None,
+    follow: float | None,
+    host: str,
+    port: int,
+) -> None:
+    """Serve a model over HTTP, until SIGTERM or Ctrl-C.
+
+    That is the bundle in the package, another BUNDLE, or what a registry has published.
+    """
     import_extra("serve", "fastapi", "uvicorn", "python_multipart", "prometheus_client")
     from mnistnet.inference.predictor import DEFAULT_BUNDLE
+    from mnistnet.serving.following import Source
     from mnistnet.serving.server import Options, serve
 
-    serve(Options(bundle or DEFAULT_BUNDLE, host, port), print_line)
+    if bundle and registry:
+        raise UsageError("--bundle and --registry: serve either a folder or what is published")
+    if not registry and (follow or signer):
+        raise UsageError("--follow, --public-key and --identity go with --registry; name that too")
+    source = Source(registry, branch, signer) if registry else None
+    serve(Options(bundle or DEFAULT_BUNDLE, host, port, source, follow), print_line)

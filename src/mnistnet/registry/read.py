@@ -58,6 +58,12 @@ def history(*, remote: str = "origin", branch: str = "models") -> State:
         return registry.read()
 
 
+def champion_commit(*, remote: str = "origin", branch: str = "models") -> str:
+    """Return the champion's commit, or an empty text; nothing is fetched. Raises RegistryError."""
+    with open_registry(remote, branch) as registry:
+        return registry.head()
+
+
 def pull(
     version: int | None,
     directory: Path,

@@ -61,6 +61,16 @@ class Registry:
         self.branch = branch
         self.shown = repository.shown
 
+    def head(self) -> str:
+        """Return the champion's commit, and fetch nothing; an empty text where there is none.
+
+        Raises:
+            UnreachableError: the remote cannot be read.
+        """
+        return (
+            self._git.contact("ls-remote", self._git.remote, self._ref).decode().partition("\t")[0]
+        )
+
     def read(self) -> State:
         """Fetch the branch, and list the tags, as they are now.
 

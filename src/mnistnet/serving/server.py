@@ -9,6 +9,8 @@ import signal
 import socket
 import sys
 from dataclasses import dataclass
+from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -16,11 +18,15 @@ import uvicorn
 from mnistnet.errors import UsageError
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.serving.app import create_app
+from mnistnet.serving.following import fetch, follow
 from mnistnet.serving.served import Current, load
+from mnistnet.text import without_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from mnistnet.serving.following import Source
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class Options:
     bundle: Path = DEFAULT_BUNDLE
     host: str = "127.0.0.1"
     port: int = 8000  # 0: any that is free
+    source: Source | None = None  # a registry, whose champion is served instead of the bundle
+    follow_every_s: float | None = None  # how often to look for another champion; None: never
 
 
 def serve(options: Options, report: Callable[[str], None]) -> None:
@@ -42,13 +50,19 @@ def serve(options: Options, report: Callable[[str], None]) -> None:
     Raises:
         BundleError: the bundle fails verification.
         UsageError: the address cannot be listened on.
+        MnistNetError: the champion cannot be fetched; see `fetch`.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    current = Current(load(options.bundle))
+    source = options.source
+    current = Current(fetch(source) if source else load(options.bundle))
     listener = _listen(options.host, options.port)
     host, port = listener.getsockname()[:2]
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    report(f"serving {options.bundle.name}, version {current.served.version}, on {where}")
+    name = without_password(source.remote) if source else options.bundle.name
+    report(f"serving {name}, version {current.served.version}, on {where}")
+    if source and options.follow_every_s:
+        follower = partial(follow, source, current, every_s=options.follow_every_s)
+        Thread(target=follower, name="follow", daemon=True).start()
     config = uvicorn.Config(create_app(current), log_config=None, access_log=False)
     uvicorn.Server(config).run([listener])
 
