@@ -13,14 +13,18 @@ from mnistnet.serving.app import create_app
 from mnistnet.serving.served import Current, load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from mnistnet.serving.collecting import Collection
 
 
 class Client:
     """Sends requests to the application; what the application does not expect is raised."""
 
-    def __init__(self, current: Current, runner: asyncio.Runner) -> None:
-        transport = httpx.ASGITransport(create_app(current))
+    def __init__(
+        self, current: Current, runner: asyncio.Runner, collection: Collection | None = None
+    ) -> None:
+        transport = httpx.ASGITransport(create_app(current, collection))
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
         self.run = runner.run
 
@@ -48,3 +52,10 @@ def client(current: Current) -> Iterator[Client]:
     """A client of an application that serves `current`."""
     with asyncio.Runner() as runner:
         yield Client(current, runner)
+
+
+@pytest.fixture
+def collecting(current: Current) -> Iterator[Callable[[Collection], Client]]:
+    """Make a client of an application that keeps misread pictures in a collection."""
+    with asyncio.Runner() as runner:
+        yield lambda collection: Client(current, runner, collection)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="the port to listen on; 0 is any that is free",
 )
+@click.option("--collect", type=PATH, help="keep pictures that were misread in this folder")
 def serve(
     bundle: Path | None,
     registry: str | None,
@@ -49,6 +50,7 @@ def serve(
     follow: float | None,
     host: str,
     port: int,
+    collect: Path | None,
 ) -> None:
     """Serve a model over HTTP, until SIGTERM or Ctrl-C.
 
@@ -64,4 +66,5 @@ def serve(
     if not registry and (follow or signer):
         raise UsageError("--follow, --public-key and --identity go with --registry; name that too")
     source = Source(registry, branch, signer) if registry else None
-    serve(Options(bundle or DEFAULT_BUNDLE, host, port, source, follow), print_line)
+    options = Options(bundle or DEFAULT_BUNDLE, host, port, source, follow, collect)
+    serve(options, print_line)

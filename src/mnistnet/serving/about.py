@@ -37,7 +37,7 @@ class About:
     metrics: Metrics | None  # None: nothing was measured
     size_bytes: int  # of the graph that reads pictures
     hardest: tuple[HardDigit, ...]  # the worst first
-    report: str  # its address
+    report: str  # where it is, next to the page
     collects: bool  # whether the service keeps pictures that were misread
 
 
@@ -65,7 +65,7 @@ def about(bundle: Path, version: str, *, collects: bool = False) -> About:
         manifest.metrics,
         manifest.files["picture.onnx"].size_bytes,
         hardest,
-        PAGE if (bundle / PAGE).is_file() else where.name,
+        PAGE,
         collects,
     )
 

@@ -18,6 +18,7 @@ import uvicorn
 from mnistnet.errors import UsageError
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.serving.app import create_app
+from mnistnet.serving.collecting import Collection
 from mnistnet.serving.following import fetch, follow
 from mnistnet.serving.served import Current, load
 from mnistnet.text import without_password
@@ -38,6 +39,7 @@ class Options:
     port: int = 8000  # 0: any that is free
     source: Source | None = None  # a registry, whose champion is served instead of the bundle
     follow_every_s: float | None = None  # how often to look for another champion; None: never
+    collect: Path | None = None  # where pictures that were misread are kept
 
 
 def serve(options: Options, report: Callable[[str], None]) -> None:
@@ -49,10 +51,12 @@ def serve(options: Options, report: Callable[[str], None]) -> None:
 
     Raises:
         BundleError: the bundle fails verification.
+        FileError: pictures cannot be kept where they should be.
         UsageError: the address cannot be listened on.
         MnistNetError: the champion cannot be fetched; see `fetch`.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    collection = Collection(options.collect) if options.collect else None
     source = options.source
     current = Current(fetch(source) if source else load(options.bundle))
     listener = _listen(options.host, options.port)
@@ -63,7 +67,7 @@ def serve(options: Options, report: Callable[[str], None]) -> None:
     if source and options.follow_every_s:
         follower = partial(follow, source, current, every_s=options.follow_every_s)
         Thread(target=follower, name="follow", daemon=True).start()
-    config = uvicorn.Config(create_app(current), log_config=None, access_log=False)
+    config = uvicorn.Config(create_app(current, collection), log_config=None, access_log=False)
     uvicorn.Server(config).run([listener])
 
 

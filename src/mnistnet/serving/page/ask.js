@@ -29,7 +29,7 @@ export async function predict(image) {
  *
  * @param {Uint8Array} seen 28 rows of 28 grey levels, as `predict` returns them
  * @returns {Promise<{name: string, shape: number[], values: Float32Array}[]>} a layer each; its
- *   shape is [maps, rows, columns], or [values] for the last
+ *   shape is [maps, rows, columns]
  */
 export async function maps(seen) {
   const layers = await post("maps", seen, "application/octet-stream");

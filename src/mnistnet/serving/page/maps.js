@@ -24,13 +24,13 @@ export function showMaps(where, layers) {
   });
 }
 
-function makeLayer({ name, shape }, i) {
-  const [maps, rows = 1, columns = 1] = shape;
+function makeLayer({ name, shape }) {
+  const [maps, rows, columns] = shape;
   const figure = document.createElement("figure");
   const caption = document.createElement("figcaption");
   const size = rows > 1 ? `${maps} maps of ${rows} × ${columns}` : `${maps} values`;
   const title = document.createElement("strong");
-  title.textContent = `${i + 1}. ${name}`;
+  title.textContent = name;
   caption.append(title, ` ${size}`);
   const grid = document.createElement("div");
   grid.className = "multiples";
