@@ -132,7 +132,7 @@ def add_protocol(app: FastAPI, current: Current) -> None:
         return _json({"error": str(error)}, error.status)
 
     endpoints = Endpoints(current)
-    for path in ("/models/{model_name}/versions/{model_version}", "/models/{model_name}"):
+    for path in ("/models/{model_name}", "/models/{model_name}/versions/{model_version}"):
         _add(app, f"{path}/infer", endpoints.infer, INFER)
         _add(app, f"{path}/ready", endpoints.model_ready, MODEL_READY)
         _add(app, path, endpoints.model, MODEL)
