@@ -25,7 +25,6 @@ from mnistnet.serving.protocol_openapi import (
     MODEL_READY,
     READY,
     SERVER,
-    Operation,
     describe,
 )
 from mnistnet.serving.tensors import (
@@ -44,6 +43,8 @@ if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
     from mnistnet.serving.served import Current, Served
+
+    Endpoint = Callable[[Request], Awaitable[Response]]
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 WINDOW_BITS = {"gzip": 31, "deflate": 15}  # zlib's names for the two formats
@@ -142,20 +143,18 @@ def add_protocol(app: FastAPI, current: Current) -> None:
     _add(app, "/health/ready", endpoints.ready, READY)
 
 
-def _add(
-    app: FastAPI, path: str, endpoint: Callable[..., Awaitable[Response]], operation: Operation
-) -> None:
+def _add(app: FastAPI, path: str, endpoint: Endpoint, answer: dict[str, Any]) -> None:
     """Add a path. FastAPI's own way of including routers takes as long as a prediction."""
     app.router.add_api_route(
         f"/v2{path}",
         endpoint,
-        methods=["POST" if operation.has_body else "GET"],
+        methods=["POST" if path.endswith("/infer") else "GET"],
         tags=["Open Inference Protocol v2"],
         response_model=None,
         response_class=Response,
         route_class_override=PlainRoute,
         include_in_schema=path != "/",
-        openapi_extra=describe(path, operation),
+        openapi_extra=describe(path, answer),
     )
 
 
