@@ -207,6 +207,19 @@ def test_every_variant_that_runs_here_computes_nearly_the_same(mnist: DataSet) -
         assert _far(other.gradients(state, chunk), first.gradients(state, chunk)) < 2e-3
 
 
+@pytest.mark.parametrize("teachers", [0, 2])
+def test_what_shows_no_digit_is_never_counted_as_correct(
+    mnist: DataSet, engine: Engine, teachers: int
+) -> None:
+    chunk, state = _chunk(mnist, PLAIN, rate=0), _state(mnist)
+    targets = chunk.targets.copy()
+    targets[4:] = np.float32(0.1)
+    chunk = replace(chunk, targets=targets, teachers=np.tile(state.weights, (teachers, 1)))
+    prepare_optimiser(state, engine.gradients(state, chunk))
+    assert chunk.has_class.tolist() == [True] * 4 + [False] * 44
+    assert engine.train(state, chunk).correct[0] <= 4
+
+
 @pytest.mark.usefixtures("native_library")
 def test_a_batch_may_be_smaller_than_there_are_threads(mnist: DataSet) -> None:
     for size in (2, 9, 1):

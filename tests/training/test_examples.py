@@ -55,6 +55,17 @@ def test_a_network_learns_to_be_unsure_of_outliers(mnist: DataSet) -> None:
     assert confidence[1] < confidence[0] - 0.2
 
 
+def test_the_accuracy_while_training_is_that_on_digits(mnist: DataSet) -> None:
+    recipe, accuracies = Recipe(epochs=3, batch_size=32, outliers=1.0, threads=1), []
+    fit(
+        recipe,
+        _few(mnist, 640),
+        engine_for(recipe),
+        on_progress=lambda progress: accuracies.append(progress.accuracy),
+    )
+    assert accuracies[-1] > 0.7
+
+
 def test_the_first_batch_says_what_is_no_digit(mnist: DataSet, engine: Engine) -> None:
     images, captions = first_batch(MIXED.replacing(batch_size=350), _few(mnist), engine)
     assert images.shape == (350, 28, 28)

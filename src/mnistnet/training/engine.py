@@ -13,8 +13,9 @@ import platform
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from mnistnet.training.draws import Draws
@@ -53,6 +54,7 @@ class Chunk:
         recipe: whose batch size, temperature, betas and weight decay count.
         images: uint8 (N, 28, 28), in order, not yet augmented.
         targets: float32 (N, 10), probabilities; where there are teachers, theirs count instead.
+            Flat ones are those of images that show no digit.
         draws: for the augmentation of the N images.
         rates: float32 (batches,), the learning rate of each step.
         teachers: float32 (T, weights_size()), the networks to learn from; T may be 0.
@@ -65,13 +67,18 @@ class Chunk:
     rates: Floats
     teachers: Floats
 
+    @property
+    def has_class(self) -> NDArray[np.bool_]:
+        """Whether each image shows a digit: (N,)."""
+        return np.asarray((self.targets != self.targets[:, :1]).any(1))
+
 
 @dataclass(frozen=True)
 class Trained:
     """What the steps with a chunk gave, batch by batch."""
 
     losses: list[float]  # the mean over each batch's images
-    correct: list[int]  # images whose most probable class is the target's
+    correct: list[int]  # images with a class whose most probable class is the target's
 
 
 class Engine(Protocol):

@@ -51,8 +51,8 @@ class Progress:
     batches: int
     batch_size: int
     loss: float
-    # A fraction, of the augmented training images, in training mode; for a distilled network how
-    # often it agrees with the ensemble. Outliers have no class and count as the first.
+    # A fraction of the augmented training images that show a digit, in training mode; for a
+    # distilled network how often it agrees with the ensemble on them.
     accuracy: float
     images_per_s: float  # over the epoch so far
 
@@ -159,13 +159,14 @@ class _Job:
 def _run_epoch(job: _Job, epoch: int, state: State, teachers: NDArray[np.float32]) -> None:
     """Take a step with each of an epoch's batches, and report progress."""
     recipe = job.recipe
-    started, losses, correct = time.perf_counter(), [], 0
+    started, losses, correct, classified = time.perf_counter(), [], 0, 0
     for chunk in _chunks(job, epoch, teachers):
         if not state.steps:
             prepare_optimiser(state, job.engine.gradients(state, chunk))
         trained = job.engine.train(state, chunk)
         losses += trained.losses
         correct += sum(trained.correct)
+        classified += int(chunk.has_class.sum())
         if not math.isfinite(sum(losses)):
             batch = next(i for i, loss in enumerate(losses, start=1) if not math.isfinite(loss))
             raise TrainingError(
@@ -181,7 +182,7 @@ def _run_epoch(job: _Job, epoch: int, state: State, teachers: NDArray[np.float32
             batches=job.batches,
             batch_size=recipe.batch_size,
             loss=sum(losses) / len(losses),
-            accuracy=correct / seen,
+            accuracy=correct / max(1, classified),
             images_per_s=seen / (time.perf_counter() - started),
         )
         job.on_progress(progress)
@@ -238,6 +239,5 @@ def first_batch(
     job, n = _Job(recipe, examples_of(recipe, train), engine, lambda _: None), recipe.batch_size
     chunk = next(_chunks(job, 1, np.empty((0, weights_size()), np.float32)))
     images = engine.augment(chunk.images[:n], chunk.draws.part(0, n))
-    flat = np.ptp(chunk.targets[:n], axis=1) == 0
-    classes = chunk.targets[:n].argmax(1)
-    return images, ["no digit" if f else str(c) for f, c in zip(flat, classes, strict=True)]
+    shown = zip(chunk.has_class[:n], chunk.targets[:n].argmax(1), strict=True)
+    return images, [str(digit) if has_class else "no digit" for has_class, digit in shown]

@@ -99,6 +99,7 @@ class Torch:
         draws = chunk.draws.part(start, stop)
         images = augment(self._on_device(chunk.images[start:stop]), draws)
         targets = self._on_device(chunk.targets[start:stop])
+        has_class = self._on_device(chunk.has_class[start:stop])
         dropout = None if draws.dropout is None else self._on_device(draws.dropout)
         bfloat16 = self.environment.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
@@ -108,7 +109,7 @@ class Torch:
                 targets = soft_targets(teachers, images, chunk.recipe.temperature)
         losses = F.cross_entropy(log_probabilities, targets, reduction="none")
         kept[losses.topk(max(1, round(size * chunk.recipe.hardest))).indices] = 1
-        correct = (log_probabilities.argmax(1) == targets.argmax(1)).sum()
+        correct = (has_class & (log_probabilities.argmax(1) == targets.argmax(1))).sum()
         return (losses * kept).sum() / size, torch.stack([losses.detach().mean(), correct])
 
     def _networks(self, teachers: Floats) -> list[MnistNet]:

@@ -133,7 +133,7 @@ int check(const Job &job) {
     if (!job.images || !job.state || !job.losses || !job.correct) return BAD_SIZES;
     if (!(job.hardest > 0 && job.hardest <= 1)) return BAD_SIZES;
     if (job.teacher_count < 0 || job.teacher_count > 1000) return BAD_SIZES;
-    if (job.teacher_count ? !job.teachers || !(job.temperature > 0) : !job.targets)
+    if (!job.targets || (job.teacher_count && (!job.teachers || !(job.temperature > 0))))
         return BAD_SIZES;
     return draws_fit(job.draws, job.batch_size * job.batches) ? DONE : BAD_DRAWS;
 }

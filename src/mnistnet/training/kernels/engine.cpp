@@ -87,11 +87,14 @@ struct Training {
         int64_t i = batch * n + offset;  // of the image in the job
         share.each([&](Activations &k) {
             augment_to_input(job.images + i * PIXELS, job.draws, i, knots, k.x);
+            const float *target = job.targets + i * CLASSES;
+            k.has_class = false;  // a flat target is that of an image of no digit
+            for (int c = 1; c < CLASSES; c++) k.has_class |= target[c] != target[0];
             if (job.teacher_count) {
                 memcpy(maps[thread].x, k.x, sizeof k.x);
                 soft_target(teachers, job.teacher_count, job.temperature, maps[thread], k.target);
             } else {
-                memcpy(k.target, job.targets + i * CLASSES, sizeof k.target);
+                memcpy(k.target, target, sizeof k.target);
             }
             const int channels = SHAPES[CONV5].channels;
             k.dropout = job.draws.dropout ? job.draws.dropout + i * channels : nullptr;

@@ -25,7 +25,7 @@ enum NoiseKind { NO_NOISE, GRAIN, STAIN, GAPS };
 struct Job {
     int64_t threads, batch_size, batches;
     const uint8_t *images;  // (N, 28, 28)
-    const float *targets;   // (N, 10): probabilities; not read where there are teachers
+    const float *targets;   // (N, 10): probabilities; of images with a class, teachers have better ones
     Draws draws;
     const float *teachers;  // (teacher_count, weights)
     int64_t teacher_count;

@@ -37,6 +37,7 @@ struct Activations {
     float x[PIXELS];
     float target[CLASSES];
     float loss;
+    bool has_class;  // whether it shows a digit
     const float *dropout;  // factors on conv5's channels; null: none
     MapOf<CONV1> one;
     MapOf<CONV2> two;
@@ -158,7 +159,7 @@ void head_forward(Share &share, Activations &k, float weight) {
     net.conv5.forward(k.four.a, k.five);
     multiply_channels(k.five, k.dropout);
     net.classifier.forward(k.five, k.logits);
-    share.correct += argmax(k.logits) == argmax(k.target);
+    share.correct += k.has_class && argmax(k.logits) == argmax(k.target);
     const double loss = cross_entropy(k.logits, k.target, weight);
     share.loss += loss;
     k.loss = loss < 1e30 ? loss : 1e30;  // not a number: an order is needed all the same
