@@ -30,7 +30,7 @@ def drawn() -> Images:
 
 @pytest.fixture(scope="module")
 def outliers() -> Images:
-    return draw_outliers(1000, seed=0)
+    return draw_outliers(100 * KINDS, seed=0)
 
 
 @pytest.mark.parametrize("draw", [_digits, draw_outliers])
@@ -53,7 +53,8 @@ def test_drawn_digits_have_the_form_and_the_ink_of_mnist(drawn: Images, mnist: D
         assert extent.max() <= 20
         mass = drawn.sum(axis=axis, dtype=np.float64)
         centre = (mass * np.arange(28)).sum(1) / mass.sum(1)
-        assert np.abs(centre - 14).max() < 0.55  # it is computed before greys are rounded
+        # It is computed before greys are rounded; a digit may be cut off at the picture's edge.
+        assert (np.abs(centre - 14) < 0.55).mean() > 0.998
     greys = [np.mean((a > 20) & (a < 235)) for a in (drawn, mnist.test.images[:2000])]
     assert greys[0] == pytest.approx(greys[1], rel=0.3)
     ink = drawn.mean(axis=(1, 2)) / 255
@@ -85,11 +86,13 @@ def test_every_digit_has_many_shapes_and_all_are_drawn() -> None:
 
 
 def test_outliers_are_of_every_kind_in_equal_numbers(outliers: Images) -> None:
-    index = np.arange(1000)
+    index = np.arange(len(outliers))
     by_kind = [outliers[(index + index // KINDS) % KINDS == kind] for kind in range(KINDS)]
-    assert {len(images) for images in by_kind} == {1000 // KINDS}
+    assert {len(images) for images in by_kind} == {100}
     ink = [float(images.mean()) / 255 for images in by_kind]
     assert ink[8] > 0.6  # dark on bright
     assert max(ink[:7]) < 0.35
     small = (by_kind[7] > 127).sum(axis=(1, 2))
     assert (small < 15).mean() > 0.1  # much too small
+    filled = (by_kind[10] > 127).sum(axis=(1, 2)) / (by_kind[10] > 0).sum(axis=(1, 2))
+    assert filled.min() < 0.5 < 0.8 < filled.max()  # from soft shadows to hard dots

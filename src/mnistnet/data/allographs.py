@@ -26,6 +26,7 @@ WRITTEN: dict[int, list[tuple[float, str]]] = {
         (0.3, "32,0 8,18 0,52 10,86 30,100 52,84 60,48 52,16 30,1 / 10,16 50,84"),
         (0.3, "32,0 8,18 0,52 10,86 30,100 52,84 60,48 52,16 30,1 / 30,46 30,54"),  # dotted
         (0.5, "12,0 0,20 0,80 12,100 38,100 50,80 50,20 38,0 12,0"),
+        (0.7, "16,0 3,25 0,60 10,98 22,98 32,60 28,20 16,0"),  # narrow
     ],
     1: [
         (3, "10,0 10,100"),
@@ -38,6 +39,12 @@ WRITTEN: dict[int, list[tuple[float, str]]] = {
         (1, "0,78 32,0! 32,100"),
         (1, "0,96 28,0! 30,100"),
         (1, "0,52 14,34 32,0! 34,50 32,100"),
+        (1.5, "0,42 16,16 28,0 36,4 37,40 34,100"),  # a long upstroke, rounded
+        (1.5, "0,54 20,22 34,0 40,6 38,50 32,100"),
+        (1, "0,34 20,10 30,0 36,10 36,60 38,100"),
+        (1, "0,68 30,14 40,0 44,8 32,60 24,100"),
+        (1, "0,74 38,0! 22,100"),
+        (0.7, "0,92 34,4 42,0 44,12 32,100"),
         (1.5, "0,22 22,0! 22,100 / 0,100 44,100"),
         (1, "0,40 28,0! 28,100 / 6,100 50,100"),
         (1, "20,0 20,100 / 0,100 40,99"),
@@ -54,6 +61,7 @@ WRITTEN: dict[int, list[tuple[float, str]]] = {
         (1, "0,10 20,0 54,4! 2,96! 34,92 62,98"),
         (1, "4,28 16,4 40,0 56,20 44,54 2,96! 26,88 44,98 64,90"),  # waved base
         (1, "16,28 4,24 10,4 36,0 54,16 50,42 24,76 0,100! 60,100"),  # curled top
+        (1, "0,16 8,2 20,2 24,30 12,74 0,98! 36,98"),  # narrow
         (0.7, "0,22 26,0 50,20 36,60 0,96! 20,86 50,100 66,84"),
     ],
     3: [
@@ -65,6 +73,8 @@ WRITTEN: dict[int, list[tuple[float, str]]] = {
         (0.7, "4,2 50,2! 18,45! 56,74 20,100 0,96"),
         (1, "0,10 28,0 48,16 22,44! 54,56 50,90 16,104 -8,90"),
         (0.7, "6,24 12,2 40,0 52,20 28,46! 56,60 54,90 22,100 0,78"),
+        (1, "0,4 44,0! 16,38 40,42 52,66 40,92 0,98"),
+        (0.7, "0,0 48,0! 24,36! 46,44 54,70 44,94 14,100 0,92"),
     ],
     4: [
         (2, "8,0 0,58! 60,58 / 46,8 44,100"),  # open
@@ -83,6 +93,11 @@ WRITTEN: dict[int, list[tuple[float, str]]] = {
         (1, "10,0 0,48 16,56 46,40 54,2! 50,50 44,100"),
         (0.7, "30,0 4,48 8,58 60,54 / 46,20 36,100"),
         (0.7, "16,0 0,40 12,52 40,44 52,14 46,8 42,50 38,100"),
+        (1, "40,0 14,34 0,64 18,70 62,56 / 62,34 48,100"),  # the stem is short
+        (1, "38,0 6,46 2,62 18,68 46,62 / 52,36 46,74 38,100"),
+        (0.7, "42,0 12,34 0,60 16,68 44,62 58,42! 50,64 42,100"),
+        (0.7, "44,0 0,66! 62,60 / 58,42 54,92"),
+        (0.7, "54,58 12,62 0,56 26,16 42,0 48,10 44,100"),  # closed in one stroke, rounded
     ],
     5: [
         (2, "54,0 8,2! 4,42! 30,36 56,58 50,88 22,100 0,90"),
@@ -129,6 +144,7 @@ WRITTEN: dict[int, list[tuple[float, str]]] = {
         (0.7, "40,8 24,0 14,14 22,34 50,70 34,100 2,88 8,60 34,36 42,10"),
         (0.5, "52,2 6,4! 48,96! 4,98! 52,4"),
         (0.5, "28,26 16,12 26,0 38,12 26,28 4,56 6,92 34,100 52,74 28,30"),
+        (0.7, "24,8 10,0 2,14 12,46 26,78 14,100 0,82 12,48 24,16"),  # narrow
     ],
     9: [
         (2, "48,14 24,0 2,18 6,44 30,50 48,30 50,8! 48,100"),  # straight
@@ -143,31 +159,37 @@ WRITTEN: dict[int, list[tuple[float, str]]] = {
         (0.7, "52,2 20,6 2,28 16,48 44,30 54,0 46,50 34,100"),
         (0.7, "46,20 30,2 6,10 6,36 30,40 46,22 60,60 44,98 16,96"),
         (0.7, "54,4 22,2 0,26 12,50 46,46 54,6! 50,60 30,96 0,98"),
+        (1, "46,6 22,0 2,18 8,42 32,46 46,26 48,4! 50,74 38,98 12,98 2,82"),
+        (1, "36,12 14,0 0,16 12,34 34,24 36,10! 40,44 58,72 54,94! 8,96"),  # on a base
+        (1, "38,16 22,0 2,10 6,32 26,36 40,16 40,44 56,72 56,97! 2,97"),
+        (0.7, "28,30 8,30 6,8 28,2 40,16 24,30 46,50 60,76 50,98 4,96"),
     ],
 }
 
-# Seven segments: `a` at the top, clockwise to `f`, `g` in the middle.
-SEGMENTS = """
-a 6,0 44,0
-b 50,6 50,44
-c 50,56 50,94
-d 6,100 44,100
-e 0,56 0,94
-f 0,6 0,44
-g 6,50 44,50
-"""
+# Seven segments: `a` at the top, clockwise to `f`, `g` in the middle; their ends, a gap apart.
+ENDS = dict(
+    zip("abcdefg", ("0,0 50,0", "50,0 50,50", "50,50 50,100", "0,100 50,100",
+                    "0,50 0,100", "0,0 0,50", "0,50 50,50"), strict=True)
+)  # fmt: skip
+GAPS = 4, 8, 12
 LIT = (
     *("abcdef", "bc ef", "abged", "abgcd", "fgbc", "afgcd"),
     *("afgedc fgedc", "abc fabc", "abcdefg", "abcdfg abcfg"),
 )
-# Seven rows of five dots, each row a hexadecimal number of its bits.
+# Seven rows of five dots, each row a hexadecimal number of its bits; two fonts.
 DOTS = (
-    *("0e,11,13,15,19,11,0e", "04,0c,04,04,04,04,0e", "0e,11,01,02,04,08,1f"),
-    *("1f,02,04,02,01,11,0e", "02,06,0a,12,1f,02,02", "1f,10,1e,01,01,11,0e"),
-    *("06,08,10,1e,11,11,0e", "1f,01,02,04,08,08,08", "0e,11,11,0e,11,11,0e"),
-    "0e,11,11,0f,01,02,0c",
+    "0e,11,13,15,19,11,0e 0e,11,11,11,11,11,0e",
+    "04,0c,04,04,04,04,0e 04,0c,14,04,04,04,04",
+    "0e,11,01,02,04,08,1f 0e,11,01,0e,10,10,1f",
+    "1f,02,04,02,01,11,0e 0e,11,01,06,01,11,0e",
+    "02,06,0a,12,1f,02,02 11,11,11,1f,01,01,01",
+    "1f,10,1e,01,01,11,0e 1f,10,10,0e,01,11,0e",
+    "06,08,10,1e,11,11,0e 0e,11,10,1e,11,11,0e",
+    "1f,01,02,04,08,08,08 1f,01,01,02,02,04,04",
+    "0e,11,11,0e,11,11,0e 0e,1b,11,0e,11,1b,0e",
+    "0e,11,11,0f,01,02,0c 0e,11,11,0f,01,11,0e",
 )
-PRINTED_SHARE = 0.04  # of a digit's pictures: seven segments, and as many of dots
+PRINTED_SHARE = 0.06  # of a digit's pictures: seven segments, and as many of dots
 PRINTED_CARE = 0.15
 
 
@@ -202,15 +224,26 @@ def _point(text: str) -> tuple[float, float, bool]:
 @cache
 def allographs() -> tuple[tuple[Skeleton, ...], ...]:
     """Return for each digit its shapes."""
-    found, segment = [], dict(line.split(" ", 1) for line in SEGMENTS.split("\n")[1:-1])
+    found = []
     for digit, shapes in WRITTEN.items():
         written = [parse(text, weight) for weight, text in shapes]
         share = PRINTED_SHARE * sum(weight for weight, _ in shapes)
-        lit = LIT[digit].split()
-        segments = (" / ".join(segment[name] for name in names) for names in lit)
-        printed = [parse(text, share / len(lit), care=PRINTED_CARE) for text in segments]
-        found.append((*written, *printed, parse(_dots(DOTS[digit]), share, care=PRINTED_CARE)))
+        lit = [_segments(names, gap) for names in LIT[digit].split() for gap in GAPS]
+        segments = [parse(text, share / len(lit), care=0.3, pen=0.7) for text in lit]
+        fonts = [_dots(rows) for rows in DOTS[digit].split()]
+        dots = [parse(text, share / len(fonts), care=PRINTED_CARE) for text in fonts]
+        found.append((*written, *segments, *dots))
     return tuple(found)
+
+
+def _segments(names: str, gap: int) -> str:
+    """Return a stroke for each segment, a gap shorter at both ends."""
+    strokes = []
+    for name in names:
+        (x, y), (u, v) = (map(int, end.split(",")) for end in ENDS[name].split())
+        right, down = (gap, 0) if u > x else (0, gap)
+        strokes.append(f"{x + right},{y + down} {u - right},{v - down}")
+    return " / ".join(strokes)
 
 
 def _dots(rows: str) -> str:

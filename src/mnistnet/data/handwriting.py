@@ -31,7 +31,7 @@ SIDE, BOX, CENTRE = 28, 20, 14  # pixels: the picture, the digit's longer side, 
 CANVAS = BOX + 2  # pixels a side while drawing, since ink fades beyond the box
 AT_ONCE = 64  # pictures; their canvases stay in the processor's cache
 DRAWN = 160  # random numbers a picture; a multiple of what the generator makes at once
-THINNEST, THICKEST = 0.035, 0.28  # diameters of pens, as a share of the longer side
+THINNEST, THICKEST = 0.035, 0.38  # diameters of pens, as a share of the longer side
 POSITIONS = 4  # straight pieces that a curve has between two points
 
 
@@ -126,7 +126,7 @@ def _hand(numbers: Floats, points: int, shape: Skeleton) -> Hand:
         bend=normal[:, 4:10].reshape(-1, 2, 3) * np.array([0.06, 0.06, 0.025], np.float32) * care,
         tremor=tremor.astype(np.float32),
         angular=np.maximum(next(u) * 1.5 - 0.7, 0),
-        radius=BOX / 2 * thinnest * (THICKEST * shape.pen / thinnest) ** next(u) ** 0.8,
+        radius=BOX / 2 * thinnest * (THICKEST * shape.pen / thinnest) ** next(u),
         nib=_stretched_along(np.pi * next(u), np.exp((next(u) < 0.3) * next(u) * 0.45)),
         edge=0.9 + 0.8 * next(u) ** 2,
     )

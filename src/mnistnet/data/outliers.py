@@ -2,9 +2,9 @@
 
 A network that is trained on digits alone is sure of whatever it sees. Trained with flat targets on
 other pictures, it is unsure of others still (Hendrycks et al. 2019, "Deep Anomaly Detection with
-Outlier Exposure"). Letters, signs, frames, scribbles, several digits, digits that are crossed out,
-cut off or much too small, dark digits on bright paper, and paper alone, all drawn as
-`handwriting.py` draws digits. The pictures that the evaluation uses are drawn by other code.
+Outlier Exposure"). Letters, signs, polygons, frames, scribbles, several digits, digits that are
+crossed out, cut off or much too small, dark digits on bright paper, dots, shadows and paper alone,
+drawn as `handwriting.py` draws digits. The evaluation's own pictures are drawn by other code.
 """
 
 from __future__ import annotations
@@ -79,16 +79,7 @@ SHAPES = """
 0,0 100,0! 100,100! 0,100! 0,0
 0,0 140,0! 140,100! 0,100! 0,0
 0,0 100,0! 100,100! 0,100! 0,0 / 6,6 94,6! 94,94! 6,94! 6,6
-0,100 0,0! 100,0
-0,0 100,0! 100,100
-0,0 0,100! 100,100
-100,0 100,100! 0,100
-0,100 0,0! 100,0! 100,100
-50,0 100,90! 0,90! 50,0
 50,0 100,50! 50,100! 0,50! 50,0
-50,0 100,38! 80,96! 20,96! 0,38! 50,0
-25,0 75,0! 100,45! 75,90! 25,90! 0,45! 25,0
-0,0 90,20! 60,90! 10,70! 0,0
 50,100 0,40 10,4 40,8 50,30! 60,8 90,4 100,40 50,100
 50,0 80,96! 0,36! 100,36! 20,96! 50,0
 50,0 14,14 0,50 14,86 50,100 86,86 100,50 86,14 50,0 / 34,34 35,38 / 66,34 67,38 / 26,62 50,80 74,62
@@ -101,8 +92,8 @@ SHAPES = """
 50,0 10,16 4,60 44,76 74,50 60,22 36,30 36,50 50,52
 0,40 30,0 60,40! 60,100! 0,100! 0,40
 """
-SCRIBBLES, SEVERAL, CROSSED = 80, 160, 60  # shapes composed for each seed
-KINDS = 10  # equally many pictures of each kind below, in turn
+SCRIBBLES, SEVERAL, CROSSED, POLYGONS = 120, 160, 120, 60  # shapes composed for each seed
+KINDS = 11  # equally many pictures of each kind below, in turn
 
 
 def draw_outliers(n: int, seed: int, first: int = 0) -> Images:
@@ -126,7 +117,8 @@ def draw_outliers(n: int, seed: int, first: int = 0) -> Images:
         0: letters,
         1: letters,
         2: [parse(text) for text in SIGNS.splitlines() if text],
-        3: [parse(text, care=0.4) for text in SHAPES.splitlines() if text],
+        3: [parse(text, care=0.4) for text in SHAPES.splitlines() if text]
+        + [_polygon(composed) for _ in range(POLYGONS)],
         4: [_scribble(composed) for _ in range(SCRIBBLES)],
         5: several,
         6: [_crossed_out(composed) for _ in range(CROSSED)] + [_ruled(composed) for _ in range(30)],
@@ -135,6 +127,7 @@ def draw_outliers(n: int, seed: int, first: int = 0) -> Images:
         7: _misframed,
         8: _dark_on_bright,
         9: _paper,
+        10: _blob,
     }
     images = np.empty((n, SIDE, SIDE), np.uint8)
     for kind, shapes in by_strokes.items():
@@ -198,6 +191,21 @@ def _ruled(random: np.random.Generator) -> Skeleton:
     return Skeleton(tuple(lines), care=0.15, pen=0.5)
 
 
+def _polygon(random: np.random.Generator) -> Skeleton:
+    """Compose a polygon of three to seven corners, or some sides of a frame."""
+    n = int(random.integers(3, 8))
+    if random.random() < 0.6:
+        angle = random.uniform(0, 6.3) + np.arange(n) * 2 * np.pi / n
+        far = 1 + random.normal(0, random.choice([0, 0.15]), n)
+        corners = np.stack([far * np.cos(angle), far * np.sin(angle)], 1) / 2
+        sides = n
+    else:
+        turn, sides = random.integers(4), int(random.integers(2, 5))
+        corners = np.roll([[0, 0], [1, 0], [1, 1], [0, 1]], turn, 0) * random.uniform(0.8, 1.2, 2)
+    around = [*corners.tolist(), *corners.tolist()][: sides + 1]
+    return Skeleton((tuple((x, y, True) for x, y in around),), care=0.2, pen=0.6)
+
+
 def _scribble(random: np.random.Generator) -> Skeleton:
     """Compose a tangle, a zigzag in any direction, or a few strokes that make no shape."""
     n = int(random.integers(8, 22))
@@ -212,7 +220,7 @@ def _scribble(random: np.random.Generator) -> Skeleton:
     corners = random.random(n) < random.choice([0, 0.5])
     whole = tuple((float(x), float(y), bool(c)) for (x, y), c in zip(points, corners, strict=True))
     cut = int(random.choice([n, n, n // 2]))
-    return Skeleton((whole,) if cut == n else (whole[:cut], whole[cut:]), pen=0.6)
+    return Skeleton((whole,) if cut == n else (whole[:cut], whole[cut:]))
 
 
 # ---- what is no shape
@@ -255,6 +263,22 @@ def _dark_on_bright(numbers: Floats, digits: Images) -> Images:
         (position >= low[:, axis, None]) & (position < high[:, axis, None]) for axis in range(2)
     )
     return (255 - digits) * (down[:, :, None] & across[:, None, :])
+
+
+def _blob(numbers: Floats, digits: Images) -> Images:
+    """Return discs, and bars with blurred ends: dots, and the shadows of fingers."""
+    del digits
+    is_disc = numbers[:, 0] < 0.35
+    angle = np.where(numbers[:, 1] < 0.6, 0.3, 1.6) * (2 * numbers[:, 2] - 1)
+    soft = np.where(is_disc, 1 + 8 * numbers[:, 3] ** 6, 3 + 7 * numbers[:, 3])[:, None, None]
+    radius = np.where(is_disc, 10 - 6 * numbers[:, 4] ** 3, 1.5 + 4 * numbers[:, 4])[:, None, None]
+    half = np.where(is_disc, 11 * numbers[:, 5] ** 4, 10 - 4 * numbers[:, 5])[:, None, None]
+    y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+    x, y = x - 4 * (numbers[:, 6, None, None] - 0.5), y - 4 * (numbers[:, 7, None, None] - 0.5)
+    cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
+    along = np.maximum(np.abs(x * sin + y * cos) - np.maximum(half - radius, 0), 0)
+    depth = ((radius - np.hypot(along, x * cos - y * sin)) / soft + 0.5).clip(0, 1)
+    return np.asarray(255 * depth / depth.max((1, 2), keepdims=True), np.uint8)
 
 
 def _paper(numbers: Floats, digits: Images) -> Images:
