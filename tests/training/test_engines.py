@@ -135,7 +135,8 @@ def test_gradients_and_statistics_are_the_means_over_the_threads_of_torchs_float
             np.testing.assert_allclose(after[name], mean, atol=1e-5, rtol=1e-4, err_msg=name)
 
 
-ALL_KINDS = RELEASE.replacing(batch_size=32, dropout=0.3)
+# Blurred images have neighbours so near each other that rounding chooses which pooling takes.
+ALL_KINDS = RELEASE.replacing(batch_size=32, dropout=0.3, blur=0.15)
 
 
 @pytest.mark.parametrize(("teachers", "hardest"), [(0, 1), (3, 1), (0, 0.4)])
