@@ -162,13 +162,16 @@ def replaced(target: Path) -> Path:
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
+def scratch_folder(root: Path | None = None) -> Iterator[Path]:
     """Yield a temporary folder that is deleted at the block's end, and those of killed processes.
+
+    Args:
+        root: where it is; by default where the system has such folders.
 
     Raises:
         FileError: it cannot be made.
     """
-    root = Path(tempfile.gettempdir())
+    root = root or Path(tempfile.gettempdir())
     with _temporary(root / "mnistnet") as folder:
         try:
             folder.mkdir(mode=0o700)

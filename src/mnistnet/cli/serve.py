@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -41,6 +41,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="the port to listen on; 0 is any that is free",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="how many processes answer requests",
+)
+@click.option("--access-log", is_flag=True, help="log all requests, not only those that fail")
 @click.option("--collect", type=PATH, help="keep pictures that were misread in this folder")
 def serve(
     bundle: Path | None,
@@ -48,9 +56,7 @@ def serve(
     branch: str,
     signer: Signer | None,
     follow: float | None,
-    host: str,
-    port: int,
-    collect: Path | None,
+    **options: Any,
 ) -> None:
     """Serve a model over HTTP, until SIGTERM or Ctrl-C.
 
@@ -66,5 +72,4 @@ def serve(
     if not registry and (follow or signer):
         raise UsageError("--follow, --public-key and --identity go with --registry; name that too")
     source = Source(registry, branch, signer) if registry else None
-    options = Options(bundle or DEFAULT_BUNDLE, host, port, source, follow, collect)
-    serve(options, print_line)
+    serve(Options(bundle or DEFAULT_BUNDLE, source, follow, **options), print_line)

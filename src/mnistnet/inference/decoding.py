@@ -67,7 +67,7 @@ WHITE, OVERSHOOT = (1.0, 255.0, 1023.0, 4095.0, 16_383.0, 65_535.0), 1.1
 LOW_BYTE = {";16B": ";16L", ";16L": ";16B", ";16N": ";16" + "LB"[sys.byteorder == "little"]}
 # libtiff has swapped the bytes of a compressed file already, but Pillow would swap them again.
 NATIVE = {";16BS": ";16S", ";32BS": ";32S", ";32BF": ";32F"}
-TOO_LARGE = f"is over {MAX_PIXELS // 10**6} megapixels; make it smaller"
+TOO_LARGE = "is over {} megapixels; make it smaller"
 DAMAGED = "is damaged, or not a picture that can be read; send PNG, JPEG, WebP, BMP, TIFF or GIF"
 
 
@@ -112,7 +112,7 @@ def read_file(path: Path, name: str) -> bytes:
         raise PictureError(f"{name!r}: cannot be the name of a file") from error
 
 
-def decode(content: bytes, name: str) -> NDArray[np.uint8]:
+def decode(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Convert the bytes of a picture file, called `name` in messages, as `to_rgba` does."""
     with _errors_of(name):
         kind, module = _check_format(content)
@@ -121,6 +121,8 @@ def decode(content: bytes, name: str) -> NDArray[np.uint8]:
             decoder.register_heif_opener()
         with _open(content, kind) as picture:
             _check(picture)
+            if picture.width * picture.height > max_pixels:
+                raise PictureError(TOO_LARGE.format(max_pixels // 10**6))
             if (factor := _reduction(picture)) > 1:  # a JPEG is decoded at a half, a quarter, …
                 picture.draft(None, (picture.width // factor, picture.height // factor))
             if sys.byteorder == "little" and "libtiff" in [t.codec_name for t in picture.tile]:
@@ -140,7 +142,7 @@ def _errors_of(name: str) -> Iterator[None]:
     except PictureError as error:
         raise PictureError(f"{name}: {error}") from error
     except Image.DecompressionBombError as error:
-        raise PictureError(f"{name}: {TOO_LARGE}") from error
+        raise PictureError(f"{name}: {TOO_LARGE.format(MAX_PIXELS // 10**6)}") from error
     except ModuleNotFoundError as error:
         package = str(error.name).replace("_", "-")
         raise PictureError(f"{name}: needs {package} to be read; install it") from error
@@ -181,7 +183,7 @@ def _check(picture: Image.Image) -> None:
 
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        raise PictureError(TOO_LARGE)
+        raise PictureError(TOO_LARGE.format(MAX_PIXELS // 10**6))
     short, long = sorted((width, height))
     if short < MIN_SIDE or long > MAX_ASPECT_RATIO * short:
         raise PictureError(f"is {width}×{height} pixels; no digit fits that, crop it again")

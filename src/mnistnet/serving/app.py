@@ -1,101 +1,121 @@
 """The application: what is served at which path.
 
-app = create_app(Current(load(DEFAULT_BUNDLE)))      # an ASGI application, for any server
+    app = create_app(Current(load(DEFAULT_BUNDLE)))      # an ASGI application, for any server
+
+Whatever goes wrong is answered by `{"error": "one line"}`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import io
-from base64 import b64encode
-from typing import TYPE_CHECKING, Annotated
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
-from PIL import Image
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from jinja2 import Environment, PackageLoader
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from mnistnet import __version__
-from mnistnet.errors import PictureError
+from mnistnet.errors import BundleError, PictureError
 from mnistnet.serving.batching import BusyError
+from mnistnet.serving.limits import Limits
+from mnistnet.serving.monitoring import Monitor, exposition
 from mnistnet.serving.page_routes import page_router
+from mnistnet.serving.predict import Failure, add_predict
 from mnistnet.serving.protocol import add_protocol
+from mnistnet.text import printable
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from mnistnet.inference import Prediction
     from mnistnet.serving.collecting import Collection
     from mnistnet.serving.served import Current
 
-Probability = Annotated[float, Field(ge=0, le=1)]
+log = logging.getLogger(__name__)
+DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
-class Answer(BaseModel):
-    """What the model makes of a picture."""
-
-    digit: int | None = Field(description="the most probable digit; null where there is no ink")
-    confidence: Probability
-    sure: bool
-    reason: str | None = Field(description="why there is no digit, or none to be sure of")
-    probabilities: list[Probability] = Field(min_length=10, max_length=10)
-    hypothesis: str | None = Field(description="what the picture was taken to show")
-    seen: str | None = Field(description="on request: base64 of a PNG, what the network was shown")
-
-
-def create_app(current: Current, collection: Collection | None = None) -> FastAPI:
+def create_app(
+    current: Current, collection: Collection | None = None, *, access_log: bool = False
+) -> FastAPI:
     """Return the application that serves `current`, whatever that is at each request's start.
 
     Args:
-        current: the model.
+        current: the model, which may be replaced.
         collection: keeps pictures that were misread; by default nothing does.
+        access_log: whether requests are logged that did not fail.
     """
-    app = FastAPI(title="mnistnet", version=__version__, docs_url=None, redoc_url=None)
-
-    @app.exception_handler(PictureError)
-    async def bad_picture(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, 400)
-
-    @app.exception_handler(HTTPException)  # no such path, or method
-    async def refused(_: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-
-    @app.exception_handler(BusyError)
-    async def busy(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, 503, {"Retry-After": "1"})
-
-    @app.post("/predict")
-    async def predict(request: Request, seen: bool = False) -> Answer:
-        served = current.served
-        body = await request.body()
-        prediction = await asyncio.to_thread(served.predictor.predict, body)
-        return _answer(prediction, seen)
-
-    @app.get("/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ok", "version": current.served.version}
-
+    app = FastAPI(
+        title="mnistnet",
+        version=__version__,
+        summary="Reads handwritten digits.",
+        docs_url=None,  # FastAPI's loads scripts from elsewhere
+        redoc_url=None,
+        responses={code: {"model": Failure} for code in (413, 422, 503)},
+    )
+    app.add_middleware(Limits)
+    app.add_middleware(Monitor, access_log=access_log)
+    for error, status in ((PictureError, 400), (BusyError, 503), (BundleError, 500)):
+        app.add_exception_handler(error, partial(_failure, status))
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    add_predict(app, current)
     add_protocol(app, current)
+    _add_operations(app, current)
     app.include_router(page_router(current, collection))
     return app
 
 
-def _answer(prediction: Prediction, seen: bool) -> Answer:
-    return Answer(
-        digit=prediction.digit,
-        confidence=prediction.confidence,
-        sure=prediction.sure,
-        reason=prediction.reason,
-        probabilities=prediction.probabilities.tolist(),
-        hypothesis=prediction.hypothesis,
-        seen=_png(prediction.seen) if seen else None,
-    )
+class Health(BaseModel):
+    """The service answers, with this model."""
+
+    status: Literal["ok"]
+    version: str
+    digest: str = Field(description="SHA-256 of the bundle's manifest.json")
 
 
-def _png(image: NDArray[np.uint8]) -> str:
-    """Return grey levels (H, W) as a PNG, in base64."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    return b64encode(file.getvalue()).decode()
+def _add_operations(app: FastAPI, current: Current) -> None:
+    """Add what those ask for who run or use the service."""
+
+    @app.get("/health")
+    async def health() -> Health:
+        """Say which model is served."""
+        served = current.served
+        return Health(status="ok", version=served.version, digest=served.digest)
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def metrics(request: Request) -> Response:
+        """Return the metrics in Prometheus's text format, or OpenMetrics where that is accepted."""
+        content, media_type = exposition(request.headers.get("accept", ""))
+        return Response(content, media_type=media_type)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        page = Environment(loader=PackageLoader("mnistnet.serving"), autoescape=True)
+        content = page.get_template("docs.html").render(openapi=app.openapi())
+        return HTMLResponse(content, headers={"Content-Security-Policy": DOCS_POLICY})
+
+
+# ---- errors
+
+
+async def _failure(status: int, _: Request, error: Exception) -> Response:
+    if status == 500:
+        log.error("%s", error)
+    headers = {"Retry-After": "1"} if status == 503 else {}
+    return JSONResponse({"error": printable(str(error))}, status, headers)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    response = await _failure(error.status_code, request, Exception(error.detail))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return await _failure(422, request, Exception(f"{where}: {first['msg']}"))

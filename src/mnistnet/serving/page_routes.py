@@ -11,7 +11,6 @@ POST /collect/7   a picture that was misread, and is a 7
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64encode
 from functools import lru_cache
 from mimetypes import guess_type
@@ -36,6 +35,7 @@ from mnistnet.serving.report_page import report_page
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mnistnet.serving.batching import Pool
     from mnistnet.serving.served import Current, Served
 
 PAGE = Path(__file__).parent / "page"
@@ -92,14 +92,14 @@ def page_router(current: Current, collection: Collection | None = None) -> APIRo
         if len(body) != SIDE**2:
             raise PictureError(f"the body is of {len(body)} bytes; send {SIDE**2} grey levels")
         image = np.frombuffer(body, np.uint8).reshape(SIDE, SIDE)
-        return await asyncio.to_thread(_maps, served, image)
+        return await current.pool.run(_maps, served, image)
 
     if collection is not None:
-        _add_collecting(router, collection)
+        _add_collecting(router, collection, current.pool)
     return router
 
 
-def _add_collecting(router: APIRouter, collection: Collection) -> None:
+def _add_collecting(router: APIRouter, collection: Collection, pool: Pool) -> None:
     @router.post(
         "/collect/{digit}",
         responses=_problems(400, 415, 507),
@@ -111,7 +111,7 @@ def _add_collecting(router: APIRouter, collection: Collection) -> None:
         if request.headers.get("content-type") != "image/png":
             raise HTTPException(415, "the picture must be sent as image/png")
         try:
-            await asyncio.to_thread(collection.add, digit, await request.body())
+            await pool.run(collection.add, digit, await request.body())
         except CollectionFullError as error:
             raise HTTPException(507, str(error)) from error
         return Kept(digit=digit)

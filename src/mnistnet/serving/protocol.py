@@ -5,7 +5,6 @@ add_protocol(app, current)      # /v2, /v2/health/…, /v2/models/{digit or pict
 
 from __future__ import annotations
 
-import asyncio
 import zlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from starlette.datastructures import Headers
 
+    from mnistnet.serving.batching import Pool
     from mnistnet.serving.served import Current, Served
 
     Endpoint = Callable[[Request], Awaitable[Response]]
@@ -107,10 +107,10 @@ class Endpoints:
         if not served.ready:
             return _not_ready(model.name, {})
         if len(body) > LARGE_BYTES or "content-encoding" in request.headers:
-            parsed = await asyncio.to_thread(_parse, body, request.headers, model)
+            parsed = await self._current.pool.run(_parse, body, request.headers, model)
         else:
             parsed = _parse(body, request.headers, model)
-        arrays = await _compute(parsed, served)
+        arrays = await _compute(parsed, served, self._current.pool)
         content, json_bytes = write_answer(parsed, arrays, served.version)
         return _answer(content, json_bytes, request.headers.get("accept-encoding", ""))
 
@@ -201,12 +201,12 @@ def _parse(body: bytes, headers: Headers, model: Model) -> InferRequest:
     return parsed
 
 
-async def _compute(request: InferRequest, served: Served) -> dict[str, NDArray[Any]]:
+async def _compute(request: InferRequest, served: Served, pool: Pool) -> dict[str, NDArray[Any]]:
     """Return a model's outputs, by name."""
     if request.model.name == "digit":
         outputs = [await served.batcher.probabilities(request.array)]
     else:
-        outputs = await asyncio.to_thread(served.predictor.run_picture, request.array)
+        outputs = await pool.run(served.predictor.run_picture, request.array)
     names = [tensor.name for tensor in request.model.outputs]
     return dict(zip(names, map(np.asarray, outputs), strict=True))
 

@@ -7,7 +7,7 @@ current.served = load(other)     # later requests use the other one
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,7 @@ from mnistnet.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, read_at_most
 from mnistnet.bundle.verify import verify
 from mnistnet.files import sha256
 from mnistnet.inference import Predictor
-from mnistnet.serving.batching import Batcher
+from mnistnet.serving.batching import Batcher, Pool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +40,7 @@ class Current:
     """The model that new requests get. Assigning another one changes over, in one step."""
 
     served: Served
+    pool: Pool = field(default_factory=Pool)  # runs what would block the event loop
 
 
 def load(bundle: Path, version: str | None = None) -> Served:
