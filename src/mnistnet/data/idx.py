@@ -38,7 +38,7 @@ UNSIGNED_BYTES = 0x0800
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP = 31  # what zlib calls that format
 MAX_ITEMS = 1_000_000  # four times the largest digit set (EMNIST's 240,000); 784 MB of images
-CHUNK_BYTES = 1 << 20  # still in the processor's cache when it is copied
+CHUNK_BYTES = 1 << 17  # stays in the processor's cache, and in memory that is used again
 
 
 def read(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
