@@ -20,7 +20,7 @@ ORDER = (
 )
 POSITION = {room: i for i, rooms in enumerate(ORDER) for room in rooms}
 MAY_IMPORT_WHAT_THEY_OFFER = {"__init__", "__main__"}  # of the package itself
-TORCH_ROOMS = ("model/network.py", "picture/", "training/torch_engine.py", "bundle/export.py")
+TORCH_ROOMS = ("model/network.py", "picture/", "training/torch_", "bundle/export.py")
 HEAVY = {  # what only extras install, and the files that may import it at their top
     **dict.fromkeys(("torch", "torchinfo", "safetensors"), TORCH_ROOMS),
     **dict.fromkeys(("mlflow", "tensorboard"), ("training/tracking/",)),

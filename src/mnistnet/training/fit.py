@@ -96,15 +96,13 @@ def fit(
 
     Args:
         recipe: every hyperparameter.
-        train: the images to train on, without those held out for validation; what the recipe
-            draws is added to them.
+        train: the images to train on; what the recipe draws is added to them.
         engine: what computes, see `engine_for`.
         on_progress: called every 100 batches and at each epoch's end.
-        checkpoint: a file to write after each epoch but the last; training continues from one
-            that exists.
+        checkpoint: a file to write after each epoch but the last, and to continue from.
 
     Returns:
-        The state of the network that was trained last, calibrated if the recipe asks for it.
+        The network that was trained last, calibrated if the recipe asks for it.
 
     Raises:
         RecipeError: the batch is larger than the set, or all of it is held out to calibrate on.

@@ -1,18 +1,5 @@
 // The native engine: from images and random numbers to weights, in its own threads.
-//
-// Compiled once for each variant, an instruction set and a precision (see CMakeLists.txt):
-//
-//     L='-DLAYERS={CONV,1,8,3,28,26},… -DIMAGE_MEAN=0.1307 -DIMAGE_STD=0.3081' (see shapes.h)
-//     F='-std=c++17 -O3 -fPIC -fvisibility=hidden -fno-math-errno -fno-trapping-math
-//        -fno-strict-aliasing'
-//     V='-mavx2 -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl'
-//     c++ $F $L -DVARIANT=avx2 -mavx2 -mfma -c engine.cpp -o avx2.o
-//     c++ $F $L -DVARIANT=avx512 $V -c engine.cpp -o avx512.o
-//     c++ $F $L -DVARIANT=avx512_bf16 -DBFLOAT16 $V -mavx512bf16 -c engine.cpp -o bf16.o
-//     c++ $F $L -DHAVE_avx2 -DHAVE_avx512 -DHAVE_avx512_bf16 -shared -pthread
-//         dispatch.cpp avx2.o avx512.o bf16.o -o libmnistnet.so
-//
-// On 64-bit ARM: -DVARIANT=neon alone, and -DHAVE_neon.
+// Compiled once for each variant, an instruction set and a precision: see CMakeLists.txt.
 
 #include <cstdlib>
 
