@@ -23,7 +23,7 @@ from mnistnet.model.architecture import parameter_count
 from mnistnet.model.network import normalise
 from mnistnet.training import native
 from mnistnet.training.draws import draw, generator_for
-from mnistnet.training.engine import Chunk, Engine
+from mnistnet.training.engine import REFRESH_EVERY, Chunk, Engine
 from mnistnet.training.examples import smooth_labels
 from mnistnet.training.machine import engine_for
 from mnistnet.training.native import Native, load_library, precision_of, variants
@@ -163,7 +163,7 @@ def test_both_engines_take_the_same_step_and_update_the_same_bases(
     """From covariances of full rank: in directions of no gradient, rounding decides on the step."""
     recipe, rng = PLAIN.replacing(weight_decay=0.1), np.random.default_rng(0)
     state, chunk = _state(mnist), _chunk(mnist, recipe)
-    state.steps = 9  # the tenth step updates the bases
+    state.steps = REFRESH_EVERY - 1  # the next step updates the bases
     for name, part in views(state.values).items():
         if name.endswith("square"):
             part[:] = rng.uniform(0.5, 1.5, part.shape) * 1e-4
@@ -175,7 +175,7 @@ def test_both_engines_take_the_same_step_and_update_the_same_bases(
     trained, expected = engine.train(ours, chunk), reference.train(theirs, chunk)
     assert trained.losses == pytest.approx(expected.losses, rel=1e-3)
     assert trained.correct == expected.correct
-    assert ours.steps == theirs.steps == 10
+    assert ours.steps == theirs.steps == REFRESH_EVERY
     mine, other, before = (views(one.values) for one in (ours, theirs, state))
     for name, part in mine.items():
         assert not np.array_equal(part, before[name]), name

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 EPSILON = 1e-8  # keeps the optimiser's division finite
-REFRESH_EVERY = 10  # steps between two updates of the eigenbases, which change slowly
+REFRESH_EVERY = 20  # steps between two updates of the eigenbases, which change slowly
 
 
 @dataclass(frozen=True)

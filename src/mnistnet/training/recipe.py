@@ -59,7 +59,7 @@ class Recipe:
 
     # The loss of most images is soon so small that their gradients change little.
     hardest: float = _bounded(
-        0.5, 0.01, 1, "share of each batch, the images of the largest loss, to learn from"
+        0.4, 0.01, 1, "share of each batch, the images of the largest loss, to learn from"
     )
 
     # -- against overfitting and overconfidence

@@ -4,8 +4,9 @@ The optimiser is SOAP, after Vyas et al. 2024, "SOAP: Improving and Stabilizing 
 Adam in the eigenbasis of the gradients' covariance. A matrix's gradient G (outputs × inputs) is
 rotated into the eigenbases of the running means of G Gᵀ and Gᵀ G, Adam takes its step there, and
 the step is rotated back. In these coordinates the directions are nearly independent, as Adam's
-element-wise division assumes, so that each step makes more progress. Vectors (biases, BatchNorms)
-take Adam's step unrotated. Weight decay is decoupled, as in AdamW.
+element-wise division assumes, so that each step makes more progress. Momentum is Nesterov's (Dozat
+2016, "Incorporating Nesterov Momentum into Adam"). Vectors (biases, BatchNorms) take the same step
+unrotated. Weight decay is decoupled, as in AdamW.
 """
 
 from __future__ import annotations
@@ -193,11 +194,13 @@ def take_step(
     """
 
     def direction(name: str, gradient: Tensor, mean: Tensor) -> Tensor:
-        # Adam's: mean over root mean square, both corrected for their start at zero.
+        # Mean over root mean square, both corrected for their start at zero; the mean as it would
+        # be after one more such gradient.
         square = parts[f"{name}/square"].mul_(recipe.beta2)
         square.addcmul_(gradient, gradient, value=1 - recipe.beta2)
         deviation = (square / (1 - recipe.beta2**step)).sqrt_().add_(EPSILON)
-        return mean / (1 - recipe.beta1**step) / deviation
+        ahead = mean.lerp(gradient, 1 - recipe.beta1)
+        return ahead / (1 - recipe.beta1 ** (step + 1)) / deviation
 
     for name in matrices():
         parameter, g = parts[name], gradients[name].flatten(1)

@@ -112,7 +112,7 @@ struct Training {
     void take_step(int64_t batch) {
         const int64_t steps = job.steps + batch + 1;
         Step step{job.beta1, job.beta2, job.rates[batch], 1 - job.rates[batch] * job.weight_decay};
-        step.mean_weight = 1 / (1 - __builtin_pow(job.beta1, steps));
+        step.mean_weight = 1 / (1 - __builtin_pow(job.beta1, steps + 1));
         step.square_weight = 1 / (1 - __builtin_pow(job.beta2, steps));
         step.rotate_mean = batch == 0 || (steps - 1) % REFRESH_EVERY == 0;
         const bool refresh = steps % REFRESH_EVERY == 0;

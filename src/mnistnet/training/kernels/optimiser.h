@@ -2,11 +2,12 @@
 //
 // After Vyas et al. 2024, "SOAP: Improving and Stabilizing Shampoo using Adam". A layer's gradient
 // G (R, C) is rotated into the eigenbases of the running means of G Gᵀ ("left") and Gᵀ G ("right"),
-// Adam takes its step there, and the step is rotated back. Vectors take Adam's step unrotated.
+// Adam takes its step there, with Nesterov's momentum, and the step is rotated back. Vectors take
+// the same step unrotated.
 //
 // A step is three phases of tasks, a barrier after each; tasks are rows of a matrix, so that no
-// thread waits for the largest matrix, and no result depends on who computes it. Every tenth step
-// two more update the bases: a product and a QR, one step of orthogonal iteration.
+// thread waits for the largest matrix, and no result depends on who computes it. Every twentieth
+// step two more update the bases: a product and a QR, one step of orthogonal iteration.
 #pragma once
 
 #include "householder.h"
@@ -14,8 +15,8 @@
 
 namespace {
 
-constexpr float EPSILON = 1e-8f;    // keeps the division finite
-constexpr int REFRESH_EVERY = 10;   // steps between two updates of the bases, which change slowly
+constexpr float EPSILON = 1e-8f;   // keeps the division finite
+constexpr int REFRESH_EVERY = 20;  // steps between two updates of the bases, which change slowly
 constexpr int TASK_ROWS = 8;
 
 // a (R, K) times b (K, C) → c (R, C). The rows of a are `stride` long, or, if it is TURNED, those
@@ -58,10 +59,12 @@ struct Step {
     bool complete;     // the whole of the symmetric covariances is wanted
 };
 
-// Adam's direction, and the update of the running mean of squares.
+// Adam's direction, with the mean as one more such gradient would make it (Dozat 2016,
+// "Incorporating Nesterov Momentum into Adam"); and the update of the running mean of squares.
 inline float adam(float mean, float gradient, float &square, const Step &step) {
     square = step.beta2 * square + (1 - step.beta2) * gradient * gradient;
-    return mean * step.mean_weight / (__builtin_sqrtf(square * step.square_weight) + EPSILON);
+    const float ahead = mean + (1 - step.beta1) * (gradient - mean);
+    return ahead * step.mean_weight / (__builtin_sqrtf(square * step.square_weight) + EPSILON);
 }
 
 // A layer's weights as a matrix (R, C).
