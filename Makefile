@@ -11,11 +11,13 @@ LOCK ?=
 KERNELS := src/mnistnet/training/kernels
 SOURCES := CMakeLists.txt src/mnistnet/model/architecture.py $(wildcard $(addprefix $(KERNELS)/*.,cpp h cmake))
 SANITIZED := $(CURDIR)/build/sanitized
+# What the static site takes from npm.
+NPM := node_modules/.package-lock.json
 SUDO = $(if $(filter-out 0,$(shell id -u)),sudo)
 APT = $(SUDO) apt-get update && $(SUDO) apt-get install --yes --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all browser sanitize check format race clean
+.PHONY: help install train test test-all browser site sanitize check format race clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,6 +49,13 @@ browser:  ## install Chromium and npm, which the tests in a browser need (Debian
 	command -v chromium || command -v google-chrome || { $(APT) chromium; }
 	command -v npm || { $(APT) npm; }
 
+$(NPM): package.json package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+site: $(READY) $(NPM)  ## write the page as a static site, for any web server, into site/
+	$(BIN)/mnistnet site -o site $(BUNDLE:%=--bundle %) $(REPORT:%=--report %)
+
 sanitize: $(READY)  ## test the native engine under GCC's address and undefined-behaviour sanitizers
 	rm -rf $(SANITIZED)
 	$(PIP) --no-deps --target $(SANITIZED) --config-settings=cmake.build-type=Sanitize .
@@ -69,4 +78,4 @@ race: $(READY)  ## time this project against a course's training loop, in pairs
 	$(BIN)/python benchmarks/race.py
 
 clean:  ## remove .venv, what was built, and caches; runs/ stays
-	rm -rf $(VENV) build $(KERNELS)/libmnistnet.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) node_modules site build $(KERNELS)/libmnistnet.* .mypy_cache .pytest_cache .ruff_cache

@@ -31,7 +31,7 @@ HEAVY = {  # what only extras install, and the files that may import it at their
 # Where torch is not installed, these verbs and everything that they import still run.
 TORCHLESS_VERBS = (
     *("predict", "eval", "gate", "publish", "history", "rollback", "pull", "diff", "verify"),
-    *("data", "fingerprint", "train", "trials", "reproduce", "serve"),
+    *("data", "fingerprint", "train", "trials", "reproduce", "serve", "site"),
 )
 
 

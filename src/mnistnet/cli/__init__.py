@@ -32,6 +32,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
     "Use": {
         "predict": ("predict", "predict", "read digits from pictures"),
         "serve": ("serve", "serve", "serve the model over HTTP"),
+        "site": ("serve", "site", "write the page to draw on as a static site"),
         "eval": ("bundle", "evaluate", "evaluate a bundle or a run, and write a report"),
         "export": ("bundle", "export", "write a finished run as a bundle"),
         "verify": ("bundle", "verify", "check a bundle: hashes, graphs, signature"),

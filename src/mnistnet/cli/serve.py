@@ -1,7 +1,8 @@
-"""`mnistnet serve`: the model behind HTTP."""
+"""`mnistnet serve` and `site`: the model behind HTTP, and the page without a service."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,10 +11,9 @@ from mnistnet.cli.options import BRANCH, PATH, signer_options
 from mnistnet.cli.output import print_line
 from mnistnet.errors import UsageError
 from mnistnet.extras import import_extra
+from mnistnet.text import size
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mnistnet.registry.signature import Signer
 
 
@@ -73,3 +73,26 @@ def serve(
         raise UsageError("--follow, --public-key and --identity go with --registry; name that too")
     source = Source(registry, branch, signer) if registry else None
     serve(Options(bundle or DEFAULT_BUNDLE, source, follow, **options), print_line)
+
+
+@click.command()
+@click.option("--bundle", type=PATH, help="the model that the page asks")
+@click.option("-o", "--out", type=PATH, required=True, help="the site's folder")
+@click.option("--report", type=PATH, help="the folder of an evaluation that the page links to")
+@click.option(
+    "--runtime",
+    type=PATH,
+    default=Path("node_modules/onnxruntime-web"),
+    show_default=True,
+    help="onnxruntime-web, as npm installs it",
+)
+def site(bundle: Path | None, out: Path, report: Path | None, runtime: Path) -> None:
+    """Write the page to draw on as a static site: the browser itself runs the model."""
+    from mnistnet.inference.predictor import DEFAULT_BUNDLE
+    from mnistnet.serving.site import write_site
+
+    done = write_site(bundle or DEFAULT_BUNDLE, out, runtime=runtime, report=report)
+    print_line(
+        f"Site: {out}, {done.version} ({size(done.total_bytes)}; a browser loads"
+        f" {size(done.load_bytes)} before it reads the first digit)"
+    )

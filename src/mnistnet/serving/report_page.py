@@ -37,6 +37,15 @@ def report_page(bundle: Path) -> bytes:
     """
     if (bundle / PAGE).exists():
         return read_at_most(MAX_EXTRA_BYTES, bundle / PAGE)
+    return rendered_report(bundle)
+
+
+def rendered_report(bundle: Path) -> bytes:
+    """Return a bundle's report.json as an HTML document without scripts.
+
+    Raises:
+        BundleError: the report is damaged.
+    """
     where = bundle / "report.json"
     document = parse_json(read_file(bundle, where.name, read_manifest(bundle)), where)
     try:
