@@ -63,11 +63,12 @@ sanitize: $(READY)  ## test the native engine under GCC's address and undefined-
 	LD_PRELOAD=$$($(CXX) -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
 		PYTHONPATH=$(SANITIZED) $(BIN)/python -m pytest -s -k native tests/training
 
-check: $(READY)  ## format, lint, types and workflows, as in CI
+check: $(READY)  ## format, lint, types, workflows and the image's recipe, as in CI
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy
 	$(BIN)/zizmor --offline --no-progress --persona auditor .github/workflows
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
 
 format: $(READY)  ## format the code
