@@ -19,7 +19,8 @@ from jsonschema import Draft4Validator, validators
 
 from mnistnet.bundle.runtime import SIGNATURES
 from mnistnet.serving.batching import MAX_QUEUED
-from mnistnet.serving.protocol import MAX_BODY_BYTES, accepted_encoding, decompress
+from mnistnet.serving.limits import MAX_BODY_BYTES
+from mnistnet.serving.protocol import accepted_encoding, decompress
 from mnistnet.serving.tensors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -304,3 +305,19 @@ def test_the_first_encoding_that_a_client_accepts_is_used(
     header: str, expected: str | None
 ) -> None:
     assert accepted_encoding(header) == expected
+
+
+def test_predictions_are_counted(client: Client, images: np.ndarray) -> None:
+    def count(digit: str) -> float:
+        line = f'mnistnet_predictions_total{{digit="{digit}"}} '
+        return sum(
+            float(x.split()[1]) for x in client.get("/metrics").text.splitlines() if line in x
+        )
+
+    blank = np.full((28, 28, 4), 255, np.uint8)
+    inked = np.dstack([images[0]] * 3 + [blank[..., 0]])
+    before = count("7"), count("none")
+    for body in (picture_body(inked), picture_body(blank)):
+        infer(client, "picture", body)
+    infer(client, "digit", image_body(images[[0, 0]]))
+    assert (count("7"), count("none")) == (before[0] + 3, before[1] + 1)

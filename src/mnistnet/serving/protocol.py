@@ -17,6 +17,8 @@ from starlette.routing import request_response
 
 from mnistnet import __version__
 from mnistnet.serving.batching import MAX_QUEUED
+from mnistnet.serving.limits import MAX_BODY_BYTES
+from mnistnet.serving.monitoring import NO_DIGIT, metrics
 from mnistnet.serving.protocol_openapi import (
     INFER,
     LIVE,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from starlette.datastructures import Headers
 
+    from mnistnet.inference import Predictor
     from mnistnet.serving.batching import Pool
     from mnistnet.serving.served import Current, Served
 
@@ -48,7 +51,6 @@ if TYPE_CHECKING:
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 WINDOW_BITS = {"gzip": 31, "deflate": 15}  # zlib's names for the two formats
-MAX_BODY_BYTES = 64 * 2**20  # decompressed
 LARGE_BYTES = 256 * 2**10  # a body from which others should not wait for its parsing
 COMPRESS_FROM_BYTES = 1024  # smaller answers fit one packet anyway
 
@@ -206,9 +208,19 @@ async def _compute(request: InferRequest, served: Served, pool: Pool) -> dict[st
     if request.model.name == "digit":
         outputs = [await served.batcher.probabilities(request.array)]
     else:
-        outputs = await pool.run(served.predictor.run_picture, request.array)
+        outputs = await pool.run(_read_picture, served.predictor, request.array)
     names = [tensor.name for tensor in request.model.outputs]
     return dict(zip(names, map(np.asarray, outputs), strict=True))
+
+
+def _read_picture(predictor: Predictor, picture: NDArray[np.uint8]) -> list[Any]:
+    """Return the outputs of picture.onnx, and count the prediction."""
+    outputs = predictor.run_picture(picture)
+    probabilities, _, ink, several, _ = outputs
+    digit = probabilities.argmax() if ink else NO_DIGIT
+    sure = bool(ink and not several and probabilities.max() >= predictor.threshold)
+    metrics().predicted(np.array([digit]), np.array([sure]))
+    return outputs
 
 
 def _answer(content: bytes, json_bytes: int | None, accepted: str) -> Response:

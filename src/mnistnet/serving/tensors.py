@@ -237,16 +237,19 @@ def _parse_json(text: bytes) -> Any:
     return document
 
 
-def _count_colons(value: Any) -> int:
+def _count_colons(document: Any) -> int:
     """Count the colons in a document's JSON, but for those in a field `data`."""
-    if type(value) is str:
-        return value.count(":")
-    if type(value) is list:
-        return sum(map(_count_colons, value))
-    if type(value) is dict:
-        items = value.items()
-        return sum(1 + k.count(":") + (_count_colons(v) if k != "data" else 0) for k, v in items)
-    return 0
+    n, rest = 0, [document]
+    while rest:
+        value = rest.pop()
+        if type(value) is str:
+            n += value.count(":")
+        elif type(value) is list:
+            rest += value
+        elif type(value) is dict:
+            n += len(value) + sum(name.count(":") for name in value)
+            rest += [item for name, item in value.items() if name != "data"]
+    return n
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> None:
