@@ -53,6 +53,11 @@ RESULT = {"name": TEXT, "datatype": TEXT, "shape": _list(SIZE), "data": DATA}
 RESULTS = _list(_object(RESULT | {"parameters": _object({})}, "data", "parameters"))
 ENDS = _list(_object({"name": TEXT, "datatype": TEXT, "shape": _list({"type": "integer"})}))
 
+EXAMPLE = {  # the shortest: no image
+    "id": "42",
+    "inputs": [{"name": "images", "datatype": "UINT8", "shape": [0, 28, 28], "data": []}],
+}
+
 # The JSON of the answers.
 SERVER = _object({"name": TEXT, "version": TEXT, "extensions": _list(TEXT)})
 LIVE = _object({"live": FLAG})
@@ -86,6 +91,6 @@ def describe(path: str, answer: Schema) -> Schema:
         },
     }
     if infers:
-        content = {"application/json": {"schema": REQUEST}} | binary
+        content = {"application/json": {"schema": REQUEST, "example": EXAMPLE}} | binary
         description["requestBody"] = {"required": True, "content": content}
     return description
