@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnistnet.data.handwriting import draw_digits
-from mnistnet.data.outliers import draw_outliers
 from mnistnet.data.sets import Split
 from mnistnet.errors import RecipeError
 
@@ -91,6 +89,9 @@ def _drawn(recipe: Recipe, n: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=1)  # seconds of drawing, asked for again when a run shows its first batch
 def _draw(digits: int, outliers: int, seed: int) -> tuple[Split, NDArray[np.uint8]]:
+    from mnistnet.data.handwriting import draw_digits  # here, since most runs draw nothing
+    from mnistnet.data.outliers import draw_outliers
+
     return draw_digits(digits, seed), draw_outliers(outliers, seed)
 
 
