@@ -17,7 +17,7 @@ SUDO = $(if $(filter-out 0,$(shell id -u)),sudo)
 APT = $(SUDO) apt-get update && $(SUDO) apt-get install --yes --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-all browser site sanitize check format race clean
+.PHONY: help install train test test-all browser serve site sanitize check format race clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ browser:  ## install Chromium and npm, which the tests in a browser need (Debian
 $(NPM): package.json package-lock.json
 	npm ci --ignore-scripts --no-audit --no-fund
 	touch $@
+
+serve: $(READY)  ## draw digits on a page, and see them read: http://127.0.0.1:8000
+	$(BIN)/mnistnet serve
 
 site: $(READY) $(NPM)  ## write the page as a static site, for any web server, into site/
 	$(BIN)/mnistnet site -o site $(BUNDLE:%=--bundle %) $(REPORT:%=--report %)

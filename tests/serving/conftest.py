@@ -15,6 +15,8 @@ from mnistnet.serving.served import Current, load
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from playwright.sync_api import Browser, Page
+
     from mnistnet.serving.collecting import Collection
 
 
@@ -59,3 +61,57 @@ def collecting(current: Current) -> Iterator[Callable[[Collection], Client]]:
     """Make a client of an application that keeps misread pictures in a collection."""
     with asyncio.Runner() as runner:
         yield lambda collection: Client(current, runner, collection)
+
+
+@pytest.fixture(scope="session")
+def address() -> Iterator[str]:
+    """Where `mnistnet serve` answers, a process of its own."""
+    from test_serve import serving
+
+    with serving() as (_, address):
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A browser with a new profile."""
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=chromium, args=quiet)
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What pages wrote to the console, and what they asked of other places."""
+    return []
+
+
+@pytest.fixture
+def open_page(
+    browser: Browser, address: str, complaints: list[str]
+) -> Iterator[Callable[..., Page]]:
+    """Open the page in a window of its own; the options are those of `Browser.new_context`.
+
+    Complaints that are left at the end are an error.
+    """
+    contexts = []
+
+    def open_page(where: str = address, **options: Any) -> Page:
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: is_own(request.url) or complaints.append(request.url))
+        page.goto(where)
+        page.wait_for_selector("#gallery button")
+        return page
+
+    def is_own(url: str) -> bool:
+        return url.startswith((f"{address}/", "blob:", "data:", "http://127.0.0.1:"))
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []

@@ -20,6 +20,7 @@ from mnistnet.errors import FileError
 from mnistnet.files import sha256, write_bytes
 from mnistnet.inference.decoding import decode
 from mnistnet.inference.folders import DIGITS
+from mnistnet.serving.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,7 +83,7 @@ class Collection:
 
 def _redraw(picture: bytes) -> bytes:
     """Decode a picture and encode its pixels, at most MAX_SIDE wide and high, as PNG."""
-    image = Image.fromarray(decode(picture, "the picture"))
+    image = Image.fromarray(decode(picture, "the picture", max_pixels=MAX_PIXELS))
     image.thumbnail((MAX_SIDE, MAX_SIDE))
     file = io.BytesIO()
     image.save(file, "PNG")

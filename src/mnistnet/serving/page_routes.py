@@ -30,6 +30,7 @@ from mnistnet.model.architecture import SIDE
 from mnistnet.report.contents import as_document
 from mnistnet.serving.about import about
 from mnistnet.serving.collecting import Collection, CollectionFullError
+from mnistnet.serving.predict import BINARY, Failure
 from mnistnet.serving.report_page import report_page
 
 if TYPE_CHECKING:
@@ -57,18 +58,6 @@ class LayerAnswer(BaseModel):
     name: str
     shape: list[int] = Field(description="maps, rows, columns")
     values: str = Field(description="base64 of float32, least byte first, in that shape")
-
-
-class Kept(BaseModel):
-    """A picture was kept."""
-
-    digit: int
-
-
-class Problem(BaseModel):
-    """Why a request was refused."""
-
-    error: str
 
 
 def page_router(current: Current, collection: Collection | None = None) -> APIRouter:
@@ -102,10 +91,11 @@ def page_router(current: Current, collection: Collection | None = None) -> APIRo
 def _add_collecting(router: APIRouter, collection: Collection, pool: Pool) -> None:
     @router.post(
         "/collect/{digit}",
+        status_code=204,
         responses=_problems(400, 415, 507),
         openapi_extra=_body("image/png"),
     )
-    async def collect(request: Request, digit: Digit) -> Kept:
+    async def collect(request: Request, digit: Digit) -> None:
         """Keep a picture that was misread, with the digit that it shows."""
         # Pages of other sites may not send this type; see "simple requests" of Fetch.
         if request.headers.get("content-type") != "image/png":
@@ -114,7 +104,6 @@ def _add_collecting(router: APIRouter, collection: Collection, pool: Pool) -> No
             await pool.run(collection.add, digit, await request.body())
         except CollectionFullError as error:
             raise HTTPException(507, str(error)) from error
-        return Kept(digit=digit)
 
 
 def _add_file(router: APIRouter, file: Path) -> None:
@@ -157,7 +146,6 @@ def _maps(served: Served, image: NDArray[np.uint8]) -> list[LayerAnswer]:
 def _response(content: bytes, kind: str, policy: str = POLICY) -> Response:
     headers = {
         "Content-Security-Policy": policy,
-        "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-cache",
     }
@@ -166,10 +154,9 @@ def _response(content: bytes, kind: str, policy: str = POLICY) -> Response:
 
 def _body(kind: str) -> dict[str, Any]:
     """Describe a request's body, for OpenAPI."""
-    schema = {"type": "string", "format": "binary"}
-    return {"requestBody": {"required": True, "content": {kind: {"schema": schema}}}}
+    return {"requestBody": {"required": True, "content": {kind: {"schema": BINARY}}}}
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe the answers to requests that are refused, for OpenAPI."""
-    return {status: {"model": Problem} for status in statuses}
+    return {status: {"model": Failure} for status in statuses}

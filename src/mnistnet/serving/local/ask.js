@@ -1,6 +1,8 @@
 // How to ask for a prediction on the static site: this browser computes it, in a worker, so that
 // drawing never waits. The service's module of this name says what the functions take and return.
 
+export const privacy = "What you draw is read in this browser, and never sent.";
+
 const calls = []; // that wait for their answers, by number
 let worker = null;
 

@@ -1,5 +1,9 @@
 // How to ask for a prediction: here, the service. On the static site another module of this name
-// has the same three functions, and computes in the browser.
+// has the same functions, and computes in the browser.
+
+import { toPng } from "./pictures.js";
+
+export const privacy = "What you draw is sent to this service to be read, and not kept.";
 
 /**
  * Get ready to predict; called once, before the first prediction.
@@ -50,12 +54,6 @@ async function post(address, body, type) {
   const error = new Error(answer.error ?? `The service answered with ${response.status}.`);
   if (response.status === 503) error.retryAfter = Number(response.headers.get("Retry-After")) || 1;
   throw error;
-}
-
-async function toPng(image) {
-  const canvas = new OffscreenCanvas(image.width, image.height);
-  canvas.getContext("2d").putImageData(image, 0, 0);
-  return canvas.convertToBlob();
 }
 
 async function greyLevels(png) {

@@ -39,7 +39,8 @@ export class Drawing {
     on("keyup", (event) => this.#arrows.delete(event.key));
     on("blur", this.#leave);
     // Safari would magnify, select or scroll all the same.
-    canvas.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
+    const refuse = (event) => event.cancelable && event.preventDefault();
+    canvas.addEventListener("touchstart", refuse, { passive: false });
     addEventListener("resize", () => this.#repaint()); // zooming is one, too
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#repaint());
     this.#repaint();
@@ -103,12 +104,16 @@ export class Drawing {
     this.#pointer = event.pointerId;
     this.#cursor = null;
     this.#begin(this.#position(event));
+    this.#changed();
   }
 
   #move(event) {
     if (event.pointerId !== this.#pointer) return;
     const parts = event.getCoalescedEvents?.() ?? [];
-    for (const part of parts.length ? parts : [event]) this.#extend(this.#position(part));
+    for (const part of parts.length ? parts : [event]) {
+      this.#stroke?.points.push(this.#position(part)); // unless it was undone meanwhile
+    }
+    this.#changed();
   }
 
   #lift(event) {
@@ -128,12 +133,15 @@ export class Drawing {
         const move = [...this.#arrows].reduce((sum, key) => sum + ARROWS[key][axis], 0);
         return Math.min(1, Math.max(0, place + step * move));
       });
-      if (this.#stroke) this.#extend(this.#cursor);
+      this.#stroke?.points.push(this.#cursor);
+      if (this.#stroke) this.#changed();
+      else this.#repaint();
     } else if (event.key === " ") {
       if (event.repeat) return event.preventDefault();
       this.#cursor ??= [0.5, 0.5];
       if (this.#stroke) this.#end();
       else this.#begin(this.#cursor);
+      this.#changed();
     } else if (event.key === "Delete" || event.key === "Escape") {
       this.clear();
     } else if (event.key === "Backspace") {
@@ -142,14 +150,17 @@ export class Drawing {
       return;
     }
     event.preventDefault(); // of scrolling
-    this.#changed();
   }
 
   #leave() {
     this.#arrows.clear();
-    if (this.#pointer === null) this.#end();
     this.#cursor = null;
-    this.#changed();
+    if (this.#stroke && this.#pointer === null) {
+      this.#end();
+      this.#changed();
+    } else {
+      this.#repaint();
+    }
   }
 
   #position({ clientX, clientY }) {
@@ -161,12 +172,6 @@ export class Drawing {
     const { image, strokes } = this.#state;
     this.#stroke = { width: this.width, points: [point] };
     this.#states.push({ image: null, strokes: [...(image ? [] : strokes), this.#stroke] });
-    this.#changed();
-  }
-
-  #extend(point) {
-    this.#stroke.points.push(point);
-    this.#changed();
   }
 
   #end() {

@@ -11,7 +11,7 @@ const percent = (share) => (share > 0.999 ? "over 99.9 %" : `${(100 * share).toF
 const DIGITS = [...Array(10).keys()];
 const TRIES = 5; // of asking again by itself, while the service is busy or away
 
-const about = { threshold: 0, collects: false };
+const about = { threshold: 0, collects: false, hardest: [] };
 const drawing = new Drawing($("paper"), changed);
 let answer = null; // the latest
 let loading = null; // the model: once, whatever is asked
@@ -25,12 +25,12 @@ function changed() {
   $("hint").hidden = !drawing.isEmpty;
   $("undo").disabled = !drawing.canUndo;
   $("clear").disabled = $("labels").disabled = drawing.isEmpty;
-  $("says").ariaBusy = String(drawing.isDrawing); // not read aloud until the stroke has ended
   follow();
 }
 
 async function follow() {
   isStale = true;
+  $("says").ariaBusy = "true"; // not read aloud until the stroke has ended, and is answered
   if (isAsking) return;
   isAsking = true;
   while (isStale) {
@@ -45,6 +45,7 @@ async function follow() {
     await new Promise(requestAnimationFrame);
   }
   isAsking = false;
+  $("says").ariaBusy = String(drawing.isDrawing);
 }
 
 async function read() {
@@ -140,6 +141,12 @@ async function keep(digit) {
   }
 }
 
+function attempt(action) {
+  return action.catch(() => {
+    $("where").textContent = "This did not work: the service is away, or this browser keeps nothing.";
+  });
+}
+
 async function showFolder(before = "") {
   const n = about.collects ? 0 : await folder.count();
   for (const id of ["unkeep", "download", "forget"]) $(id).hidden = !n;
@@ -147,9 +154,9 @@ async function showFolder(before = "") {
   $("where").textContent = about.collects
     ? "Misread? Choose what it is: the picture is sent to this service, which keeps it."
     : n
-      ? `${before}${pictures} in a folder in this browser; nothing is sent.` +
-        " Downloaded and unpacked, mnistnet eval --data measures them."
-      : "Misread? Choose what it is: the picture joins a folder in this browser. Nothing is sent.";
+      ? `${before}${pictures} in a folder in this browser. Downloaded and unpacked, mnistnet eval` +
+        " --data measures on them."
+      : "Misread? Choose what it is: the picture joins a folder in this browser.";
 }
 
 async function download() {
@@ -173,22 +180,30 @@ async function showAbout() {
       ` images (95 % interval ${share(metrics.accuracy_low)}–${share(metrics.accuracy_high)}).`
     : "was not measured.";
   $("version").replaceChildren(`mnistnet ${version} ${measured} `, link);
+  $("privacy").textContent = ask.privacy;
   $("hardest").hidden = !hardest.length;
-  $("gallery").replaceChildren(...hardest.map(makeSample));
+  showGallery();
 }
 
+function showGallery() {
+  $("gallery").replaceChildren(...about.hardest.map(makeSample));
+  for (const [i, canvas] of $("gallery").querySelectorAll("canvas").entries()) {
+    paint(canvas, fromBase64(about.hardest[i].pixels));
+  }
+}
+
+const fromBase64 = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+
 function makeSample({ label, is_label_error: isDisputed, pixels }) {
-  const levels = Uint8Array.from(atob(pixels), (character) => character.charCodeAt(0));
   const button = document.createElement("button");
   const canvas = Object.assign(document.createElement("canvas"), { width: 28, height: 28 });
   button.type = "button";
   button.ariaLabel = `Read a ${label}${isDisputed ? ", a disputed label" : ""}`;
   button.append(canvas, `${label}${isDisputed ? "*" : ""}`);
   button.addEventListener("click", async () => {
-    drawing.show(await toBitmap(levels));
-    $("paper").scrollIntoView({ block: "nearest" });
+    drawing.show(await toBitmap(fromBase64(pixels)));
+    $("paper").parentElement.scrollIntoView({ block: "nearest" });
   });
-  queueMicrotask(() => paint(canvas, levels));
   return button;
 }
 
@@ -201,7 +216,7 @@ for (const digit of DIGITS) {
   const button = Object.assign(document.createElement("button"), { type: "button" });
   button.textContent = digit;
   button.ariaLabel = `It’s a ${digit}`;
-  button.addEventListener("click", () => keep(digit));
+  button.addEventListener("click", () => attempt(keep(digit)));
   $("labels").append(button);
 }
 $("undo").addEventListener("click", () => drawing.undo());
@@ -217,9 +232,9 @@ $("work").addEventListener("click", () => {
   $("work").textContent = isShown ? "Hide the maps" : "Show the maps";
   if (isShown) follow();
 });
-$("download").addEventListener("click", download);
-$("unkeep").addEventListener("click", () => folder.takeBack().then(() => showFolder()));
-$("forget").addEventListener("click", () => folder.empty().then(() => showFolder()));
+$("download").addEventListener("click", () => attempt(download()));
+$("unkeep").addEventListener("click", () => attempt(folder.takeBack().then(() => showFolder())));
+$("forget").addEventListener("click", () => attempt(folder.empty().then(() => showFolder())));
 addEventListener("keydown", (event) => {
   const isUndo = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z";
   if (!isUndo || event.shiftKey) return;
@@ -232,6 +247,11 @@ addEventListener("drop", (event) => {
   event.preventDefault(); // of opening the file instead of this page
   open(event.dataTransfer.files[0]);
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showAnswer);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  showGallery(); // in the other theme's colours
+  follow();
+});
 showAnswer();
-showAbout().then(() => showFolder());
+showAbout()
+  .catch(() => {}) // one can draw all the same
+  .then(() => attempt(showFolder()));
