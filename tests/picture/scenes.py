@@ -156,6 +156,37 @@ def on_a_canvas(digit: int, rng: np.random.Generator) -> Grey:
     return photograph(255 * (page if rng.random() < 0.5 else 1 - page), 0, rng)
 
 
+def in_a_cell(digit: int | None, rng: np.random.Generator) -> Grey:
+    """Cut a cell out of a puzzle: rests of its frame lie along borders, across corners, or none.
+
+    Args:
+        digit: None leaves the cell empty.
+        rng: draws frame, pen and light.
+    """
+    side = int(rng.integers(28, 110))
+    paper = rng.uniform(120, 250)
+    ink = _frame_rests(side, rng) * rng.uniform(0.3, 0.9)
+    if digit is not None:
+        height, pen = int(side * rng.uniform(0.4, 0.75)), rng.uniform(0.06, 0.18)
+        written = _digit(digit, max(10, height), pen, rng)
+        box = _middle((side, side), side * 0.1)
+        ink = np.maximum(ink, _placed(written, (side, side), box, rng) * rng.uniform(0.3, 0.9))
+    slope = np.linspace(0, rng.uniform(0, 0.3), side)
+    light = paper * (1 - ink) * (1 - (slope if rng.random() < 0.5 else slope[:, None]))
+    return photograph(light, rng.uniform(0, 0.02 * paper), rng)
+
+
+def _frame_rests(side: int, rng: np.random.Generator) -> Coverage:
+    """Draw up to three lines along the borders of a square, each a little askew: (side, side)."""
+    along, across = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
+    rests = np.zeros((side, side))
+    for turn in rng.permutation(4)[: rng.integers(0, 4)]:
+        half = side * rng.uniform(0.01, 0.05)
+        line = across - side * rng.uniform(-0.02, 0.08) - along * rng.uniform(-0.06, 0.06)
+        rests = np.maximum(rests, np.rot90(np.clip(half + 0.5 - abs(line), 0, 1), turn))
+    return rests
+
+
 KINDS: dict[str, Callable[[int, np.random.Generator], Grey]] = {
     "framed": framed,
     "on a desk": on_a_desk,
@@ -164,16 +195,51 @@ KINDS: dict[str, Callable[[int, np.random.Generator], Grey]] = {
     "tiny": tiny,
     "pencilled": pencilled,
     "on a canvas": on_a_canvas,
+    "in a cell": in_a_cell,
 }
 
 
 def draw_two_digits(rng: np.random.Generator) -> Grey:
-    """Draw two digits next to each other."""
-    page = np.zeros((120, 300))
-    for left in (30, 160):
-        box = (20, left, 100, left + 110)
+    """Draw two digits next to each other, close or far apart."""
+    width, height = int(rng.integers(160, 420)), 120
+    page, half = np.zeros((height, width)), width // 2
+    for left in (20, half + 5):
+        box = (15, left, height - 15, left + half - 25)
         page = np.maximum(page, _written(int(rng.integers(10)), page.shape, box, rng))
     return _camera(240 - 215 * page, rng)
+
+
+def draw_no_digit(rng: np.random.Generator) -> Grey:
+    """Draw a dot, a polygon, a crossed-out digit, a hand's shadow or an empty cell."""
+    side = int(rng.integers(110, 320))
+    y, x = np.indices((side, side)) - side / 2
+    kind, pen = rng.choice(NO_DIGITS), side * rng.uniform(0.008, 0.03)
+    page = np.zeros((side, side))
+    if kind == "empty cell":
+        return in_a_cell(None, rng)
+    if kind == "shadow":
+        thick = side * rng.uniform(0.04, 0.09)
+        tips = [(3.0 * thick * (i - 1.5), side * rng.uniform(-0.3, 0.1)) for i in range(4)]
+        depth = np.max([thick - np.hypot(x - u, np.minimum(y - v, 0)) for u, v in tips], axis=0)
+        page = np.clip(depth / rng.choice([1, 3, 8]) + 0.5, 0, 1) * rng.uniform(0.3, 0.7)
+    elif kind == "dot":
+        off = np.hypot(y, x) - side * rng.uniform(0.02, 0.12)
+        page = np.clip(0.5 - off, 0, 1)
+    elif kind == "polygon":
+        corners, turn = rng.integers(3, 9), rng.uniform(0, np.pi)
+        angles = turn + 2 * np.pi * np.arange(corners) / corners
+        off = np.max([np.cos(a) * x + np.sin(a) * y for a in angles], axis=0)
+        page = np.clip(pen + 0.5 - abs(off - side * rng.uniform(0.15, 0.35)), 0, 1)
+    else:
+        page = _written(int(rng.integers(10)), (side, side), None, rng)
+        for angle in rng.uniform(-0.9, 0.9, rng.integers(2, 5)) + rng.choice([0, np.pi / 2]):
+            across = np.sin(angle) * x + np.cos(angle) * y - side * rng.uniform(-0.1, 0.1)
+            stroke = np.clip(pen + 0.5 - abs(across), 0, 1) * (np.hypot(y, x) < 0.4 * side)
+            page = np.maximum(page, stroke)
+    return _camera(240 - 215 * page, rng)
+
+
+NO_DIGITS = ("dot", "polygon", "crossed out", "shadow", "empty cell")
 
 
 def _written(

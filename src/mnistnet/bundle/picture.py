@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from mnistnet.bundle.graph import GraphBuilder
 from mnistnet.bundle.graph_file import OPSET
-from mnistnet.picture import CONFIDENCE_CAP, CONFIDENCE_WEIGHT
+from mnistnet.picture import CONFIDENCE_CAP, CONFIDENCE_WEIGHT, EVIDENCE_WEIGHTS, LOG_PRIORS
 from mnistnet.picture.export import export_hypotheses
 
 if TYPE_CHECKING:
     import onnx
 
 # Names inside the graph. They are bytes of every picture.onnx, so they stay as they are.
-IMAGES, LOG_PRIOR, ALL_PROBABILITIES = "readings", "plausibility", "judged"
+IMAGES, EVIDENCE, ALL_PROBABILITIES = "readings", "evidence", "judged"
 IS_INK, IS_SEVERAL = "inked", "more"
 
 
@@ -27,7 +27,7 @@ def picture_graph(digit: onnx.ModelProto) -> onnx.ModelProto:
     """Join the preparation and the digit graph, and keep the most probable hypothesis."""
     preparation = export_hypotheses(OPSET).graph
     ends = [*preparation.input, *preparation.output]
-    names = ["picture", IMAGES, LOG_PRIOR, IS_INK, IS_SEVERAL]
+    names = ["picture", IMAGES, EVIDENCE, IS_INK, IS_SEVERAL]
     g = GraphBuilder()
     g.copy_nodes(preparation, {end.name: name for end, name in zip(ends, names, strict=True)})
     g.copy_nodes(digit.graph, {"images": IMAGES, "probabilities": ALL_PROBABILITIES})
@@ -36,7 +36,8 @@ def picture_graph(digit: onnx.ModelProto) -> onnx.ModelProto:
     confidence = g.add("ReduceMax", ALL_PROBABILITIES, [1], keepdims=0)
     confidence = g.add("Clip", confidence, 1e-6, CONFIDENCE_CAP)
     odds = g.add("Log", g.add("Div", confidence, g.add("Sub", 1.0, confidence)))
-    score = g.add("Add", LOG_PRIOR, g.add("Mul", odds, CONFIDENCE_WEIGHT))
+    log_prior = g.add("Add", g.add("MatMul", EVIDENCE, EVIDENCE_WEIGHTS), LOG_PRIORS)
+    score = g.add("Add", log_prior, g.add("Mul", odds, CONFIDENCE_WEIGHT))
     posterior = g.add("Unsqueeze", g.add("Softmax", score, axis=0), [1])
     joint = g.add("Mul", posterior, ALL_PROBABILITIES)  # (N, 10)
     most = g.add("ArgMax", g.add("ReduceSum", joint, [0], keepdims=0), axis=0, keepdims=0)

@@ -53,7 +53,7 @@ LOG_PRIORS = (
     -1.3,
     -2.2,
 )
-EVIDENCE_WEIGHTS = (23.78, 2.2, 1.36, -0.96, -2.78, 1.72, -3.69, 1.45, -3.79, -0.32, -4.63)
+EVIDENCE_WEIGHTS = (23.78, 2.2, 1.36, -0.96, -2.78, -3.69, 1.45, 1.72, -3.79, -0.32, -4.63)
 CONFIDENCE_WEIGHT = 1.0
 # Confidence above this is no more evidence: the network is very confident of much that is no digit.
 CONFIDENCE_CAP = 0.995

@@ -45,8 +45,12 @@ def align(ink: Tensor, frames: Frames) -> Tensor:
     box = bounding_boxes(ink, frames)
     scale = box.longer_side() / DIGIT  # pixels of the picture per pixel of 28×28
     corner = box.start - scale * (SIDE - DIGIT) / 2
-    small = _resample(ink, frames, corner, scale)
-    return _normalise(_resample(ink, frames, corner - scale * _centring_shift(small), scale))
+    mass = torch.stack([ink.sum(2), ink.sum(1)], 1)  # (N, 2, CANVAS)
+    middle = mass @ (torch.arange(CANVAS) + 0.5) / mass.sum(2).clamp_min(1e-6)
+    middle = frames.start + middle * (frames.sides() / CANVAS)
+    # MNIST was moved by whole pixels.
+    shift = (CENTRE + 0.5 - (middle - corner) / scale).round()
+    return _normalise(_resample(ink, frames, corner - scale * shift, scale))
 
 
 def keep_framing(ink: Tensor, frames: Frames) -> Tensor:
@@ -70,14 +74,6 @@ def _resample(ink: Tensor, frames: Frames, corner: Tensor, scale: Tensor) -> Ten
     grid, sources = torch.arange(SIDE) + 0.5, torch.arange(CANVAS) + 0.5
     weights = overlap(offset + grid * step, sources, step)  # (N, 2, 28, CANVAS)
     return weights[:, 0] @ ink @ weights[:, 1].mT
-
-
-def _centring_shift(small: Tensor) -> Tensor:
-    """Return the whole pixels that bring the centre of mass of (N, 28, 28) to index 14: (N, 2)."""
-    mass = torch.stack([small.sum(2), small.sum(1)], 1)  # (N, 2, 28)
-    total = mass.sum(2)
-    centre = (mass * torch.arange(SIDE)).sum(2) / total.clamp_min(1e-6)
-    return torch.where(total > 0, (CENTRE - centre).round(), 0.0)
 
 
 def _normalise(seen: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CANVAS = 64  # side of the square on which a picture is analysed
-LEVELS = 6  # of the pyramid: cells of 1 to 32 pixels
+LEVELS = 5  # of the pyramid: cells of 2 to 32 pixels
 
 
 class Frames(NamedTuple):
@@ -63,9 +63,7 @@ def _sampling_matrix(length: int, centres: Tensor, scale: Tensor) -> Tensor:
     A canvas pixel averages the source pixels that it covers; one that is smaller than they are
     interpolates between the nearest two.
     """
-    sources = torch.arange(length) + 0.5
-    nearest = torch.minimum(centres.clamp_min(0.5), sources[-1])  # beyond the edge: the edge
-    weights = overlap(nearest, sources, scale)
+    weights = overlap(centres, torch.arange(length) + 0.5, scale)
     return weights / weights.sum(2, keepdim=True)
 
 
@@ -97,31 +95,37 @@ def crop_closer(brightness: Tensor, frames: Frames) -> Tensor:
     steps = torch.arange(CANVAS) + 0.5
     centres = frames.start.unsqueeze(2) + scale.unsqueeze(2) * steps  # (N, 2, CANVAS)
     columns = _sampling_matrix(width, centres[:, 1], scale[:, 1:])
-    taps = centres[:, 0].unsqueeze(2) + scale[:, :1].unsqueeze(2) * torch.tensor([-0.25, 0.25])
+    taps = scale[:, :1].unsqueeze(2) * torch.tensor([-0.25, 0.25]) - 0.5
     last = torch.arange(height)[-1:].float()
-    position = torch.minimum((taps - 0.5).clamp_min(0), last)  # (N, CANVAS, 2)
-    before = torch.minimum(position.long().float(), (last - 1).clamp_min(0))
+    position = torch.minimum((centres[:, 0].unsqueeze(2) + taps).clamp_min(0), last)
+    before = position.floor()  # (N, CANVAS, 2)
     share = position - before
-    rows = torch.stack([before, torch.minimum(before + 1, last)], 3).flatten()
-    weights = torch.stack([1 - share, share], 3).view(n, CANVAS, 1, 4) / 2
-    lines = brightness[rows.long()].view(n, CANVAS, 4, width)
+    rows = torch.cat([before, torch.minimum(before + 1, last)], 2).flatten().long()
+    weights = torch.cat([1 - share, share], 2).unsqueeze(2) / 2  # (N, CANVAS, 1, 4)
+    lines = brightness.index_select(0, rows).view(n, CANVAS, 4, width)
     return (weights @ lines).squeeze(2) @ columns.mT
 
 
-def extremes(brightness: Tensor, frame: Frames) -> tuple[Tensor, Tensor]:
+def extremes(brightness: Tensor, canvas: Tensor, frame: Frames) -> tuple[Tensor, Tensor]:
     """Return the darkest and the brightest near each canvas pixel: two of (1, CANVAS, CANVAS).
 
     A digit of a few pixels in a large picture is lost in the mean of those that a canvas pixel
-    covers, but not in their extremes.
+    covers, but not in their extremes. A picture that is smaller than the canvas has only the mean.
     """
-    centres = (torch.arange(CANVAS) + 0.5) * frame.sides()[0].unsqueeze(1) / CANVAS  # (2, CANVAS)
-    both = torch.stack([-brightness, brightness])
-    samples = []
-    for level in range(LEVELS):
-        cells = (centres / 2**level).long()
-        samples.append(both.index_select(1, cells[0]).index_select(2, cells[1]))
-        both = F.max_pool2d(both, 2, 2, ceil_mode=True)
-    scale = frame.longer_side()[0] / CANVAS  # the first level whose cells are as wide as this
-    coarse = (scale.log2() + 0.999).clamp(0, LEVELS - 1).long()
-    found = torch.stack(samples).index_select(0, coarse)[0]
-    return -found[:1], found[1:]
+    levels = [torch.stack([-brightness, brightness])]
+    for _ in range(LEVELS):
+        levels.append(F.max_pool2d(levels[-1], 2, 2, ceil_mode=True))
+    cells = 2.0 ** torch.arange(1, LEVELS + 1)  # their side in pixels of the picture
+    grids = ((frame.end + cells.unsqueeze(1) - 1) / cells.unsqueeze(1)).floor()  # (LEVELS, 2)
+    counts = grids.prod(1)
+    scale = frame.longer_side()[0] / CANVAS
+    level = (scale.log2() - 0.001).clamp(0, LEVELS - 1).long()  # the first with cells of its width
+    first, width, cell = torch.stack([counts.cumsum(0) - counts, grids[:, 1], cells])[:, level]
+    steps = (torch.arange(CANVAS) + 0.5) / CANVAS
+    row, column = (frame.end.T * steps / cell).floor()  # (CANVAS,) each
+    places = (first + row * width).unsqueeze(1) + column
+    flat = torch.cat([each.flatten(1) for each in levels[1:]], 1)
+    found = flat.index_select(1, places.flatten().long()).view(2, CANVAS, CANVAS)
+    is_small = scale <= 1
+    darkest = torch.where(is_small, canvas, -found[:1])
+    return darkest, torch.where(is_small, canvas, found[1:])

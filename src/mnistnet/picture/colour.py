@@ -35,13 +35,14 @@ def to_brightness(picture: Tensor) -> Tensor:
     samples = _sample(picture).float() / 255  # (SAMPLES², 4)
     background = _background(samples)
     colours = samples[:, :3] * samples[:, 3:] + background * (1 - samples[:, 3:])
-    weights = _direction(colours) / 255
-    red, green, blue, opacity = picture.permute(2, 0, 1).float().unbind()  # each (H, W)
-    colour = red * weights[0] + green * weights[1] + blue * weights[2]
+    weights = _direction(colours)
     # Brightness grows with some colours and falls with others: the offset keeps it above 0.
-    offset = -255 * weights.clamp_max(0).sum()
-    shown = background * 255 * weights.sum()  # brightness of the background, without the offset
-    return ((colour - shown) * (opacity / 255) + (shown + offset)).clamp(0, 1)
+    offset = -weights.clamp_max(0).sum()
+    shown = background * weights.sum()  # brightness of the background, without the offset
+    channels = picture.permute(2, 0, 1).float()
+    colour = (weights / 255**2) @ channels[:3].flatten(1)  # (H × W,)
+    brightness = (colour - shown / 255) * channels[3].flatten() + (shown + offset)
+    return brightness.clamp(0, 1).view(picture.shape[:2])
 
 
 def _sample(picture: Tensor) -> Tensor:
@@ -69,16 +70,15 @@ def _direction(colours: Tensor) -> Tensor:
     component of the colours (N, 3) (Pearson 1901), found by powers of their covariance matrix.
     """
     deviations = colours - colours.mean(0)
-    covariance = (deviations.unsqueeze(2) * deviations.unsqueeze(1)).mean(0)
-    power = covariance
+    covariance = deviations.T @ deviations
+    power = covariance / covariance.diagonal().sum().clamp_min(1e-12)
     for _ in range(SQUARINGS):
-        power = power / power.abs().sum().clamp_min(1e-12)
         power = power @ power
     # Each column is a multiple of the principal direction; the longest is the most exact.
-    longest = (power * torch.eye(3)).sum(0).argmax(0, keepdim=True)
+    longest = power.diagonal().argmax(0, keepdim=True)
     principal = power.index_select(1, longest).squeeze(1)
     luma = torch.tensor(LUMA)
-    principal = torch.where(principal @ luma < 0, -principal, principal)
-    principal = principal / principal.abs().sum().clamp_min(1e-12)
+    principal = principal * (principal @ luma).sign()
+    principal = principal / principal.abs().sum().clamp_min(1e-30)
     is_clearer = (principal @ covariance @ principal) > COLOUR_GAIN * (luma @ covariance @ luma)
     return torch.where(is_clearer, principal, luma)

@@ -1,6 +1,6 @@
 """Export the hypotheses on a picture of any size as an ONNX graph.
 
-model = export_hypotheses(opset=20)     # picture → seen, log prior, ink, several
+model = export_hypotheses(opset=20)     # picture → seen, evidence, ink, several
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mnistnet.picture import log_prior
 from mnistnet.picture.colour import to_brightness
 from mnistnet.picture.hypotheses import hypotheses
 
@@ -23,16 +22,15 @@ if TYPE_CHECKING:
 
 class _Preparation(nn.Module):
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        found = hypotheses(to_brightness(picture))
-        return found.seen, log_prior(found), found.ink, found.several
+        return hypotheses(to_brightness(picture))
 
 
 @cache  # it takes seconds, and is the same for every network
 def export_hypotheses(opset: int) -> onnx.ModelProto:
     """Return the graph of `hypotheses`, as torch exports it, in an operator set of ONNX.
 
-    Its input is uint8 (H, W, 4); its outputs are `seen` uint8 (N, 28, 28), `log_prior` float32
-    (N,), `ink` bool (N,) and `several` bool (N,).
+    Its input is uint8 (H, W, 4); its outputs are `seen` uint8 (N, 28, 28), `evidence`
+    float32 (N, 11), `ink` bool (N,) and `several` bool (N,).
     """
     logger = logging.getLogger("torch.onnx")
     level = logger.level

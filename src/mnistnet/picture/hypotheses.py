@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mnistnet.picture.alignment import align, bounding_boxes, keep_framing, repair, widen
 from mnistnet.picture.canvas import Frames, crop_closer, crop_to_canvas, extremes, full_frame
-from mnistnet.picture.components import Chosen, choose, label, largest
+from mnistnet.picture.components import choose, label, largest
 from mnistnet.picture.ink import Ink, find_ink
 from mnistnet.picture.paper import border_contrast, local_contrast, roughness
 
@@ -56,10 +56,10 @@ class Look(NamedTuple):
 
     frames: Frames  # where they lie
     amount: Tensor  # (N, CANVAS, CANVAS): how much ink lies where, 0–1
-    separation: Tensor  # (N,), see `Ink`
-    contrast: Tensor  # (N,)
-    paper_score: Tensor  # (N,): how much the other class is like paper; 0 where it is given
-    chosen: Chosen
+    group: Tensor  # (N, CANVAS, CANVAS): 1 where it is the digit's
+    facts: (
+        Tensor  # (N, 9): separation, contrast, how much the other class is like paper, `Chosen`'s
+    )
 
 
 def hypotheses(brightness: Tensor) -> Hypotheses:
@@ -68,113 +68,105 @@ def hypotheses(brightness: Tensor) -> Hypotheses:
     Args:
         brightness: float32 (H, W), at least 3×3, 0 dark to 1 bright.
     """
-    whole, sheets, fill = _look_at_all(brightness)
+    frame = full_frame(brightness)
+    whole, sheets, fill = _look_at_all(brightness, frame)
     closer = _look_closer(brightness, whole, sheets)
-    aligned = align(closer.amount * closer.chosen.group, closer.frames)  # (11, 28, 28)
-    framed = keep_framing(whole.amount[:2], full_frame(brightness))
+    aligned = align(closer.amount * closer.group, closer.frames)  # (11, 28, 28)
+    framed = keep_framing(whole.amount[:2], frame)
     seen = torch.cat([aligned, framed[1:], repair(aligned[:1], framed[:1])])  # (15, 28, 28)
-    # The digit's place was chosen in the whole picture, or on the sheet.
-    rows = list(SOURCES)
-    pairs = zip(whole.chosen, closer.chosen, strict=True)
-    chosen = Chosen(*(torch.cat([first, second[PLACED:]])[rows] for first, second in pairs))
-    evidence = _evidence(seen, whole, closer, chosen, fill)
+    facts = torch.cat([whole.facts, closer.facts]).flatten()[torch.tensor(_fact_indices())]
+    share = closer.frames.longer_side()[list(SOURCES), 0] / frame.longer_side()[0]
     # Light that changes slowly has contrast with neither the border's paper nor the paper near it.
-    has_contrast = (whole.contrast / torch.tensor(MIN_CONTRASTS)).amax(0) > 1
-    is_separated = evidence[:, 0] > MIN_SEPARATION
-    ink = is_separated & has_contrast & (roughness(brightness) < MAX_ROUGHNESS)
-    both = whole.chosen.several[0] * whole.chosen.several[1]  # under both assumptions on the paper
-    several = torch.maximum(chosen.several, closer.chosen.several[rows]) + both > 0
-    levels = (seen * 255 * ink.view(-1, 1, 1)).round().to(torch.uint8)
-    return Hypotheses(levels, evidence, ink, ink & several)
+    has_contrast = (whole.facts[:, 1] / torch.tensor(MIN_CONTRASTS)).amax(0) > 1
+    ink = (facts[:, 0] > MIN_SEPARATION) & (
+        has_contrast & (roughness(brightness, frame) < MAX_ROUGHNESS)
+    )
+    both = whole.facts[0, 8] * whole.facts[1, 8]  # under both assumptions on the paper
+    several = facts[:, 8:].amax(1) + both > 0
+    levels = (seen * (255 * ink.float()).view(-1, 1, 1)).round().to(torch.uint8)
+    return Hypotheses(levels, _evidence(seen, facts, share, fill), ink, ink & several)
 
 
-def _look_at_all(brightness: Tensor) -> tuple[Look, Frames, Tensor]:
+def _fact_indices() -> list[list[int]]:
+    """Return which of the facts of 18 looks, the whole picture's first, each hypothesis takes."""
+    indices = []
+    for source, is_framed in zip(SOURCES, IS_FRAMED, strict=True):
+        closer = PLACED + source
+        own = source if is_framed else closer
+        placed = min(source, PLACED) if source < PLACED else closer  # in the whole picture
+        polarity = closer if not is_framed and source in (0, *range(PLACED, 11)) else placed
+        looks = [own, own, polarity, closer, placed, placed, placed, placed, placed, closer]
+        facts = [0, 1, 2, 3, 4, 5, 6, 7, 8, 8]
+        indices.append([9 * look + fact for look, fact in zip(looks, facts, strict=True)])
+    return indices
+
+
+def _look_at_all(brightness: Tensor, frame: Frames) -> tuple[Look, Frames, Tensor]:
     """Look at the whole picture.
 
     Returns:
         What was found for the first seven hypotheses; the largest bright and the largest dark
         region (2); and which share of these is of that class, (2, 1).
     """
-    frame = full_frame(brightness)
     canvas = crop_to_canvas(brightness, frame)
-    darkest, brightest = extremes(brightness, frame)
-    near = (local_contrast(levels, NEARBY[0]) for levels in (darkest, 1 - brightest))
-    ink = find_ink(torch.cat([canvas, border_contrast(canvas), *near]))
+    darkest, brightest = extremes(brightness, canvas, frame)
+    near = local_contrast(torch.cat([darkest, 1 - brightest]), NEARBY[0])
+    ink = find_ink(torch.cat([canvas, border_contrast(canvas), near]))
     amount = torch.cat([ink.dark[:1], ink.bright])  # dark, bright, the border's, locally dark, …
     components = label(amount)
-    clearer = torch.where(ink.paper_score[:1] > 0, 0, 1)
+    clearer = (ink.paper_score[:1] <= 0).long()
     row = torch.cat([clearer, torch.tensor([2, 0, 1, 2, 3, 4])])
     chosen = choose(components.take(row), torch.tensor(PENALISED).unsqueeze(1), REACH[0])
-    score, of = ink.paper_score[:1], torch.tensor([0, 1, 0, 0, 1, 2, 3])
-    signs = torch.tensor([0.0, 0.0, 1.0, -1.0, 0.0, 1.0, -1.0])
-    signed = torch.cat([score.abs(), (signs * score)[1:]])
+    of, signs = [0, 1, 0, 0, 1, 2, 3], torch.tensor([0.0, 0.0, 1.0, -1.0, 0.0, 1.0, -1.0])
+    score = signs * ink.paper_score[of] + torch.eye(PLACED)[0] * ink.paper_score[0].abs()
+    facts = torch.cat([_facts(ink, of, score), chosen.facts], 1)
     frames = Frames(frame.start.expand(PLACED, 2), frame.end.expand(PLACED, 2))
-    look = Look(frames, amount[row], ink.separation[of], ink.contrast[of], signed, chosen)
-    start, end, fill = largest(components.take([1, 0]))
+    start, end, fill = largest(components.take(torch.tensor([1, 0])))
     cut = SHEET_EDGE * (end - start)
-    return look, Frames((start + cut) * frame.sides(), (end - cut) * frame.sides()), fill
+    sheets = Frames((start + cut) * frame.sides(), (end - cut) * frame.sides())
+    return Look(frames, amount[row], chosen.group, facts), sheets, fill
 
 
 def _look_closer(brightness: Tensor, whole: Look, sheets: Frames) -> Look:
     """Look at what was found in the whole picture with a margin, and into its sheets (11)."""
-    near = widen(bounding_boxes(whole.amount * whole.chosen.group, whole.frames), whole.frames)
+    near = widen(bounding_boxes(whole.amount * whole.group, whole.frames), whole.frames)
     frames = Frames(torch.cat([near.start, sheets.start]), torch.cat([near.end, sheets.end]))
     x = crop_closer(brightness, frames)  # (9, CANVAS, CANVAS)
-    levels = [x[:1], border_contrast(x[1:2]), x[2:4], border_contrast(x[4:5])]
-    levels += [local_contrast(x[5:6], NEARBY[1]), local_contrast(1 - x[6:7], NEARBY[1]), x[7:]]
-    ink = find_ink(torch.cat(levels))
+    border = border_contrast(x[[1, 4]])
+    local = local_contrast(torch.cat([x[5:6], 1 - x[6:7]]), NEARBY[1])
+    ink = find_ink(torch.cat([x[:1], border[:1], x[2:4], border[1:], local, x[7:]]))
     of = [*range(PLACED), *SHEETS]
-    amount = torch.cat([_clearer(ink), ink.bright[1:2], ink.dark[2:3], ink.bright[3:PLACED]])
-    on_sheets = torch.stack([ink.dark[PLACED:], ink.bright[PLACED:]], 1).flatten(0, 1)
-    amount = torch.cat([amount, on_sheets])
+    clearer = (ink.paper_score[:1] <= 0).long()
+    # Dark ink first: the clearer's, unlike the border's, dark, …, and on either sheet dark, bright.
+    row = torch.cat([9 * clearer, torch.tensor([10, 2, 12, 13, 14, 15, 7, 16, 8, 17])])
+    amount = torch.cat([ink.dark, ink.bright])[row]
     penalised = torch.tensor(PENALISED + (1.0,) * len(SHEETS)).unsqueeze(1)
     chosen = choose(label(amount), penalised, REACH[1])
     signs = torch.tensor([0.0] * PLACED + [1.0, -1.0, 1.0, -1.0])
-    score = torch.cat([ink.paper_score[:1].abs(), (signs * ink.paper_score[of])[1:]])
-    frames = Frames(frames.start[of], frames.end[of])
-    return Look(frames, amount, ink.separation[of], ink.contrast[of], score, chosen)
+    score = signs * ink.paper_score[of] + torch.eye(len(of))[0] * ink.paper_score[0].abs()
+    facts = torch.cat([_facts(ink, of, score), chosen.facts], 1)
+    return Look(Frames(frames.start[of], frames.end[of]), amount, chosen.group, facts)
 
 
-def _clearer(ink: Ink) -> Tensor:
-    """Return the ink of the first map's more probable polarity: (1, CANVAS, CANVAS)."""
-    return torch.where((ink.paper_score[:1] > 0).view(1, 1, 1), ink.dark[:1], ink.bright[:1])
+def _facts(ink: Ink, of: list[int], score: Tensor) -> Tensor:
+    """Return the facts on ink and paper of some maps: (N, 3), see `Look`."""
+    return torch.stack([ink.separation[of], ink.contrast[of], score], 1)
 
 
-def _evidence(seen: Tensor, whole: Look, closer: Look, chosen: Chosen, fill: Tensor) -> Tensor:
+def _evidence(seen: Tensor, facts: Tensor, share: Tensor, fill: Tensor) -> Tensor:
     """Return what speaks for and against each hypothesis, float32 (15, 11).
 
     How clearly ink and paper are separated, by variance and by the logarithm of contrast; how much
-    paper is like paper; of the digit whether it touches the border, is off the centre, is small;
-    the share of ink that is left out, and how large a component that is no part of it; how far the
+    paper is like paper; of the digit whether it touches the border, is off the centre, the share
+    of ink that is left out, and how large a component that is no part of it, is small; how far the
     image has more ink, or another size, than MNIST's; how full the sheet is.
     """
-    rows = list(SOURCES)
-    is_framed = torch.tensor(IS_FRAMED) > 0
-    in_whole = [row if row < PLACED else 0 for row in rows]
-    separation = torch.where(is_framed, whole.separation[in_whole], closer.separation[rows])
-    contrast = torch.where(is_framed, whole.contrast[in_whole], closer.contrast[rows])
-    is_closer = [row in (0, *range(PLACED, 11)) for row in rows]
-    is_own = torch.tensor(is_closer) > is_framed
-    polarity = torch.where(is_own, closer.paper_score[rows], whole.paper_score[in_whole])
+    separation, contrast, polarity, size = (facts[:, i] for i in range(4))
     excess = (seen.mean((1, 2)) / USUAL_MASS).clamp_min(1).log()
-    extent = torch.stack([(seen.amax(axis) > 0.4).sum(1) for axis in (1, 2)]).amax(0)
+    extent = torch.maximum(*((seen.amax(axis) > 0.4).float().sum(1) for axis in (1, 2)))
     misfit = (extent.clamp_min(1) / USUAL_SIDE).log()
-    share = (closer.frames.longer_side()[:, 0] / whole.frames.longer_side()[0])[rows]
-    side = closer.chosen.size[rows] * share
-    sheet_fill = torch.cat([torch.zeros(PLACED), fill[[0, 0, 1, 1], 0]])[rows]
-    return torch.stack(
-        [
-            separation,
-            contrast.clamp_min(1e-3).log(),
-            polarity.clamp(-0.6, 0.6),
-            chosen.on_rim,
-            chosen.off_centre,
-            (side.clamp_min(1e-3) / LARGE).log().clamp_max(0),
-            chosen.left_out,
-            chosen.second,
-            excess.square(),
-            misfit.square(),
-            sheet_fill,
-        ],
-        dim=1,
-    )
+    smallness = (size * share / LARGE).clamp(1e-3, 1.0).log()
+    sheet_fill = torch.cat([torch.zeros(PLACED), fill[[0, 0, 1, 1], 0], torch.zeros(4)])
+    ink = torch.stack([separation, contrast.clamp_min(1e-3).log(), polarity.clamp(-0.6, 0.6)], 1)
+    image = torch.stack([smallness, excess * excess, misfit * misfit, sheet_fill], 1)
+    return torch.cat([ink, facts[:, 4:8], image], 1)

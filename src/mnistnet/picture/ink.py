@@ -28,42 +28,46 @@ class Ink(NamedTuple):
 
 def find_ink(levels: Tensor) -> Ink:
     """Split the pixels of (N, CANVAS, CANVAS) into two classes."""
-    bright, low, high, separation = _otsu(levels)
-    span = (high - low).clamp_min(1e-6)
+    threshold, low, high, separation = _otsu(levels)
+    contrast = (high - low).clamp_min(1e-6)
     # The lowest third is the paper's grain and the strokes' blur. The ink's level is a mean; the
     # middle of a stroke is darker, and where it stays apart from the edges, strokes that touch
     # stay apart.
-    dark_ink = (((high - levels) / span - 0.3) / (1.35 - 0.3)).clamp(0, 1)
-    bright_ink = (((levels - low) / span - 0.3) / (1.35 - 0.3)).clamp(0, 1)
-    return Ink(dark_ink, bright_ink, separation, (high - low).flatten(), _paper_score(bright))
+    share = (levels - low) / contrast
+    dark_ink = ((0.7 - share) / 1.05).clamp(0, 1)
+    bright_ink = ((share - 0.3) / 1.05).clamp(0, 1)
+    score = _paper_score((levels >= threshold).float())
+    return Ink(dark_ink, bright_ink, separation, contrast.flatten(), score)
 
 
 def _otsu(levels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Split pixels into the two classes with the largest variance between them (Otsu 1979).
 
     Returns:
-        Where the brighter class is, 0 or 1 (N, CANVAS, CANVAS); the classes' means (N, 1, 1);
+        The level from which on a pixel is in the brighter class, and the classes' means (N, 1, 1);
         and the share of the variance that lies between them (N,).
     """
-    n = len(levels)
+    n, size = len(levels), (CANVAS // 2) ** 2
     lowest = levels.amin((1, 2), keepdim=True)
     span = (levels.amax((1, 2), keepdim=True) - lowest).clamp_min(1e-6)
-    bins = ((levels - lowest) / span * (BINS - 1)).long()
-    counted = bins[:, ::2, ::2].flatten(1)
-    counts = torch.zeros(n, BINS).scatter_add(1, counted, (counted >= 0).float())
+    bins = ((levels[:, ::2, ::2] - lowest) * ((BINS - 1) / span)).flatten(1).long()
+    counts = torch.zeros(n, BINS).scatter_add(1, bins, torch.ones(n, size))
     grey = (torch.arange(BINS) + 0.5) / (BINS - 1)
-    size = (CANVAS // 2) ** 2
-    below, mass = counts.cumsum(1), (counts * grey).cumsum(1)
-    above, total = size - below, mass[:, -1:]
-    dark, bright = mass / below.clamp_min(1), (total - mass) / above.clamp_min(1)
-    between = below * above * (dark - bright).square()
-    best = between.argmax(1, keepdim=True)
-    deviation = grey - total / size
-    variance = (counts * deviation.square()).sum(1) * size
-    separation = between.amax(1) / variance.clamp_min(1e-6)
-    means = torch.stack([dark, bright]).gather(2, best.expand(2, n, 1)).unsqueeze(3)
-    low, high = lowest + means * span
-    return (bins > best.unsqueeze(2)).float(), low, high, separation
+    moments = (counts.unsqueeze(0) * torch.stack([torch.ones(BINS), grey]).unsqueeze(1)).cumsum(2)
+    below, mass = moments  # (N, BINS): number and sum of the darker pixels
+    total = mass[:, -1:]
+    sizes = (below * (size - below)).clamp_min(1)  # of the two classes, multiplied
+    distance = size * mass - total * below
+    most, best = (distance * distance / sizes).max(1, keepdim=True)
+    variance = size * (counts @ (grey * grey)) - total.square().squeeze(1)
+    split = moments.gather(2, best.expand(2, n, 1))
+    dark, bright = (
+        split[1] / split[0].clamp_min(1),
+        (total - split[1]) / (size - split[0]).clamp_min(1),
+    )
+    edges = torch.stack([(best + 1) / (BINS - 1), dark, bright]).unsqueeze(3)
+    threshold, low, high = lowest + edges * span
+    return threshold, low, high, most.squeeze(1) / variance.clamp_min(1e-6)
 
 
 def _paper_score(bright: Tensor) -> Tensor:
@@ -75,17 +79,14 @@ def _paper_score(bright: Tensor) -> Tensor:
     images, thick ink in tight crops among them, where ink is the majority.
     """
     position = ((torch.arange(CANVAS) + 0.5) / CANVAS * 2 - 1).abs()
-    bands = torch.stack(
-        [position >= 0, position < 0.9, position > 0.8]
-    ).float()  # all, inner, outer
-    sums = ((bands @ bright) * bands).sum(2)  # (N, 3): in each band both ways
-    areas = bands.sum(1).square()
-    majority, corners = sums[:, 0] / areas[0], sums[:, 2] / areas[2]
-    border = (sums[:, 0] - sums[:, 1]) / (areas[0] - areas[1])
-    outside = 0.8 * (border - 0.5) + 0.7 * (corners - 0.5)
+    nearest = torch.maximum(position, position.unsqueeze(1))  # to the border
+    corner = torch.minimum(position, position.unsqueeze(1)) > 0.8
+    border = nearest > 0.9
+    place = 0.8 * border / border.sum() + 0.7 * corner / corner.sum() - 1.2 / CANVAS**2
+    outside = (bright.flatten(1) @ place.flatten()) - (0.8 + 0.7 - 1.2) / 2
     classes = torch.stack([bright, 1 - bright], 1)  # (N, 2, CANVAS, CANVAS)
     solid = _erode(classes).sum((2, 3)) / classes.sum((2, 3)).clamp_min(1)
-    return outside + 1.1 * (solid[:, 0] - solid[:, 1]) - 1.2 * (majority - 0.5)
+    return outside + solid @ torch.tensor([1.1, -1.1])
 
 
 def _erode(classes: Tensor) -> Tensor:

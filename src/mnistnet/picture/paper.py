@@ -9,14 +9,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnistnet.picture.canvas import CANVAS
+from mnistnet.picture.canvas import CANVAS, Frames
 
 RIM = 3  # width of the canvas's border
 
 
 def border_contrast(canvas: Tensor) -> Tensor:
-    """Return the difference from the border's brightness, continued inwards: (N, …), the same."""
-    return (canvas - _border_inwards(canvas)).abs()
+    """Return the difference from the border's brightness, continued inwards: (N, …), the same.
+
+    The paper is a bilinearly blended patch (Coons 1967, MIT MAC-TR-41): the interpolation between
+    left and right edge, plus that between top and bottom, minus that between the corners. It is
+    exact for gradients, and for shadows and printed bands across the picture, if they are straight.
+    """
+    middle = torch.arange(CANVAS) + 0.5
+    along = ((middle - RIM / 2) / (CANVAS - RIM)).clamp(0, 1)
+    near = torch.stack([1 - along, along], 1)  # (CANVAS, 2): the weight of either edge
+    edge = (torch.arange(CANVAS) < RIM) / RIM  # averages over an edge's width
+    remove = torch.eye(CANVAS) - near @ torch.stack([edge, edge.flip(0)])
+    return (remove @ canvas @ remove.T).abs()
 
 
 def local_contrast(canvas: Tensor, reach: int) -> Tensor:
@@ -25,39 +35,26 @@ def local_contrast(canvas: Tensor, reach: int) -> Tensor:
     The paper is a closing: what no square of the reach fits into is filled. So neither a gradient
     nor a shadow's edge is ink, if the shadow is wider than strokes.
     """
+    maps = canvas.unsqueeze(1)
+    paper = -_spread(-_spread(maps, reach), reach)
+    return ((paper - maps) / (paper + 0.02)).squeeze(1)
+
+
+def _spread(maps: Tensor, reach: int) -> Tensor:
+    """Take the maximum of each square of (N, 1, CANVAS, CANVAS)."""
     wide = 2 * reach + 1
-    paper = _spread(_spread(canvas, wide).neg(), wide).neg()
-    return 1 - (canvas + 0.02) / (paper + 0.02)
+    return F.max_pool2d(F.max_pool2d(maps, (wide, 1), 1, (reach, 0)), (1, wide), 1, (0, reach))
 
 
-def _spread(canvas: Tensor, side: int) -> Tensor:
-    """Take the maximum of each square."""
-    rows = F.max_pool2d(canvas.unsqueeze(1), (side, 1), 1, (side // 2, 0))
-    return F.max_pool2d(rows, (1, side), 1, (0, side // 2)).squeeze(1)
-
-
-def _border_inwards(canvas: Tensor) -> Tensor:
-    """Interpolate the border's brightness inwards: (1, CANVAS, CANVAS) → the same.
-
-    A bilinearly blended patch (Coons 1967, MIT MAC-TR-41): the interpolation between left and
-    right edge, plus that between top and bottom, minus that between the corners. It is exact for
-    gradients, and for shadows and printed bands across the picture, if they are straight.
-    """
-    middle = torch.arange(CANVAS) + 0.5
-    along = ((middle - RIM / 2) / (CANVAS - RIM)).clamp(0, 1)
-    near = torch.stack([1 - along, along], 1)  # (CANVAS, 2): the weight of either edge
-    pick = torch.zeros(2, CANVAS)  # averages over an edge's width
-    pick[0, :RIM] = pick[1, -RIM:] = 1 / RIM
-    rows, columns = near @ (pick @ canvas), (canvas @ pick.T) @ near.T
-    return rows + columns - near @ (pick @ canvas @ pick.T) @ near.T
-
-
-def roughness(brightness: Tensor) -> Tensor:
+def roughness(brightness: Tensor, frame: Frames) -> Tensor:
     """Return the variance between neighbours relative to that between any pixels.
 
-    0 for a smooth picture, 1 for white noise.
+    Of some rows of the picture; 0 if it is smooth, 1 for white noise.
     """
-    down, across = brightness[1:] - brightness[:-1], brightness[:, 1:] - brightness[:, :-1]
-    steps = (down.square().mean() + across.square().mean()) / 2
-    variance = (brightness - brightness.mean()).square().mean()
-    return steps / (2 * variance + 1e-6)
+    steps = torch.arange(CANVAS) / CANVAS
+    first = ((frame.end[0, 0] - 1) * steps).long()
+    rows = brightness.index_select(0, first)
+    down, across = brightness.index_select(0, first + 1) - rows, rows[:, 1:] - rows[:, :-1]
+    change = ((down * down).mean() + (across * across).mean()) / 2
+    deviation = rows - rows.mean()
+    return change / (2 * (deviation * deviation).mean() + 1e-6)
