@@ -91,7 +91,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.cache.exists():
         pictures = list(development_pictures(options.data))
-        np.savez(options.cache, **find(pictures))
+        find(pictures, options.cache)
     cache = np.load(options.cache)
     kinds: NDArray[np.str_] = cache["kinds"]
     found = evaluated(MnistNet.load(options.network), cache)
@@ -134,8 +134,8 @@ def development_pictures(data: Path | None) -> Iterator[Labelled]:
     yield from draw_scenes(0, SCENES_PER_DIGIT)
 
 
-def find(pictures: list[Labelled]) -> dict[str, NDArray[np.generic]]:
-    """Return what the graph finds in pictures, their labels and their kinds."""
+def find(pictures: list[Labelled], file: Path) -> None:
+    """Write what the graph finds in pictures, their labels and their kinds."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     content = export_hypotheses(OPSET).SerializeToString()
@@ -145,19 +145,22 @@ def find(pictures: list[Labelled]) -> dict[str, NDArray[np.generic]]:
         found.append(session.run(None, {session.get_inputs()[0].name: to_rgba(picture)})[:2])
         if n % 100 == 0:
             print(f"{n} of {len(pictures)} pictures", file=sys.stderr)
-    return {
-        "seen": np.stack([each[0] for each in found]),
-        "evidence": np.stack([each[1] for each in found]),
-        "labels": np.array([label for *_, label in pictures]),
-        "kinds": np.array([kind for kind, *_ in pictures]),
-    }
+    np.savez(
+        file,
+        seen=np.stack([each[0] for each in found]),
+        evidence=np.stack([each[1] for each in found]),
+        labels=np.array([label for *_, label in pictures]),
+        kinds=np.array([kind for kind, *_ in pictures]),
+    )
 
 
 def evaluated(net: MnistNet, cache: dict[str, NDArray[np.generic]]) -> Found:
     """Have a network evaluate all hypotheses."""
     seen = torch.tensor(cache["seen"])
+    images = seen.flatten(0, 1)
     with torch.inference_mode():
-        batches = [net(normalise(some)).exp() for some in seen.flatten(0, 1).split(BATCH)]
+        starts = range(0, len(images), BATCH)
+        batches = [net(normalise(images[i : i + BATCH])).exp() for i in starts]
     kinds, index, counts = np.unique(cache["kinds"], return_inverse=True, return_counts=True)
     share = np.array([SHARES.get(str(kind), 1) for kind in kinds]) / counts / len(kinds)
     return Found(
