@@ -10,7 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 from PIL import Image
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def serving(*words: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(
+    *words: object, stderr: IO[bytes] | int | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start the service on a free port; yield its process and address."""
     command = [sys.executable, "-m", "mnistnet", "serve", "--port", "0", *map(str, words)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
     try:
         assert process.stdout
         yield process, process.stdout.readline().rsplit(" ", 1)[-1].strip()

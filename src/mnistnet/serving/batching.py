@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 
 MAX_BATCH = 256  # images; a request of more is a batch of its own
 MAX_QUEUED = 8192  # images that wait, at most: less than a second's work
-MAX_JOBS = 64  # of a pool, those that run included: most take 20 ms
+MAX_JOBS = 128  # of a pool, those that run included: most take 10 ms
 
 
 class BusyError(MnistNetError):

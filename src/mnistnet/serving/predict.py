@@ -149,6 +149,8 @@ async def _parts(request: Request) -> list[bytes]:
         for start in range(0, len(body), CHUNK_BYTES):
             yield body[start : start + CHUNK_BYTES]
             await asyncio.sleep(0)
+        if not parser.ended:
+            raise MultiPartException("it is cut off")
 
     parser = _Parser(request.headers, chunks(), max_files=MAX_PARTS, max_fields=0)
     try:
@@ -157,7 +159,10 @@ async def _parts(request: Request) -> list[bytes]:
         raise PictureError(
             f"the multipart body is not 1 to {MAX_PARTS} files ({first_line(error)})"
         ) from None
-    files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
-    if not files or not parser.ended:
-        raise PictureError("the multipart body is cut off, or holds no file")
-    return [await file.read() for file in files]
+    try:
+        files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+        if not files:
+            raise PictureError("the multipart body holds no file; send at least one picture")
+        return [await file.read() for file in files]
+    finally:
+        await form.close()

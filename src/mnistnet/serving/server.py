@@ -97,10 +97,19 @@ def _serve_with_workers(options: Options, served: Served, listener: socket.socke
     with scratch_folder(root) as metrics_folder:
         os.environ[FOLDER] = str(metrics_folder)
         app = partial(_worker_app, options, served.predictor.bundle, served.version)
-        supervisor = Multiprocess(_config(app, options.workers), [listener])
+        supervisor = _Supervisor(_config(app, options.workers), [listener])
         supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise BundleError(f"{options.bundle}: a new worker could not load it; the log says why")
+
+
+class _Supervisor(Multiprocess):
+    """Refuses connections as soon as the workers are told to end."""
+
+    def terminate_all(self) -> None:
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
 
 
 def _worker_app(options: Options, bundle: Path, version: str) -> FastAPI:
@@ -148,6 +157,7 @@ def _config(app: FastAPI | Callable[[], FastAPI], workers: int = 1) -> uvicorn.C
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=int(ANSWER_S),
+        timeout_worker_healthcheck=30,  # starting takes seconds on a busy machine
     )
 
 
