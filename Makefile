@@ -53,7 +53,10 @@ $(NPM): package.json package-lock.json
 	npm ci --ignore-scripts --no-audit --no-fund
 	touch $@
 
-serve: $(READY)  ## draw digits on a page, and see them read: http://127.0.0.1:8000
+# Installs only what that needs, unless all is installed.
+serve:  ## draw digits on a page, and see them read: http://127.0.0.1:8000
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	test $(READY) -nt pyproject.toml || $(PIP) $(CONSTRAINTS:%=-c %) --config-settings=wheel.cmake=false -e ".[serve]"
 	$(BIN)/mnistnet serve
 
 site: $(READY) $(NPM)  ## write the page as a static site, for any web server, into site/

@@ -195,7 +195,9 @@ async def load(port: int, kind: str, clients: int, seconds: float, *, plainly: b
     for _, client in connected:
         assert all(digit == read_digit(body) for digit, body in client.digits)
     p50, p99 = np.quantile(latencies_s, (0.5, 0.99)) * 1000
-    found = {"per_s": len(latencies_s) / wall, "p50_ms": p50, "p99_ms": p99, "cores": used / wall}
+    n = len(latencies_s)
+    found = {"n": n, "per_s": n / wall, "p50_ms": p50, "p99_ms": p99}
+    found |= {"load_cores": used / wall}
     print(json.dumps({name: float(figure) for name, figure in found.items()}))
 
 
@@ -211,6 +213,7 @@ class Cell:
     p99_ms: float
     load_cores: float  # that the load took; two are there
     server_cores: float
+    server_us: float  # of processor time that the server took for a request
 
 
 @contextmanager
@@ -246,8 +249,8 @@ def measure(port: int, pid: int, kind: str, clients: int, seconds: float, plainl
     if done.returncode:
         raise SystemExit(done.stderr)
     found = json.loads(done.stdout)
-    cores = (_cpu_s(pid) - before) / seconds
-    return Cell(found["per_s"], found["p50_ms"], found["p99_ms"], found["cores"], cores)
+    used, n = _cpu_s(pid) - before, found.pop("n")
+    return Cell(**found, server_cores=used * found["per_s"] / n, server_us=used / n * 1e6)
 
 
 def _cpu_s(pid: int) -> float:
@@ -264,7 +267,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
     parser.add_argument("--only", choices=KINDS, nargs="+", default=KINDS)
     options = parser.parse_args()
-    print("kind     clients  server   requests/s   p50 ms   p99 ms  cores: server, load   ratio")
+    print(
+        "kind     clients  server   requests/s   p50 ms   p99 ms"
+        "  cores: server, load   µs each   ratio"
+    )
     with serving(plainly=False) as service, serving(plainly=True) as other:
         servers = {"service": service, "plain": other}
         for kind in options.only:
@@ -295,6 +301,7 @@ def _print(kind: str, clients: int, cells: dict[str, list[Cell]]) -> None:
         print(
             f"{kind:8} {clients:7}  {name:8} {middle['per_s']:9,.0f} {middle['p50_ms']:8.2f}"
             f" {middle['p99_ms']:8.2f}  {middle['server_cores']:13.2f} {middle['load_cores']:5.2f}"
+            f" {middle['server_us']:9,.0f}"
             f"   {ratio if name == 'service' else ''}",
             flush=True,
         )
