@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from jsonschema import Draft4Validator, validators
 from mnistnet.bundle.runtime import SIGNATURES
 from mnistnet.serving.batching import MAX_QUEUED
 from mnistnet.serving.limits import MAX_BODY_BYTES
-from mnistnet.serving.protocol import accepted_encoding, decompress
+from mnistnet.serving.protocol import LARGE_BYTES, accepted_encoding, decompress
 from mnistnet.serving.tensors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -321,3 +322,21 @@ def test_predictions_are_counted(client: Client, images: np.ndarray) -> None:
         infer(client, "picture", body)
     infer(client, "digit", image_body(images[[0, 0]]))
     assert (count("7"), count("none")) == (before[0] + 3, before[1] + 1)
+
+
+def test_the_example_of_the_documentation_is_answered_as_it_says(client: Client) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "PROTOCOL.md").read_text(encoding="utf-8")
+    found = re.search(r"curl -s localhost:8000(\S+) -d '(.*?)'.*?```json(.*?)```", page, re.DOTALL)
+    assert found
+    answer = client.post(found[1], content=found[2]).json()
+    assert answer | {"model_version": "v3"} == json.loads(found[3])
+
+
+def test_a_request_that_takes_long_to_parse_is_answered_the_same(
+    client: Client, current: Current, images: np.ndarray
+) -> None:
+    body = image_body(images)
+    assert len(json.dumps(body)) > LARGE_BYTES
+    (output,) = infer(client, "digit", body).json()["outputs"]
+    expected = current.served.predictor.classify(images)
+    np.testing.assert_allclose(np.reshape(output["data"], output["shape"]), expected, atol=1e-6)

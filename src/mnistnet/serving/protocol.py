@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import orjson
@@ -38,20 +38,22 @@ from mnistnet.serving.tensors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from numpy.typing import NDArray
-    from starlette.datastructures import Headers
 
     from mnistnet.inference import Predictor
     from mnistnet.serving.batching import Pool
     from mnistnet.serving.served import Current, Served
 
+    Headers = list[tuple[bytes, bytes]]  # names in small letters
     Endpoint = Callable[[Request], Awaitable[Response]]
+
+Result = TypeVar("Result")
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 WINDOW_BITS = {"gzip": 31, "deflate": 15}  # zlib's names for the two formats
-LARGE_BYTES = 256 * 2**10  # a body from which others should not wait for its parsing
+LARGE_BYTES = 256 * 2**10  # a body whose parsing and answer would keep others waiting
 COMPRESS_FROM_BYTES = 1024  # smaller answers fit one packet anyway
 
 
@@ -108,13 +110,15 @@ class Endpoints:
         body = await request.body()
         if not served.ready:
             return _not_ready(model.name, {})
-        if len(body) > LARGE_BYTES or "content-encoding" in request.headers:
-            parsed = await self._current.pool.run(_parse, body, request.headers, model)
-        else:
-            parsed = _parse(body, request.headers, model)
+        headers: Headers = request.scope["headers"]
+        given = dict(headers)
+        large = len(body) > LARGE_BYTES or b"content-encoding" in given
+        run = self._current.pool.run if large else _run_here
+        parsed = await run(_parse, body, headers, model)
         arrays = await _compute(parsed, served, self._current.pool)
-        content, json_bytes = write_answer(parsed, arrays, served.version)
-        return _answer(content, json_bytes, request.headers.get("accept-encoding", ""))
+        return await run(
+            _answer, parsed, arrays, served.version, given.get(b"accept-encoding", b"")
+        )
 
     def _find(self, request: Request) -> tuple[Model, Served]:
         """Return the model that a path names, and what is served now."""
@@ -191,12 +195,17 @@ def accepted_encoding(header: str) -> str | None:
     return None
 
 
+async def _run_here(function: Callable[..., Result], *arguments: object) -> Result:
+    return function(*arguments)
+
+
 def _parse(body: bytes, headers: Headers, model: Model) -> InferRequest:
     """Decompress and check a request; it must not be of more images than may ever wait."""
-    lengths = headers.getlist(JSON_LENGTH)
-    if len(lengths) > 1 or not all(n.isascii() and n.isdecimal() and len(n) < 19 for n in lengths):
+    lengths = [value for name, value in headers if name == JSON_LENGTH.lower().encode()]
+    if len(lengths) > 1 or not all(length.isdigit() and len(length) < 19 for length in lengths):
         raise InvalidRequestError(f"{JSON_LENGTH} is not one number of bytes")
-    body = decompress(body, headers.get("content-encoding", "identity").strip().lower())
+    encoding = dict(headers).get(b"content-encoding", b"identity").decode("latin-1")
+    body = decompress(body, encoding.strip().lower())
     parsed = parse_request(body, int(lengths[0]) if lengths else None, model)
     if model.name == "digit" and len(parsed.array) > MAX_QUEUED:
         raise InvalidRequestError(f"a request is of {MAX_QUEUED:,} images at most; split it", 413)
@@ -223,20 +232,20 @@ def _read_picture(predictor: Predictor, picture: NDArray[np.uint8]) -> list[Any]
     return outputs
 
 
-def _answer(content: bytes, json_bytes: int | None, accepted: str) -> Response:
+def _answer(
+    request: InferRequest, arrays: Mapping[str, NDArray[Any]], version: str, accepted: bytes
+) -> Response:
     """Return an answer, compressed if the client accepts that and it is worth it."""
-    kind = "application/json" if json_bytes is None else "application/octet-stream"
-    response = Response(content, media_type=kind)
-    if json_bytes is not None:
-        response.headers[JSON_LENGTH] = str(json_bytes)
+    content, json_bytes = write_answer(request, arrays, version)
+    headers = {} if json_bytes is None else {JSON_LENGTH: str(json_bytes)}
     if len(content) >= COMPRESS_FROM_BYTES:
-        response.headers["Vary"] = "Accept-Encoding"
-        if encoding := accepted_encoding(accepted):
+        headers["Vary"] = "Accept-Encoding"
+        if encoding := accepted_encoding(accepted.decode("latin-1")):
             packer = zlib.compressobj(1, wbits=WINDOW_BITS[encoding])
-            response.body = packer.compress(content) + packer.flush()
-            response.headers["Content-Encoding"] = encoding
-            response.headers["Content-Length"] = str(len(response.body))
-    return response
+            content = packer.compress(content) + packer.flush()
+            headers["Content-Encoding"] = encoding
+    kind = "application/json" if json_bytes is None else "application/octet-stream"
+    return Response(content, headers=headers, media_type=kind)
 
 
 def _json(content: object, status: int = 200) -> Response:
