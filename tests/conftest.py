@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import hypothesis
 import numpy as np
@@ -189,14 +189,27 @@ def npm() -> str:
     return program("npm")
 
 
-def program(*names: str) -> str:
-    """Return the path of the first program that is here.
+@pytest.fixture(scope="session")
+def onnxruntime_web(npm: str) -> Path:
+    """The npm package that the static site needs, as the lock file pins it."""
+    package = ROOT / "node_modules" / "onnxruntime-web"
+    if not package.is_dir():
+        words = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        if subprocess.run(words, cwd=ROOT, capture_output=True, check=False).returncode:
+            lack("npm cannot fetch onnxruntime-web here: npm ci --ignore-scripts says why")
+    return package
 
-    Without one the test is skipped or, with MNISTNET_REQUIRE_BROWSER=1 as in CI, fails.
-    """
-    if found := next(filter(None, map(shutil.which, names)), None):
-        return found
-    missing = f"there is no {names[0]} here; make browser installs it on Debian and Ubuntu"
+
+def program(*names: str) -> str:
+    """Return the path of the first program that is here, or `lack` it."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    return found or lack(
+        f"there is no {names[0]} here; make browser installs it on Debian and Ubuntu"
+    )
+
+
+def lack(what: str) -> NoReturn:
+    """Skip the test for what is missing or, with MNISTNET_REQUIRE_BROWSER=1 as in CI, fail it."""
     if os.environ.get("MNISTNET_REQUIRE_BROWSER") == "1":
-        pytest.fail(missing)
-    pytest.skip(missing)
+        pytest.fail(what)
+    pytest.skip(what)

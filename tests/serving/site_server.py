@@ -11,20 +11,20 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 PATH = "/mnistnet/"
+HELD_BYTES = 2_500_000
 
 
 class Handler(SimpleHTTPRequestHandler):
     """Answers GET; other methods, and what is asked of other hosts, are refused."""
 
     server: SiteServer
-    protocol_version = "HTTP/1.1"
 
     def parse_request(self) -> bool:
         if not super().parse_request():
@@ -36,6 +36,13 @@ class Handler(SimpleHTTPRequestHandler):
         self.send_error(404)
         return False
 
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        if self.path.endswith(tuple(self.server.held)):
+            outputfile.write(source.read(HELD_BYTES))
+            outputfile.flush()
+            self.server.release.wait()
+        super().copyfile(source, outputfile)
+
     def translate_path(self, path: str) -> str:
         self.directory = str(self.server.folder)
         return super().translate_path(path.removeprefix(PATH.rstrip("/")))
@@ -45,7 +52,11 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 class SiteServer(ThreadingHTTPServer):
-    """Serves `folder`, which may be changed meanwhile. Names in `missing` are not found."""
+    """Serves `folder`, which may be changed meanwhile.
+
+    Files in `missing` are not found; of those in `held` the first megabytes are sent, and the rest
+    after `release`.
+    """
 
     daemon_threads = True
 
@@ -54,17 +65,22 @@ class SiteServer(ThreadingHTTPServer):
         self.folder = folder
         self.asked: list[str] = []  # method and address of each request
         self.missing: set[str] = set()
+        self.held: set[str] = set()
+        self.release = threading.Event()
         self.origin = f"http://127.0.0.1:{self.server_address[1]}"
         self.url = self.origin + PATH
 
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of browsers that hang up."""
+
     def answers(self, path: str) -> bool:
-        return not any(path.endswith(name) for name in self.missing)
+        return not path.endswith(tuple(self.missing))
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[SiteServer]:
+def serving(folder: Path, port: int = 0) -> Iterator[SiteServer]:
     """Serve a folder until the block ends."""
-    server = SiteServer(folder)
+    server = SiteServer(folder, port)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

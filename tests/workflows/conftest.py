@@ -15,7 +15,11 @@ VARIABLES = {"MNISTNET_RECIPE": "recipe.json", "MNISTNET_DATA": "few"}
 
 
 @pytest.fixture(scope="module")
-def forge(tmp_path_factory: pytest.TempPathFactory, few_digits: Path) -> Iterator[Forge]:
+def forge(
+    tmp_path_factory: pytest.TempPathFactory,
+    few_digits: Path,
+    onnxruntime_web: Path,  # noqa: ARG001 – its folder is what the stub for npm takes
+) -> Iterator[Forge]:
     """A publisher's repository with this project in it, a small data set and a short recipe."""
     if reason := why_not():
         pytest.skip(reason)

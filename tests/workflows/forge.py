@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 STUBS = Path(__file__).parent / "stubs"
 NEEDED = (
     *(".github", "src", "Makefile", "pyproject.toml", "CMakeLists.txt"),
-    *("constraints.txt", "requirements-publish.txt"),
+    *("constraints.txt", "requirements-publish.txt", "package.json", "package-lock.json"),
 )
 USES = re.compile(r"uses: actions/([a-z-]+)@([0-9a-f]{40}) # v\d")
 TOKEN = "secret-of-this-test"
@@ -139,6 +139,7 @@ class Forge:
             "FORGE_SITE": str(self.site),
             "FORGE_PYTHON": sys.executable,
             "FORGE_PACKAGES": sysconfig.get_path("purelib"),
+            "FORGE_NPM": str(ROOT / "node_modules"),
             "OMP_NUM_THREADS": "1",
         }
         for option, values in (("--env", variables), ("--var", self._variables)):

@@ -47,6 +47,11 @@ def test_a_pushed_commit_is_trained_gated_published_and_shown(forge: Forge, firs
     materials = json.loads(git(forge.repository, "show", "models:sbom.cdx.json"))
     assert "torch" in [component["name"] for component in materials["components"]]
     assert (forge.site / "report.html").stat().st_size > 10_000
+    champion = git(forge.repository, "show", "models:report.json")
+    (about,) = forge.site.glob("version-*/about.json")
+    shown = json.loads(about.read_text(encoding="utf-8"))["metrics"]
+    assert shown["correct"] == json.loads(champion)["accuracy"]["correct"]
+    assert f'<base href="{about.parent.name}/">' in (forge.site / "index.html").read_text("utf-8")
     assert TOKEN not in first_run.log
 
 

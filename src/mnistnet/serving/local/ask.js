@@ -24,7 +24,7 @@ function call(name, values, onProgress) {
 function start() {
   const started = new Worker(new URL("reader.js", import.meta.url), { type: "module" });
   started.addEventListener("message", ({ data: { number, progress, problem, answer } }) => {
-    const { resolve, reject, onProgress } = calls[number];
+    const { resolve, reject, onProgress } = calls[number] ?? {}; // none, if it has failed
     if (progress) return onProgress?.(...progress);
     delete calls[number];
     if (problem) reject(Object.assign(new Error(problem.message), problem));
