@@ -11,6 +11,9 @@ LOCK ?=
 KERNELS := src/mnistnet/training/kernels
 SOURCES := CMakeLists.txt src/mnistnet/model/architecture.py $(wildcard $(addprefix $(KERNELS)/*.,cpp h cmake))
 SANITIZED := $(CURDIR)/build/sanitized
+# Two processes, each with a part of the files and one thread. Tests start hundreds of processes,
+# and where bytecode is not kept, each compiles the sources again.
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 # What the static site takes from npm.
 NPM := node_modules/.package-lock.json
 SUDO = $(if $(filter-out 0,$(shell id -u)),sudo)
@@ -40,10 +43,10 @@ train: $(READY)  ## train on the 60,000 images; results in runs/
 	$(BIN)/python train.py
 
 test: $(READY)  ## run the tests, in under two minutes on two cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 test-all: $(READY)  ## the slow tests: kills, whole processes, fuzzing, a browser, workflows
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 browser:  ## install Chromium and npm, which the tests in a browser need (Debian, Ubuntu)
 	command -v chromium || command -v google-chrome || { $(APT) chromium; }
