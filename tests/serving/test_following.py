@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -60,13 +61,29 @@ def release(bundle: Path, server: GitServer, **options: bool) -> None:
 
 
 def ask(address: str, picture: bytes) -> list[float]:
+    """Return the probabilities that the service answers, to six decimals."""
     with urllib.request.urlopen(f"{address}/predict", picture, timeout=60) as answer:
         return json.load(answer)["probabilities"]
+
+
+def expected(bundle: Path, picture: bytes) -> list[float]:
+    return [round(p, 6) for p in Predictor(bundle).predict(picture).probabilities.tolist()]
 
 
 def version(address: str) -> str:
     with urllib.request.urlopen(f"{address}/health", timeout=60) as answer:
         return json.load(answer)["version"]
+
+
+def looks(address: str, outcome: str) -> float:
+    """How many looks at the registry ended so, by the metrics."""
+    with urllib.request.urlopen(f"{address}/metrics", timeout=60) as answer:
+        found = re.search(
+            rf'^mnistnet_registry_looks_total{{outcome="{outcome}"}} (.+)$',
+            answer.read().decode(),
+            re.M,
+        )
+    return float(found[1]) if found else 0.0
 
 
 def wait_for(condition: object, limit_s: float = 60) -> None:
@@ -93,7 +110,7 @@ def test_requests_go_on_while_the_model_changes_and_one_model_answers_each(
 ) -> None:
     release(ada, server)
     picture = png(images[4])
-    first, second = (Predictor(b).predict(picture).probabilities.tolist() for b in (ada, bob))
+    first, second = expected(ada, picture), expected(bob, picture)
     assert first != second
     answers: list[list[list[float]]] = [[], [], []]
     failed: list[Exception] = []
@@ -147,7 +164,8 @@ def test_a_damaged_champion_is_refused_aloud_and_the_next_one_is_served(
         ).version == 3  # fmt: skip
         wait_for(lambda: version(address) == "v3")
         assert ask(address, png(images[4])) == before
-        assert logged.has("refused")
+        wait_for(lambda: looks(address, "changed") == 2)
+        assert looks(address, "refused") == 1
     assert logged.text.count("refused") == 1  # once, however often it looks
 
 
@@ -162,6 +180,7 @@ def test_while_the_registry_cannot_be_read_the_service_goes_on_and_then_follows(
         server.failures["GET read"] = [404] * 1000
         wait_for(lambda: logged.has("registry.git: cannot be read"))
         server.failures.clear()
+        wait_for(lambda: looks(address, "failed"))
         wait_for(lambda: version(address) == "v2")
 
 

@@ -17,6 +17,7 @@ from mnistnet.errors import BundleError
 from mnistnet.files import scratch_folder
 from mnistnet.registry.read import champion_commit, pull
 from mnistnet.registry.registry import DamagedError, naming
+from mnistnet.serving.monitoring import metrics
 from mnistnet.serving.served import load
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def follow(source: Source, current: Current, *, every_s: float) -> NoReturn:
 
     A request in progress keeps the model that it began with. A champion that fails verification is
     refused: what was served before is served on, until there is yet another champion. So it is,
-    too, while the registry cannot be read.
+    too, while the registry cannot be read. Each look is counted, by what came of it.
 
     Args:
         source: the registry.
@@ -68,23 +69,19 @@ def follow(source: Source, current: Current, *, every_s: float) -> NoReturn:
     decided = ""  # the commit that is served, or was refused
     while True:
         time.sleep(every_s)
-        head = decided
+        head, version, outcome = decided, current.served.version, "unchanged"
         try:
             head = champion_commit(remote=source.remote, branch=source.branch)
             if head != decided:
-                _change(current, fetch(source))
+                served = fetch(source)
+                if (served.version, served.digest) != (version, current.served.digest):
+                    current.served, outcome = served, "changed"
+                    log.info("changed from %s to %s", version, served.version)
                 decided = head
         except (BundleError, DamagedError) as error:
-            decided = head
-            log.error("refused: %s; %s is served on", error, current.served.version)
+            decided, outcome = head, "refused"
+            log.error("refused: %s; %s is served on", error, version)
         except Exception as error:  # whatever happens, the service goes on, and tries again
-            log.warning(
-                "no look at the registry: %s; %s is served on", error, current.served.version
-            )
-
-
-def _change(current: Current, served: Served) -> None:
-    before = current.served
-    if (served.version, served.digest) != (before.version, before.digest):
-        current.served = served
-        log.info("changed from %s to %s", before.version, served.version)
+            outcome = "failed"
+            log.warning("no look at the registry: %s; %s is served on", error, version)
+        metrics().looks.labels(outcome).inc()

@@ -73,6 +73,11 @@ class Metrics:
         )
         self.predictions = Counter("mnistnet_predictions", "Predictions, by digit", ["digit"])
         self.not_sure = Counter("mnistnet_predictions_not_sure", "Predictions that are not sure")
+        self.looks = Counter(
+            "mnistnet_registry_looks",
+            "Looks at the registry: unchanged, changed, refused (a bad champion), failed",
+            ["outcome"],
+        )
         self.lost_lines = Counter("mnistnet_log_lines_lost", "Log lines that could not be written")
 
     def predicted(self, digits: NDArray[np.integer[Any]], sure: NDArray[np.bool_]) -> None:
