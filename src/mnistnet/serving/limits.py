@@ -56,7 +56,7 @@ class Limits:
         """Answer a request; nobody is answered who has left before the whole body was there."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        started = False
+        started = arrived = False
 
         async def sent(message: Message) -> None:
             nonlocal started
@@ -69,16 +69,19 @@ class Limits:
 
         body: list[bytes] = []
         try:
-            if not await self._read(scope, receive, body):
-                return None
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(BODY_S) as limit:
+                if not await self._read(scope, receive, body):
+                    return None
+                arrived = True
+                limit.reschedule(asyncio.get_running_loop().time() + ANSWER_S)
                 await self._app(scope, _replay(b"".join(body), receive), sent)
         except _RefusedError as refused:
             await _refuse(refused, sent)
         except TimeoutError:
             if started:  # the client does not take it
                 raise
-            await _refuse(_RefusedError(503, BUSY), sent)
+            late = f"the body did not arrive within {BODY_S:.0f} s"
+            await _refuse(_RefusedError(503, BUSY) if arrived else _RefusedError(408, late), sent)
         finally:
             self._held_bytes -= sum(map(len, body))
 
@@ -92,21 +95,17 @@ class Limits:
             if length > MAX_DROPPED_BYTES or (waits and length > MAX_BODY_BYTES):
                 raise _RefusedError(413, TOO_LARGE)
         n = 0
-        try:
-            async with asyncio.timeout(BODY_S):
-                while more and n <= MAX_DROPPED_BYTES:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return False
-                    n += len(message["body"])
-                    if n <= MAX_BODY_BYTES:
-                        body.append(message["body"])
-                        self._held_bytes += len(message["body"])
-                    if self._held_bytes > MAX_HELD_BYTES:
-                        raise _RefusedError(503, BUSY)
-                    more = message["more_body"]
-        except TimeoutError:
-            raise _RefusedError(408, f"the body did not arrive within {BODY_S:.0f} s") from None
+        while more and n <= MAX_DROPPED_BYTES:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return False
+            n += len(message["body"])
+            if n <= MAX_BODY_BYTES:
+                body.append(message["body"])
+                self._held_bytes += len(message["body"])
+            if self._held_bytes > MAX_HELD_BYTES:
+                raise _RefusedError(503, BUSY)
+            more = message["more_body"]
         if n > MAX_BODY_BYTES:
             raise _RefusedError(413, TOO_LARGE)
         return True
