@@ -36,13 +36,14 @@ SOURCE = Path(mnistnet.__file__).parent
 ROOT = Path(__file__).parents[2]
 RECORD = dataclasses.replace(read_manifest(DEFAULT_BUNDLE), files={})
 REPORT = (DEFAULT_BUNDLE / "report.json").read_bytes()
+tracing = pytest.mark.slow  # the preparation, by torch: ten seconds, once in a process
 
 
 def content(directory: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in directory.iterdir()}
 
 
-@pytest.mark.slow  # tracing the preparation takes ten seconds
+@tracing
 def test_the_shipped_weights_export_to_the_shipped_bundle_to_the_byte(
     net: MnistNet, tmp_path: Path
 ) -> None:
@@ -53,6 +54,7 @@ def test_the_shipped_weights_export_to_the_shipped_bundle_to_the_byte(
     assert sum(map(len, shipped.values())) < 1_000_000
 
 
+@tracing
 def test_mode_and_memory_layout_change_no_byte_and_exporting_does_not_change_them(
     net: MnistNet, tmp_path: Path
 ) -> None:
@@ -66,6 +68,7 @@ def test_mode_and_memory_layout_change_no_byte_and_exporting_does_not_change_the
         assert tensor.dtype == net.state_dict()[name].dtype
 
 
+@tracing
 def test_a_bundle_is_replaced_with_its_signature(net: MnistNet, bundle: Path) -> None:
     (bundle / "model.sig").write_bytes(b"of the old one")
     export(net, bundle, dataclasses.replace(RECORD, metrics=None))
@@ -88,6 +91,7 @@ def test_a_folder_that_is_no_bundle_and_a_file_in_its_place_are_left_alone(
         assert content(tmp_path / name) == {name: b"mine"}
 
 
+@tracing
 def test_when_the_new_bundle_fails_verification_the_old_one_stays(
     net: MnistNet, bundle: Path
 ) -> None:
@@ -132,6 +136,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@tracing
 def test_a_bundles_weights_are_exported_to_the_same_bytes_as_the_runs(
     exported: Path, tiny: Path, tmp_path: Path
 ) -> None:
@@ -141,6 +146,7 @@ def test_a_bundles_weights_are_exported_to_the_same_bytes_as_the_runs(
     assert content(tmp_path / "again") == content(exported)
 
 
+@tracing
 def test_the_manifest_names_who_trained_the_weights_and_who_made_the_bundle(
     trained: Run, exported: Path, clone: Path, tiny: Path, tmp_path: Path
 ) -> None:
@@ -168,6 +174,7 @@ def test_the_manifest_names_who_trained_the_weights_and_who_made_the_bundle(
     assert f"exported by commit {commit}" in card
 
 
+@tracing
 def test_the_card_names_mnist_only_where_the_data_are_mnists(
     exported: Path, tmp_path: Path
 ) -> None:
@@ -178,6 +185,7 @@ def test_the_card_names_mnist_only_where_the_data_are_mnists(
     assert "- **Trained on**: MNIST's 58,000 training images (Yann LeCun, " in card
 
 
+@tracing
 def test_a_bundle_that_is_damaged_or_of_other_data_is_not_exported_again(
     exported: Path, tiny: Path, few_digits: Path, tmp_path: Path
 ) -> None:
@@ -190,7 +198,7 @@ def test_a_bundle_that_is_damaged_or_of_other_data_is_not_exported_again(
     assert not (tmp_path / "again").exists()
 
 
-@pytest.mark.parametrize("verb", ["train", pytest.param("export", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("verb", ["train", pytest.param("export", marks=tracing)])
 def test_a_clone_that_git_does_not_trust_is_named_in_one_line_with_gits_advice(
     verb: str, trained: Run, clone: Path, tiny: Path, tmp_path: Path
 ) -> None:
