@@ -88,19 +88,22 @@ def test_a_blank_picture_has_no_digit(open_page: Callable[..., Page]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"),
+    ("content", "problem", "digit"),
     [
-        (b"<html>", "This browser cannot read that file. Save it as PNG or JPEG."),
-        (png(Image.new("L", (2, 2))), "no digit fits that"),
+        (b"<html>", "This browser cannot read that file. Save it as PNG or JPEG.", "1"),
+        (png(Image.new("L", (2, 2))), "no digit fits that", "–"),
     ],
     ids=["no picture", "too small"],
 )
-def test_a_file_that_cannot_be_read_is_said(
-    open_page: Callable[..., Page], complaints: list[str], content: bytes, problem: str
+def test_a_file_that_cannot_be_read_is_said_and_no_digit_shown_of_it(
+    open_page: Callable[..., Page], complaints: list[str], content: bytes, problem: str, digit: str
 ) -> None:
     page = open_page()
+    Hand(page).draw([np.array([(0.5, 0.2), (0.5, 0.8)])])
+    assert answer(page) == "1"
     choose(page, content)
     wait_for_text(page, "#says", problem)
+    assert answer(page) == digit
     forget_refusals(complaints)
 
 

@@ -39,6 +39,8 @@ async function follow() {
       await read();
       failures = 0;
     } catch (error) {
+      answer = null; // that of another drawing would mislead
+      showAnswer();
       say(error.message, "problem");
       if (error.retryAfter && failures++ < TRIES) setTimeout(follow, 1000 * error.retryAfter);
     }
