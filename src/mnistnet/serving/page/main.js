@@ -60,7 +60,6 @@ async function read() {
     });
   }
   answer = picture && (await ask.predict(picture));
-  if (drawing.isEmpty) answer = null; // cleared meanwhile
   showAnswer();
   if (!$("maps").hidden && !drawing.isDrawing) await showWork();
 }
