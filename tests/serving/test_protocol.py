@@ -340,3 +340,14 @@ def test_a_request_that_takes_long_to_parse_is_answered_the_same(
     (output,) = infer(client, "digit", body).json()["outputs"]
     expected = current.served.predictor.classify(images)
     np.testing.assert_allclose(np.reshape(output["data"], output["shape"]), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("change", [lambda packed: packed[:-1], lambda packed: packed + b"x"])
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)]
+)
+def test_a_body_that_is_cut_off_or_goes_on_is_not_decompressed(
+    encoding: str, pack: Any, change: Any
+) -> None:
+    with pytest.raises(InvalidRequestError, match=f"not one whole {encoding} stream"):
+        decompress(change(pack(b"{}")), encoding)
