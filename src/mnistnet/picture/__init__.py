@@ -38,25 +38,25 @@ if TYPE_CHECKING:
 # `benchmarks/hypotheses.py` fits them.
 LOG_PRIORS = (
     0.0,
-    -1.9,
-    -2.0,
-    -2.0,
-    -2.0,
-    -1.6,
-    -1.6,
-    -2.1,
-    -1.6,
-    -1.6,
-    -2.1,
-    -2.1,
-    -0.8,
-    -1.3,
-    -2.2,
+    -0.04,
+    1.88,
+    2.08,
+    1.43,
+    2.0,
+    -1.88,
+    0.47,
+    0.27,
+    0.1,
+    -0.33,
+    0.08,
+    -0.14,
+    -0.91,
+    -0.94,
 )
-EVIDENCE_WEIGHTS = (23.78, 2.2, 1.36, -0.96, -2.78, -3.69, 1.45, 1.72, -3.79, -0.32, -4.63)
-CONFIDENCE_WEIGHT = 1.0
+EVIDENCE_WEIGHTS = (5.91, 1.07, 2.13, -0.69, -3.16, -1.03, -11.75, 1.25, -4.47, -0.9, -4.44)
+CONFIDENCE_WEIGHT = 1.23
 # Confidence above this is no more evidence: the network is very confident of much that is no digit.
-CONFIDENCE_CAP = 0.995
+CONFIDENCE_CAP = 0.98
 
 
 class Prepared(NamedTuple):

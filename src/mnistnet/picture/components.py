@@ -26,6 +26,7 @@ RIM_PENALTY = 1.5  # log odds that a component loses which touches the canvas's 
 LINE_PENALTY = 2.0  # and one that is an underline
 ABSENT = -100.0  # score of a slot without a component
 HOPS = 3  # from one part of a digit to the next
+LEAST_MASS = 0.12  # of a second digit, relative to the first: it may be by a thinner pen
 
 
 class Components(NamedTuple):
@@ -120,7 +121,7 @@ def choose(found: Components, penalised: Tensor, reach: int) -> Chosen:
     )
     left_out = 1 - (mass - outside).sum(1) / found.total.clamp_min(1e-9)
     second = torch.minimum(ratio, size / main[..., SIZE].clamp_min(1e-9)).amax(1)
-    several = (_is_alike(box, main[..., BOX]) * ratio * (1 - on_rim)).amax(1) > 0.3
+    several = (_is_alike(box, main[..., BOX]) * ratio * (1 - on_rim)).amax(1) > LEAST_MASS
     facts = torch.stack([left_out, second, several.float()], 1)
     facts = torch.cat([main[:, 0, SIZE : OFF_CENTRE + 1], facts], 1)
     return Chosen(_on_canvas(group @ found.cells, found.present), facts)
@@ -163,10 +164,10 @@ def _is_alike(box: Tensor, main: Tensor) -> Tensor:
     """
     sides, main_sides = -box[..., 2:] - box[..., :2], -main[..., 2:] - main[..., :2]
     height, width = sides[..., 0], sides[..., 1]
-    ratio = height / main_sides[..., 0].clamp_min(1)
+    ratio = height.clamp_min(0.1) / main_sides[..., 0].clamp_min(1)
     gap = torch.maximum(box[..., 1] + main[..., 3], main[..., 1] + box[..., 3])
     is_beside = gap > -0.2 * torch.minimum(width, main_sides[..., 1])  # left or right of it
-    return ((ratio - 1.13).abs() < 0.53).float() * (width < 1.3 * height) * is_beside
+    return (torch.minimum(ratio, 1 / ratio) > 0.5).float() * (width < 1.3 * height) * is_beside
 
 
 def largest(found: Components) -> tuple[Tensor, Tensor, Tensor]:
