@@ -21,7 +21,7 @@ from mnistnet.text import interval, percent
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "picture"))
 from drawing import draw_suite  # type: ignore[import-not-found]
-from scenes import draw_scenes, draw_two_digits  # type: ignore[import-not-found]
+from scenes import draw_no_digit, draw_scenes, draw_two_digits  # type: ignore[import-not-found]
 
 SEED = 100
 PER_DIGIT = 5  # scenes of each kind
@@ -40,13 +40,14 @@ def main() -> None:
         kinds.setdefault(kind, []).append((picture, digit))
     rng = np.random.default_rng(SEED)
     kinds["two digits"] = [(draw_two_digits(rng), None) for _ in range(10 * PER_DIGIT)]
+    kinds["no digit"] = [(draw_no_digit(rng), None) for _ in range(10 * PER_DIGIT)]
     kinds["the drawn suite"] = [(picture, digit) for picture, digit, _ in draw_suite(SEED)]
     for bundle in options.bundles:
         predictor = Predictor(bundle)
         print(f"{bundle}:")
         for kind, pictures in kinds.items():
             read = [(predictor.predict(picture), digit) for picture, digit in pictures]
-            # Of two digits, the right answer is not to be sure of one.
+            # Of two digits, or none, the right answer is not to be sure of one.
             right = sum(p.digit == d if d is not None else not p.sure for p, d in read)
             surely = sum(p.sure and p.digit != d for p, d in read)
             ends = interval(*wilson_interval(right, len(read)))

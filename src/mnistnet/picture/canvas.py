@@ -98,7 +98,7 @@ def crop_closer(brightness: Tensor, frames: Frames) -> Tensor:
     taps = scale[:, :1].unsqueeze(2) * torch.tensor([-0.25, 0.25]) - 0.5
     last = torch.arange(height)[-1:].float()
     position = torch.minimum((centres[:, 0].unsqueeze(2) + taps).clamp_min(0), last)
-    before = position.floor()  # (N, CANVAS, 2)
+    before = position.long().float()  # (N, CANVAS, 2)
     share = position - before
     rows = torch.cat([before, torch.minimum(before + 1, last)], 2).flatten().long()
     weights = torch.cat([1 - share, share], 2).unsqueeze(2) / 2  # (N, CANVAS, 1, 4)
@@ -116,16 +116,16 @@ def extremes(brightness: Tensor, canvas: Tensor, frame: Frames) -> tuple[Tensor,
     for _ in range(LEVELS):
         levels.append(F.max_pool2d(levels[-1], 2, 2, ceil_mode=True))
     cells = 2.0 ** torch.arange(1, LEVELS + 1)  # their side in pixels of the picture
-    grids = ((frame.end + cells.unsqueeze(1) - 1) / cells.unsqueeze(1)).floor()  # (LEVELS, 2)
-    counts = grids.prod(1)
+    grids = ((frame.end + cells.unsqueeze(1) - 1) / cells.unsqueeze(1)).long().float()
+    counts = grids[:, 0] * grids[:, 1]  # of cells, (LEVELS,)
     scale = frame.longer_side()[0] / CANVAS
     level = (scale.log2() - 0.001).clamp(0, LEVELS - 1).long()  # the first with cells of its width
     first, width, cell = torch.stack([counts.cumsum(0) - counts, grids[:, 1], cells])[:, level]
     steps = (torch.arange(CANVAS) + 0.5) / CANVAS
-    row, column = (frame.end.T * steps / cell).floor()  # (CANVAS,) each
+    row, column = (frame.end.T * steps / cell).long().float()  # (CANVAS,) each
     places = (first + row * width).unsqueeze(1) + column
     flat = torch.cat([each.flatten(1) for each in levels[1:]], 1)
     found = flat.index_select(1, places.flatten().long()).view(2, CANVAS, CANVAS)
-    is_small = scale <= 1
-    darkest = torch.where(is_small, canvas, -found[:1])
-    return darkest, torch.where(is_small, canvas, found[1:])
+    is_large = scale > 1
+    darkest = torch.where(is_large, -found[:1], canvas)
+    return darkest, torch.where(is_large, found[1:], canvas)

@@ -20,6 +20,7 @@ COLOUR_GAIN = 3.0  # how many times luma's variance another direction must have 
 # Standard deviation of luma, below which what is drawn on a transparent canvas is one pen's ink: a
 # bright pen's if the mean exceeds a half. A card with a digit on it varies more.
 BRIGHT_PEN_DEVIATION = 0.12
+DIAGONAL = [0, 4, 8]  # of a matrix 3×3, flattened
 SQUARINGS = 5  # of the covariance matrix: its 32nd power is the first principal direction's alone
 
 
@@ -71,14 +72,14 @@ def _direction(colours: Tensor) -> Tensor:
     """
     deviations = colours - colours.mean(0)
     covariance = deviations.T @ deviations
-    power = covariance / covariance.diagonal().sum().clamp_min(1e-12)
+    power = covariance / covariance.flatten()[DIAGONAL].sum().clamp_min(1e-12)
     for _ in range(SQUARINGS):
         power = power @ power
     # Each column is a multiple of the principal direction; the longest is the most exact.
-    longest = power.diagonal().argmax(0, keepdim=True)
+    longest = power.flatten()[DIAGONAL].argmax(0, keepdim=True)
     principal = power.index_select(1, longest).squeeze(1)
     luma = torch.tensor(LUMA)
-    principal = principal * (principal @ luma).sign()
+    principal = torch.where(principal @ luma < 0, -principal, principal)
     principal = principal / principal.abs().sum().clamp_min(1e-30)
     is_clearer = (principal @ covariance @ principal) > COLOUR_GAIN * (luma @ covariance @ luma)
     return torch.where(is_clearer, principal, luma)

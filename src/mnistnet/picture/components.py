@@ -180,7 +180,7 @@ def largest(found: Components) -> tuple[Tensor, Tensor, Tensor]:
     first = found.features[:, 0]  # (N, 9)
     start, end = first[:, :2] / GRID, -first[:, 2:4] / GRID
     sides = (end - start).clamp_min(1 / GRID)
-    return start, end, first[:, MASS : MASS + 1] / sides.prod(1, keepdim=True)
+    return start, end, first[:, MASS : MASS + 1] / (sides[:, :1] * sides[:, 1:])
 
 
 def _on_canvas(region: Tensor, present: Tensor) -> Tensor:

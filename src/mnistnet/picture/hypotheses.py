@@ -114,7 +114,7 @@ def _look_at_all(brightness: Tensor, frame: Frames) -> tuple[Look, Frames, Tenso
     ink = find_ink(torch.cat([canvas, border_contrast(canvas), near]))
     amount = torch.cat([ink.dark[:1], ink.bright])  # dark, bright, the border's, locally dark, …
     components = label(amount)
-    clearer = (ink.paper_score[:1] <= 0).long()
+    clearer = 1 - (ink.paper_score[:1] > 0).long()
     row = torch.cat([clearer, torch.tensor([2, 0, 1, 2, 3, 4])])
     chosen = choose(components.take(row), torch.tensor(PENALISED).unsqueeze(1), REACH[0])
     of, signs = [0, 1, 0, 0, 1, 2, 3], torch.tensor([0.0, 0.0, 1.0, -1.0, 0.0, 1.0, -1.0])
@@ -136,7 +136,7 @@ def _look_closer(brightness: Tensor, whole: Look, sheets: Frames) -> Look:
     local = local_contrast(torch.cat([x[5:6], 1 - x[6:7]]), NEARBY[1])
     ink = find_ink(torch.cat([x[:1], border[:1], x[2:4], border[1:], local, x[7:]]))
     of = [*range(PLACED), *SHEETS]
-    clearer = (ink.paper_score[:1] <= 0).long()
+    clearer = 1 - (ink.paper_score[:1] > 0).long()
     # Dark ink first: the clearer's, unlike the border's, dark, …, and on either sheet dark, bright.
     row = torch.cat([9 * clearer, torch.tensor([10, 2, 12, 13, 14, 15, 7, 16, 8, 17])])
     amount = torch.cat([ink.dark, ink.bright])[row]
