@@ -17,6 +17,7 @@ import pytest
 from mnistnet import data as datasets
 from mnistnet.cli import main
 from mnistnet.data import idx
+from mnistnet.files import locked
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 
 if TYPE_CHECKING:
@@ -193,10 +194,11 @@ def npm() -> str:
 def onnxruntime_web(npm: str) -> Path:
     """The npm package that the static site needs, as the lock file pins it."""
     package = ROOT / "node_modules" / "onnxruntime-web"
-    if not package.is_dir():
-        words = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        if subprocess.run(words, cwd=ROOT, capture_output=True, check=False).returncode:
-            lack("npm cannot fetch onnxruntime-web here: npm ci --ignore-scripts says why")
+    with locked(ROOT / "node_modules", wait_s=600):  # npm would take away what another test uses
+        if not package.is_dir():
+            words = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            if subprocess.run(words, cwd=ROOT, capture_output=True, check=False).returncode:
+                lack("npm cannot fetch onnxruntime-web here: npm ci --ignore-scripts says why")
     return package
 
 
