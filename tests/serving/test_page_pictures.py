@@ -65,7 +65,7 @@ def choose(page: Page, content: bytes, name: str = "picture.png") -> None:
         (5, png(drawn(5, paper=10, ink=250))),
         (2, png(on_nothing(2, ink=255))),
         (6, png(on_nothing(6, ink=0))),
-        (7, photograph_on_its_side(7)),
+        (3, photograph_on_its_side(3)),  # lying, it is read as another digit
         (4, encoded(drawn(4), "WEBP")),
         (8, png(drawn(8, height=2000, width=3000, digit_height=900))),
     ],
