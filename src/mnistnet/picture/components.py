@@ -70,7 +70,7 @@ def label(amount: Tensor) -> Components:
         labels = flat.gather(1, flat.long()).view_as(labels) * here
     ink = (F.avg_pool2d(maps, CELL) * here).flatten(1) / CELLS
     flat = labels.flatten(1)
-    mass, slots = torch.zeros_like(ink).scatter_add(1, flat.long(), ink).topk(SLOTS)
+    mass, slots = (ink * 0).scatter_add(1, flat.long(), ink).topk(SLOTS)
     present = here.flatten(2)
     cells = (flat.unsqueeze(1) == slots.unsqueeze(2)).float() * present
     square = cells.view(-1, SLOTS, GRID, GRID)

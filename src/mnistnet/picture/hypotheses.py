@@ -136,9 +136,10 @@ def _look_closer(brightness: Tensor, whole: Look, sheets: Frames) -> Look:
     local = local_contrast(torch.cat([x[5:6], 1 - x[6:7]]), NEARBY[1])
     ink = find_ink(torch.cat([x[:1], border[:1], x[2:4], border[1:], local, x[7:]]))
     of = [*range(PLACED), *SHEETS]
-    clearer = 1 - (ink.paper_score[:1] > 0).long()
-    # Dark ink first: the clearer's, unlike the border's, dark, …, and on either sheet dark, bright.
-    row = torch.cat([9 * clearer, torch.tensor([10, 2, 12, 13, 14, 15, 7, 16, 8, 17])])
+    # The clearer's ink; and, dark ink first, unlike the border's, dark, …, on either sheet both.
+    others = [10, 2, 12, 13, 14, 15, 7, 16, 8, 17]
+    is_dark = ink.paper_score[0] > 0
+    row = torch.where(is_dark, torch.tensor([0, *others]), torch.tensor([9, *others]))
     amount = torch.cat([ink.dark, ink.bright])[row]
     penalised = torch.tensor(PENALISED + (1.0,) * len(SHEETS)).unsqueeze(1)
     chosen = choose(label(amount), penalised, REACH[1])

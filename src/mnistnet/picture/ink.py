@@ -51,7 +51,7 @@ def _otsu(levels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     lowest = levels.amin((1, 2), keepdim=True)
     span = (levels.amax((1, 2), keepdim=True) - lowest).clamp_min(1e-6)
     bins = ((levels[:, ::2, ::2] - lowest) * ((BINS - 1) / span)).flatten(1).long()
-    counts = torch.zeros(n, BINS).scatter_add(1, bins, torch.ones(n, size))
+    counts = torch.zeros(n, BINS).scatter_add(1, bins, (bins >= 0).float())
     grey = (torch.arange(BINS) + 0.5) / (BINS - 1)
     moments = (counts.unsqueeze(0) * torch.stack([torch.ones(BINS), grey]).unsqueeze(1)).cumsum(2)
     below, mass = moments  # (N, BINS): number and sum of the darker pixels
