@@ -262,7 +262,7 @@ DIGIT: dict[str, tuple[bytes, str]] = {
     ),
     "an outer product": (GROWING, "cannot be run"),
     "an outer product of constants": (
-        adding("m0", node("MatMul", "column row", "m0"), **product_of_constants(60_000)),
+        adding("m0", node("MatMul", "column row", "m0"), **product_of_constants(50_000)),
         "cannot be run",
     ),
     "a negative size": (
