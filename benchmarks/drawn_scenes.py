@@ -2,8 +2,9 @@
 
     python benchmarks/drawn_scenes.py src/mnistnet/models/default --sheet docs/scenes.png
 
-A scene is a digit with more in the picture than that: `tests/picture/scenes.py`. Each kind is drawn
-anew with a seed that nothing was fitted to. "Surely" counts wrong answers that are not "not sure".
+A scene is a digit with more in the picture than that: `tests/picture/scenes.py`; digits of unusual
+forms, and what is no digit: `tests/picture/unusual.py`. Each kind is drawn anew with a seed that
+nothing was fitted to. "Surely" counts wrong answers that are not "not sure".
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from mnistnet.text import interval, percent
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "picture"))
 from drawing import draw_suite  # type: ignore[import-not-found]
 from scenes import draw_no_digit, draw_scenes, draw_two_digits  # type: ignore[import-not-found]
+from unusual import draw_unusual  # type: ignore[import-not-found]
 
 SEED = 100
 PER_DIGIT = 5  # scenes of each kind
-SIDE, COLUMNS = 112, 8  # pixels of a picture on the sheet; pictures of each kind
+SIDE, COLUMNS = 88, 8  # pixels of a picture on the sheet; pictures of each kind
 
 
 def main() -> None:
@@ -42,6 +44,8 @@ def main() -> None:
     kinds["two digits"] = [(draw_two_digits(rng), None) for _ in range(10 * PER_DIGIT)]
     kinds["no digit"] = [(draw_no_digit(rng), None) for _ in range(10 * PER_DIGIT)]
     kinds["the drawn suite"] = [(picture, digit) for picture, digit, _ in draw_suite(SEED)]
+    for kind, picture, digit in draw_unusual(SEED, 10 * PER_DIGIT):
+        kinds.setdefault(kind, []).append((picture, digit))
     for bundle in options.bundles:
         predictor = Predictor(bundle)
         print(f"{bundle}:")
@@ -53,8 +57,10 @@ def main() -> None:
             ends = interval(*wilson_interval(right, len(read)))
             print(f"| {kind} | {percent(right / len(read))} ({ends}) | {surely} | {len(read)} |")
     if options.sheet:
-        rows = [[as_tile(picture) for picture, _ in some[:COLUMNS]] for some in kinds.values()]
-        Image.fromarray(np.vstack([np.hstack(row) for row in rows])).save(options.sheet)
+        rows = [np.hstack([as_tile(p) for p, _ in some[:COLUMNS]]) for some in kinds.values()]
+        half = (len(rows) + 1) // 2  # the sheet has two columns of kinds
+        columns = [np.vstack(rows[:half]), np.vstack(rows[-half:])]
+        Image.fromarray(np.hstack(columns)).convert("P", palette=1, colors=32).save(options.sheet)
 
 
 def as_tile(picture: np.ndarray) -> np.ndarray:
