@@ -60,7 +60,9 @@ def main() -> None:
         rows = [np.hstack([as_tile(p) for p, _ in some[:COLUMNS]]) for some in kinds.values()]
         half = (len(rows) + 1) // 2  # the sheet has two columns of kinds
         columns = [np.vstack(rows[:half]), np.vstack(rows[-half:])]
-        Image.fromarray(np.hstack(columns)).convert("P", palette=1, colors=32).save(options.sheet)
+        Image.fromarray(np.hstack(columns)).convert(
+            "P", palette=Image.Palette.ADAPTIVE, colors=32
+        ).save(options.sheet)
 
 
 def as_tile(picture: np.ndarray) -> np.ndarray:

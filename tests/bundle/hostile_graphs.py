@@ -84,7 +84,8 @@ def conv(name: str, value: object) -> Change:
 
 def last_bias(content: bytes) -> Change:
     def change(model: onnx.ModelProto) -> None:
-        next(t for t in model.graph.initializer if list(t.dims) == [10]).raw_data = content
+        biases = (t for t in model.graph.initializer if list(t.dims) == [10])
+        next(t for t in biases if t.data_type == onnx.TensorProto.FLOAT).raw_data = content
 
     return change
 

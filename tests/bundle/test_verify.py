@@ -91,7 +91,8 @@ def tanh_gelu(model: onnx.ModelProto) -> None:
 
 
 def other_bias(model: onnx.ModelProto) -> None:
-    bias = next(t for t in model.graph.initializer if list(t.dims) == [10])
+    biases = (t for t in model.graph.initializer if list(t.dims) == [10])
+    bias = next(t for t in biases if t.data_type == onnx.TensorProto.FLOAT)
     values = np.frombuffer(bias.raw_data, np.float32)
     bias.raw_data = (values + np.linspace(0, 0.3, 10, dtype=np.float32)).tobytes()
 

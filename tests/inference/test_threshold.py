@@ -19,7 +19,7 @@ from mnistnet.metrics.scores import auroc
 from mnistnet.training.recipe import recipe_named
 from mnistnet.training.train import train
 
-CHOSEN = 0.9682  # of the recipe `release`, by which the bundle that the package ships was trained
+CHOSEN = 0.943  # of the recipe `release`, by which the bundle that the package ships was trained
 
 
 @pytest.fixture(scope="module")
