@@ -30,10 +30,10 @@ class Rules:
     corruption_excess_points: float = 4.6
     calibration_error: float = 0.07
     parity_difference: float = 1e-4
-    picture_floor: float = 0.97
+    picture_floor: float = 0.96
     picture_kind_floor: float = 0.85
     blank_floor: float = 1.0
-    loss_to_champion_picture_points: float = 3.0
+    loss_to_champion_picture_points: float = 4.0
     claim_difference: float = 0.0002
     size_ratio: float = 2.0
     latency_ratio: float = 2.0
