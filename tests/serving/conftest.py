@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from mnistnet.inference.predictor import DEFAULT_BUNDLE
 from mnistnet.serving.app import create_app
@@ -15,24 +16,28 @@ from mnistnet.serving.served import Current, load
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from anyio.from_thread import BlockingPortal
     from playwright.sync_api import Browser, Page
 
     from mnistnet.serving.collecting import Collection
 
 
 class Client:
-    """Sends requests to the application; what the application does not expect is raised."""
+    """Sends requests to the application; what the application does not expect is raised.
+
+    They are sent in a thread of their own: Playwright's event loop runs in the tests' thread.
+    """
 
     def __init__(
-        self, current: Current, runner: asyncio.Runner, collection: Collection | None = None
+        self, current: Current, portal: BlockingPortal, collection: Collection | None = None
     ) -> None:
         transport = httpx.ASGITransport(create_app(current, collection))
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test")
-        self.run = runner.run
+        self.portal = portal
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send a request; the options are httpx's."""
-        return self.run(self.http.request(method, path, **options))
+        return self.portal.call(partial(self.http.request, method, path, **options))
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """Send a GET."""
@@ -52,15 +57,15 @@ def current() -> Current:
 @pytest.fixture(scope="session")
 def client(current: Current) -> Iterator[Client]:
     """A client of an application that serves `current`."""
-    with asyncio.Runner() as runner:
-        yield Client(current, runner)
+    with start_blocking_portal() as portal:
+        yield Client(current, portal)
 
 
 @pytest.fixture
 def collecting(current: Current) -> Iterator[Callable[[Collection], Client]]:
     """Make a client of an application that keeps misread pictures in a collection."""
-    with asyncio.Runner() as runner:
-        yield lambda collection: Client(current, runner, collection)
+    with start_blocking_portal() as portal:
+        yield lambda collection: Client(current, portal, collection)
 
 
 @pytest.fixture(scope="session")
