@@ -150,9 +150,8 @@ def test_more_pictures_than_may_wait_are_refused_at_once(
     client: Client, current: Current, images: np.ndarray
 ) -> None:
     files = [("picture", (f"{i}.png", png(image))) for i, image in enumerate(images[:3])]
-    with asyncio.Runner() as runner:
-        busy = type(client)(replace(current, pool=Pool(2)), runner)
-        answer = busy.post("/predict", files=files)
+    busy = type(client)(replace(current, pool=Pool(2)), client.portal)
+    answer = busy.post("/predict", files=files)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
     assert "busy" in answer.json()["error"]
