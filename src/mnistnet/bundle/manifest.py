@@ -211,6 +211,15 @@ def _check(manifest: Manifest, where: object) -> None:
         raise damaged(where, "holds something else where a SHA-256 should be")
 
 
+def manifest_sha256(directory: Path) -> str:
+    """Return the SHA-256 of a bundle's manifest, which names the hash of every other file.
+
+    Raises:
+        BundleError: there is none, or it cannot be read.
+    """
+    return sha256(read_at_most(MAX_MANIFEST_BYTES, directory / MANIFEST))
+
+
 def read_at_most(limit_bytes: int, path: Path) -> bytes:
     """Read a plain file. Raises BundleError: it is none, is larger, or cannot be read."""
     try:

@@ -115,7 +115,11 @@ class Predictor:
             PictureError: it is not a picture, or of an impossible size.
             BundleError: the bundle's picture.onnx is damaged.
         """
-        probabilities, seen, ink, several, index = self.run_picture(picture)
+        return self.interpret(self.run_picture(picture))
+
+    def interpret(self, outputs: list[Any]) -> Prediction:
+        """Return what the outputs of `run_picture` mean."""
+        probabilities, seen, ink, several, index = outputs
         kept = None if index < 0 else f"hypothesis {index}"
         if 0 <= index < len(HYPOTHESES):
             kept = HYPOTHESES[index]

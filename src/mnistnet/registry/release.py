@@ -19,7 +19,7 @@ from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING
 
-from mnistnet.bundle.manifest import MANIFEST, read_manifest
+from mnistnet.bundle.manifest import manifest_sha256, read_manifest
 from mnistnet.errors import RegistryError
 from mnistnet.files import sha256
 from mnistnet.metrics.intervals import wilson_interval
@@ -220,7 +220,7 @@ def describe(bundle: Path) -> ReleasedBundle:
     model = "".join(f"{manifest.files[name].sha256}  {name}\n" for name in MODEL_FILES)
     commit = f"{source['commit']}{' with changes' if source['dirty'] else ''}"
     return ReleasedBundle(
-        bundle_sha256=sha256((bundle / MANIFEST).read_bytes()),
+        bundle_sha256=manifest_sha256(bundle),
         model_sha256=sha256(model.encode()),
         source=commit if SOURCE.fullmatch(commit) else None,
     )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from mnistnet.errors import MnistNetError
+from mnistnet.serving.limits import BUSY
 from mnistnet.serving.monitoring import metrics
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class BusyError(MnistNetError):
     """Too much waits already. The client should try again later."""
 
     def __init__(self) -> None:
-        super().__init__("the service is too busy; try again in a second")
+        super().__init__(BUSY)
 
 
 @dataclass

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from mnistnet.inference import Prediction
+
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name for it
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -86,6 +88,11 @@ class Metrics:
             if n:
                 self.predictions.labels(digit if digit < NO_DIGIT else "none").inc(n)
         self.not_sure.inc(len(sure) - int(sure.sum()))
+
+    def predicted_picture(self, prediction: Prediction) -> None:
+        """Count the prediction of a picture."""
+        digit = NO_DIGIT if prediction.digit is None else prediction.digit
+        self.predicted(np.array([digit]), np.array([prediction.sure]))
 
 
 @cache

@@ -10,7 +10,6 @@ import io
 from base64 import b64encode
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from fastapi import FastAPI, Query, Request
 from PIL import Image
 from pydantic import BaseModel, Field
@@ -20,12 +19,13 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from mnistnet.errors import PictureError
 from mnistnet.inference.decoding import decode
 from mnistnet.serving.limits import MAX_BODY_BYTES, MAX_PARTS, MAX_PIXELS
-from mnistnet.serving.monitoring import NO_DIGIT, metrics
+from mnistnet.serving.monitoring import metrics
 from mnistnet.text import first_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from mnistnet.inference import Predictor
@@ -111,8 +111,7 @@ def add_predict(app: FastAPI, current: Current) -> None:
 def _answer(predictor: Predictor, content: bytes, name: str, seen: bool) -> Answer:
     """Decode and predict one picture, called `name` in messages. Computes for milliseconds."""
     prediction = predictor.predict(decode(content, name, max_pixels=MAX_PIXELS))
-    digit = NO_DIGIT if prediction.digit is None else prediction.digit
-    metrics().predicted(np.array([digit]), np.array([prediction.sure]))
+    metrics().predicted_picture(prediction)
     return Answer(
         digit=prediction.digit,
         confidence=round(min(1.0, prediction.confidence), 6),

@@ -18,7 +18,7 @@ from starlette.routing import request_response
 from mnistnet import __version__
 from mnistnet.serving.batching import MAX_QUEUED
 from mnistnet.serving.limits import MAX_BODY_BYTES
-from mnistnet.serving.monitoring import NO_DIGIT, metrics
+from mnistnet.serving.monitoring import metrics
 from mnistnet.serving.protocol_openapi import (
     INFER,
     LIVE,
@@ -225,10 +225,7 @@ async def _compute(request: InferRequest, served: Served, pool: Pool) -> dict[st
 def _read_picture(predictor: Predictor, picture: NDArray[np.uint8]) -> list[Any]:
     """Return the outputs of picture.onnx, and count the prediction."""
     outputs = predictor.run_picture(picture)
-    probabilities, _, ink, several, _ = outputs
-    digit = probabilities.argmax() if ink else NO_DIGIT
-    sure = bool(ink and not several and probabilities.max() >= predictor.threshold)
-    metrics().predicted(np.array([digit]), np.array([sure]))
+    metrics().predicted_picture(predictor.interpret(outputs))
     return outputs
 
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnistnet.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, read_at_most
+from mnistnet.bundle.manifest import manifest_sha256
 from mnistnet.bundle.verify import verify
-from mnistnet.files import sha256
 from mnistnet.inference import Predictor
 from mnistnet.serving.batching import Batcher, Pool
 
@@ -54,7 +53,7 @@ def load(bundle: Path, version: str | None = None) -> Served:
         BundleError: it fails verification.
     """
     verify(bundle)
-    digest = sha256(read_at_most(MAX_MANIFEST_BYTES, bundle / MANIFEST))
+    digest = manifest_sha256(bundle)
     predictor = Predictor(bundle)
     predictor.classify(np.zeros((1, 28, 28), np.uint8))
     predictor.predict(np.zeros((28, 28), np.uint8))

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from mnistnet.bundle.feature_maps import feature_maps_graph
-from mnistnet.bundle.manifest import MANIFEST, MAX_MANIFEST_BYTES, PAGE, read_at_most, read_file
+from mnistnet.bundle.manifest import PAGE, manifest_sha256, read_file
 from mnistnet.bundle.verify import verify
 from mnistnet.bundle.weights import read_weights
 from mnistnet.data.strokes import draw_lines
@@ -137,7 +137,7 @@ def _runtime(package: Path) -> dict[str, bytes]:
 
 
 def _model(bundle: Path, manifest: Manifest) -> dict[str, bytes]:
-    digest = sha256(read_at_most(MAX_MANIFEST_BYTES, bundle / MANIFEST))
+    digest = manifest_sha256(bundle)
     known = replace(about(bundle, digest[:DIGEST_CHARACTERS]), report=f"../{PAGE}")
     return {
         "picture.onnx": read_file(bundle, "picture.onnx", manifest),

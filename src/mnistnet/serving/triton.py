@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnistnet.bundle.manifest import MANIFEST, Manifest, read_file
+from mnistnet.bundle.manifest import Manifest, manifest_sha256, read_file
 from mnistnet.bundle.runtime import Graph
 from mnistnet.bundle.verify import verify
 from mnistnet.errors import FileError
-from mnistnet.files import replace_folder, sha256, write_bytes
+from mnistnet.files import replace_folder, write_bytes
 from mnistnet.text import printable
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def write_repository(bundle: Path, directory: Path) -> Manifest:
     manifest = verify(bundle)
     with replace_folder(directory, MODELS) as temporary:
         _check_replaceable(directory)
-        identity = sha256((bundle / MANIFEST).read_bytes())
+        identity = manifest_sha256(bundle)
         for model in MODELS:
             name = f"{model}.onnx"
             config = _config(model, Graph(bundle, name, manifest).signature, manifest, identity)
