@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader
 from pydantic import BaseModel, Field
@@ -22,13 +22,12 @@ from starlette.exceptions import HTTPException
 from mnistnet import __version__
 from mnistnet.errors import BundleError, MnistNetError, PictureError
 from mnistnet.serving.batching import BusyError
-from mnistnet.serving.limits import Limits
+from mnistnet.serving.limits import Limits, failure
 from mnistnet.serving.monitoring import Monitor, exposition
 from mnistnet.serving.page_routes import page_router
 from mnistnet.serving.predict import Failure, add_predict
 from mnistnet.serving.protocol import add_protocol
 from mnistnet.serving.tensors import MODELS
-from mnistnet.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -138,8 +137,7 @@ def _add_operations(app: FastAPI, current: Current) -> None:
 async def _failure(status: int, _: Request, error: Exception) -> Response:
     if status == 500:
         log.error("%s", error)
-    headers = {"Retry-After": "1"} if status == 503 else {}
-    return JSONResponse({"error": printable(str(error))}, status, headers)
+    return failure(status, str(error))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -8,8 +8,11 @@ How long headers may take, and how many connections there may be, is in `connect
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse
+
+from mnistnet.text import printable
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -67,6 +70,11 @@ class Limits:
                 message["headers"] = [*headers, *(h for h in HEADERS.items() if h[0] not in said)]
             await send(message)
 
+        async def refuse(status: int, problem: str) -> None:
+            response = failure(status, problem)
+            response.headers["Connection"] = "close"
+            await response(scope, receive, sent)
+
         body: list[bytes] = []
         try:
             async with asyncio.timeout(BODY_S) as limit:
@@ -76,12 +84,12 @@ class Limits:
                 limit.reschedule(asyncio.get_running_loop().time() + ANSWER_S)
                 await self._app(scope, _replay(b"".join(body), receive), sent)
         except _RefusedError as refused:
-            await _refuse(refused, sent)
+            await refuse(refused.status, str(refused))
         except TimeoutError:
             if started:  # the client does not take it
                 raise
             late = f"the body did not arrive within {BODY_S:.0f} s"
-            await _refuse(_RefusedError(503, BUSY) if arrived else _RefusedError(408, late), sent)
+            await (refuse(503, BUSY) if arrived else refuse(408, late))
         finally:
             self._held_bytes -= sum(map(len, body))
 
@@ -125,15 +133,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
-async def _refuse(refused: _RefusedError, send: Send) -> None:
-    """Answer, and have the connection closed."""
-    body = json.dumps({"error": str(refused)}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
-    ]
-    if refused.status == 503:
-        headers.append((b"retry-after", b"1"))
-    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def failure(status: int, problem: str) -> JSONResponse:
+    """Return the answer to a request that is not served; where the service is busy, try again."""
+    headers = {"Retry-After": "1"} if status == 503 else {}
+    return JSONResponse({"error": printable(problem)}, status, headers)

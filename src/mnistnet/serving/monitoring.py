@@ -35,6 +35,8 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from mnistnet.serving.limits import failure
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -45,6 +47,7 @@ FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name for it
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 NO_DIGIT = 10
+FAULT = "this is a fault of the service, which it has logged"
 GONE = 499  # nginx's status for a client that left before its answer
 MAX_WAITING_LINES = 10_000  # of the log, while its reader is slow; more are dropped and counted
 MAX_CHARACTERS = 4000  # of a line's message, and of its traceback
@@ -155,7 +158,7 @@ class Monitor:
             if status:
                 raise
             status = 500
-            await _send_500(send)
+            await failure(500, FAULT)(scope, receive, send)
         finally:
             seconds = perf_counter() - started
             measured.in_flight.dec()
@@ -164,13 +167,6 @@ class Monitor:
             measured.seconds.labels(path).observe(seconds)
             if self._access_log or status >= 400:
                 _log_request(scope, status or GONE, seconds)
-
-
-async def _send_500(send: Send) -> None:
-    body = b'{"error":"this is a fault of the service, which it has logged"}'
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 500, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
