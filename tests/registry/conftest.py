@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from git_server import GitServer, running
-from releases import GIT_CONFIG, RecordingGate, git, make_bundle, write_pair
+from releases import RecordingGate, configure_git, git, make_bundle, write_pair
 
 
 @pytest.fixture(autouse=True)
@@ -20,11 +20,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def git_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only configuration that git has: the user's name."""
-    config = tmp_path / "gitconfig"
-    config.write_text(GIT_CONFIG, encoding="utf-8")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    return config
+    return configure_git(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -84,11 +80,9 @@ def three_releases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mnistnet.registry.publish import publish
 
     folder = tmp_path_factory.mktemp("three")
-    (folder / "gitconfig").write_text(GIT_CONFIG, encoding="utf-8")
     git(folder, "init", "--quiet", "--bare", "registry.git")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GIT_CONFIG_GLOBAL", str(folder / "gitconfig"))
-        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        configure_git(folder, patch)
         for name, correct in (("ada", 9900), ("bob", 9910), ("cleo", 9890)):
             bundle = make_bundle(folder, name, correct=correct)
             publish(bundle, remote=str(folder / "registry.git"), gate=RecordingGate())

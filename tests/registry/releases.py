@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -61,6 +62,15 @@ picture_kind_floor = 0.1
 loss_to_champion_picture_points = 40
 latency_ratio = 9
 """
+
+
+def configure_git(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write the only configuration that git has, the user's name; return its file."""
+    config = folder / "gitconfig"
+    config.write_text(GIT_CONFIG, encoding="utf-8")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    return config
 
 
 def make_bundle(folder: Path, name: str, *, correct: int = 9900) -> Path:

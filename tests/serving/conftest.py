@@ -94,20 +94,28 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def open_page(
-    browser: Browser, address: str, complaints: list[str]
-) -> Iterator[Callable[..., Page]]:
-    """Open the page in a window of its own; the options are those of `Browser.new_context`.
+def listen(complaints: list[str]) -> Iterator[Callable[[Page], None]]:
+    """Collect what a page writes to the console. Complaints that are left at the end are errors."""
 
-    Complaints that are left at the end are an error.
-    """
+    def listen(page: Page) -> None:
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+
+    yield listen
+    assert complaints == []
+
+
+@pytest.fixture
+def open_page(
+    browser: Browser, address: str, complaints: list[str], listen: Callable[[Page], None]
+) -> Iterator[Callable[..., Page]]:
+    """Open the page in a window of its own; the options are those of `Browser.new_context`."""
     contexts = []
 
     def open_page(where: str = address, **options: Any) -> Page:
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        listen(page)
         page.on("request", lambda request: is_own(request.url) or complaints.append(request.url))
         page.goto(where)
         page.wait_for_selector("#gallery button")
@@ -119,4 +127,3 @@ def open_page(
     yield open_page
     for context in contexts:
         context.close()
-    assert complaints == []

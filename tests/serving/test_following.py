@@ -15,7 +15,15 @@ import numpy as np
 import onnx
 import pytest
 from git_server import GitServer, running
-from releases import GIT_CONFIG, RecordingGate, Run, git, make_bundle, replace_champion, write_pair
+from releases import (
+    RecordingGate,
+    Run,
+    configure_git,
+    git,
+    make_bundle,
+    replace_champion,
+    write_pair,
+)
 from test_serve import png, serving
 
 from mnistnet import Predictor
@@ -28,9 +36,7 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitServer]:
     """Serves an empty `registry.git` over HTTP."""
-    (tmp_path / "gitconfig").write_text(GIT_CONFIG, encoding="utf-8")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    configure_git(tmp_path, monkeypatch)
     (tmp_path / "git").mkdir()
     git(tmp_path / "git", "init", "--quiet", "--bare", "registry.git")
     with running(GitServer(tmp_path / "git")) as server:

@@ -94,16 +94,10 @@ def server(written: Path, tmp_path: Path) -> Iterator[SiteServer]:
 
 
 @pytest.fixture
-def complaints() -> list[str]:
-    """What pages wrote to the console."""
-    return []
-
-
-@pytest.fixture
 def visit(
-    browser: Browser, server: SiteServer, complaints: list[str]
+    browser: Browser, server: SiteServer, listen: Callable[[Page], None]
 ) -> Iterator[Callable[..., Page]]:
-    """Open the site with a new profile, and check at the end that it wrote nothing to the console.
+    """Open the site with a new profile.
 
     All that the browser asks of anybody goes through the server.
     """
@@ -114,15 +108,13 @@ def visit(
         contexts.append(browser.new_context(proxy=proxy, **options))
         page = contexts[-1].new_page()
         page.add_init_script(script)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        listen(page)
         page.goto(server.url)
         return page
 
     yield visit
     for context in contexts:
         context.close()
-    assert complaints == []
 
 
 def draw(page: Page, points: tuple[tuple[float, float], ...]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from forge import Forge, Run, serving_forge, why_not
-from releases import GIT_CONFIG, RULES
+from releases import RULES, configure_git
 
 RECIPE = json.dumps({"name": "few", "epochs": 4, "threads": 1})
 VARIABLES = {"MNISTNET_RECIPE": "recipe.json", "MNISTNET_DATA": "few"}
@@ -24,11 +24,8 @@ def forge(
     if reason := why_not():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("forge")
-    config = folder / "gitconfig"
-    config.write_text(GIT_CONFIG, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch, serving_forge(folder) as forge:
-        patch.setenv("GIT_CONFIG_GLOBAL", str(config))
-        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        configure_git(folder, patch)
         files = {"README.md": "# Digits\n", "recipe.json": RECIPE, "gates.toml": RULES}
         forge.begin(files | {"few": few_digits}, VARIABLES)
         yield forge

@@ -57,9 +57,8 @@ class Look(NamedTuple):
     frames: Frames  # where they lie
     amount: Tensor  # (N, CANVAS, CANVAS): how much ink lies where, 0–1
     group: Tensor  # (N, CANVAS, CANVAS): 1 where it is the digit's
-    facts: (
-        Tensor  # (N, 9): separation, contrast, how much the other class is like paper, `Chosen`'s
-    )
+    # (N, 9): separation, contrast, how much the other class is like paper, and those of `Chosen`
+    facts: Tensor
 
 
 def hypotheses(brightness: Tensor) -> Hypotheses:

@@ -1,7 +1,7 @@
 // How to ask for a prediction: here, the service. On the static site another module of this name
 // has the same functions, and computes in the browser.
 
-import { toPng } from "./pictures.js";
+import { fromBase64, toPng } from "./pictures.js";
 
 export const privacy = "What you draw is sent to this service to be read, and not kept.";
 
@@ -61,8 +61,4 @@ async function greyLevels(png) {
   const context = new OffscreenCanvas(28, 28).getContext("2d");
   context.drawImage(bitmap, 0, 0);
   return context.getImageData(0, 0, 28, 28).data.filter((_, i) => i % 4 === 0);
-}
-
-function fromBase64(text) {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }

@@ -4,7 +4,7 @@ import * as ask from "./ask.js";
 import { Drawing } from "./drawing.js";
 import * as folder from "./folder.js";
 import { showMaps } from "./maps.js";
-import { decode, paint, toBitmap, toPng } from "./pictures.js";
+import { decode, fromBase64, paint, toBitmap, toPng } from "./pictures.js";
 
 const $ = (id) => document.getElementById(id);
 const percent = (share) => (share > 0.999 ? "over 99.9 %" : `${(100 * share).toFixed(1)} %`);
@@ -192,8 +192,6 @@ function showGallery() {
     paint(canvas, fromBase64(about.hardest[i].pixels));
   }
 }
-
-const fromBase64 = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 
 function makeSample({ label, is_label_error: isDisputed, pixels }) {
   const button = document.createElement("button");

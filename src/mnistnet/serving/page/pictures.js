@@ -1,4 +1,4 @@
-// Pictures: files → bitmaps, ImageData → PNG, grey levels → a canvas.
+// Pictures: files → bitmaps, ImageData → PNG, base64 → bytes, grey levels → a canvas.
 
 const MAX_SIDE = 1200; // pixels of a picture that is read
 
@@ -33,6 +33,11 @@ export function toPng(image) {
   const canvas = new OffscreenCanvas(image.width, image.height);
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas.convertToBlob();
+}
+
+/** Decode base64. @param {string} text @returns {Uint8Array} */
+export function fromBase64(text) {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
 /**
