@@ -42,7 +42,7 @@ install: $(READY)  ## create .venv and install everything (the other targets do 
 train: $(READY)  ## train on the 60,000 images; results in runs/
 	$(BIN)/python train.py
 
-test: $(READY)  ## run the tests, in under two minutes on two cores
+test: $(READY)  ## run the tests, in two and a half minutes on two cores
 	$(PYTEST)
 
 test-all: $(READY)  ## the slow tests: kills, whole processes, fuzzing, a browser, workflows

@@ -242,11 +242,10 @@ def test_a_damaged_bundle_is_refused(gate: Run, bundle: Path) -> None:
 def test_a_bundle_whose_graphs_take_too_long_in_all_is_refused(
     gate: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mnistnet.gate.judge.BUDGET_S", 1e-6)
+    monkeypatch.setattr("mnistnet.gate.judge.BUDGET_S", 0)  # any other, a fast run may keep to
     code, out, err = gate(DEFAULT_BUNDLE)
     assert (code, err) == (1, "")
-    assert "digit.onnx: cannot be run" in out
-    assert "takes more than 1e-06 s" in out
+    assert "digit.onnx: takes too long with ONNX Runtime" in out
 
 
 @pytest.mark.slow
